@@ -1,0 +1,46 @@
+"""Strict JAX settings for all tests, and the one place that knows where the reference data lies."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(os.environ.get("UMSS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def pytest_collection_modifyitems(items):
+    if SHARED.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"needs the reference data: set UMSS_SHARED (looked in {SHARED})")
+    for item in items:
+        if "shared" in item.fixturenames or "golden" in item.fixturenames:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data."""
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loads one file of recorded reference values by its name."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(SHARED / "golden" / f"{name}.npz", allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    return load
+
+
+def relative_error(value, reference) -> float:
+    """‖value − reference‖ / ‖reference‖ in float64."""
+    value = np.asarray(value, np.float64)
+    reference = np.asarray(reference, np.float64)
+    assert value.shape == reference.shape, (value.shape, reference.shape)
+    return float(np.linalg.norm(value - reference) / np.linalg.norm(reference))

@@ -1,0 +1,134 @@
+"""The one home of every default: frozen dataclasses, read by all stages.
+
+Two frame rates exist and must not be mixed: 344 frames of 22 050/256 Hz per 4-second example for
+the HCQT, salience and assignment, and 250 frames of 16 000/256 Hz for encoder, decoder and
+synthesiser. Names carry the number (``f0_hz_344``, ``f0_hz_250``).
+
+Numbers are those of the paper (Richard, Chouteau, Torres, ICASSP 2024) and of its published code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
+"""The voices, in the order of every voice axis J."""
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Rates and lengths of the model's audio."""
+
+    sample_rate_hz: int = 16_000
+    example_samples: int = 64_000
+    hop_samples: int = 256
+
+    @property
+    def frames_250(self) -> int:
+        """Frames of encoder, decoder and synthesiser in one example (250)."""
+        return self.example_samples // self.hop_samples
+
+
+@dataclass(frozen=True)
+class HcqtConfig:
+    """Harmonic constant-Q transform and the pitch grid that salience and assignment live on."""
+
+    sample_rate_hz: int = 22_050
+    hop_samples: int = 256
+    fmin_hz: float = 32.7
+    bins: int = 360
+    bins_per_octave: int = 60
+    harmonics: tuple[int, ...] = (1, 2, 3, 4, 5)
+    floor_db: float = -80.0
+    # Windowed-sinc resampler that feeds it (torchaudio's defaults, which the reference uses).
+    resample_zero_crossings: int = 6
+    resample_roll_off: float = 0.99
+
+
+@dataclass(frozen=True)
+class F0Config:
+    """Peak-picking of the assigned saliences."""
+
+    thresholds: tuple[float, ...] = (0.23, 0.17, 0.15, 0.17)
+    multi_f0_threshold: float = 0.5
+    floor_hz: float = 1e-5
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Mixture encoder."""
+
+    fft_size: int = 512
+    hop_samples: int = 256
+    hidden: int = 256
+    latent: int = 128
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Decoder from latent and F0 to the raw controls of the synthesiser."""
+
+    hidden: int = 512
+    line_spectral_frequencies: int = 20
+    noise_bands: int = 40
+    f0_low_hz: float = 20.0
+    f0_high_hz: float = 8000.0
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """Harmonic-plus-noise source and all-pole vocal tract."""
+
+    sample_rate_hz: int = 16_000
+    hop_samples: int = 256
+    frame_samples: int = 512
+    harmonics: int = 101
+    harmonic_amplitude_max: float = 2.0
+    noise_gain_max: float = 1.0
+    noise_magnitude_scale: float = 2.5
+    roll_off_db_per_octave: float = 6.0
+    roll_off_reference_hz: float = 200.0
+    roll_off_bands: int = 65
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """L_full = L_rec + α L1 + β L2 + γ L3 (paper, equation 1)."""
+
+    fft_sizes: tuple[int, ...] = (2048, 1024, 512, 256, 128, 64)
+    overlap: float = 0.75
+    rec_weight: float = 1.0
+    l1_weight: float = 1e4
+    l2_weight: float = 1e5
+    l3_weight: float = 1e4
+    # First and last bin (inclusive, exclusive) of each voice on the 360-bin pitch grid.
+    voice_bands_bins: tuple[tuple[int, int], ...] = ((179, 285), (152, 260), (129, 225), (88, 189))
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam with the L2 penalty in the gradient (not decoupled), as the reference trains."""
+
+    learning_rate: float = 1e-4
+    l2_penalty: float = 1e-5
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Soft masks on the mixture's STFT."""
+
+    fft_size: int = 2048
+    hop_samples: int = 256
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that shapes the computation from mixture to voices."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    hcqt: HcqtConfig = field(default_factory=HcqtConfig)
+    f0: F0Config = field(default_factory=F0Config)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    synth: SynthConfig = field(default_factory=SynthConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
