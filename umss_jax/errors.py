@@ -1,0 +1,54 @@
+"""The errors a user can cause: each says what is wrong and what to do about it.
+
+Command and API raise the same types. The command prints ``message: remedy`` on one line and leaves
+with ``exit_code``: 2 where the request itself was wrong (usage), 1 where one file failed and the
+others may still be done.
+"""
+
+from __future__ import annotations
+
+
+class UmssError(Exception):
+    """Something a user can put right.
+
+    Args:
+        message: What is wrong, naming the file, model or option; no final full stop.
+        remedy: What to do about it, as an instruction; no final full stop.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Both parts on one line."""
+        return " ".join(f"{self.message}: {self.remedy}".split())
+
+
+class UsageError(UmssError):
+    """The request cannot be met as asked: options or arguments contradict or do not exist."""
+
+    exit_code = 2
+
+
+class UnknownModelError(UsageError):
+    """No model, assigner or set of weights has this name."""
+
+
+class DeviceError(UsageError):
+    """The device asked for is not on this machine."""
+
+
+class AudioError(UmssError):
+    """An input recording cannot be read or holds nothing to separate."""
+
+
+class OutputError(UmssError):
+    """A result cannot be written."""
+
+
+class WeightsError(UmssError):
+    """Stored weights are missing, damaged or do not fit the model."""
