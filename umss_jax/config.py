@@ -46,6 +46,15 @@ class HcqtConfig:
 
 
 @dataclass(frozen=True)
+class ConvConfig:
+    """Convolutional networks of salience and assignment."""
+
+    norm_epsilon: float = 1e-3
+    # 'direct', 'fft' (along frequency, for kernels of many frequency taps) or 'auto'.
+    method: str = "auto"
+
+
+@dataclass(frozen=True)
 class F0Config:
     """Peak-picking of the assigned saliences."""
 
@@ -127,6 +136,7 @@ class ModelConfig:
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     hcqt: HcqtConfig = field(default_factory=HcqtConfig)
+    conv: ConvConfig = field(default_factory=ConvConfig)
     f0: F0Config = field(default_factory=F0Config)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)

@@ -1,0 +1,121 @@
+"""The block of every convolutional network here: convolution, ReLU, stored normalisation.
+
+Shared by salience and assignment networks, which both come from Keras: 'same' padding with the
+extra row or column after, and normalisation after (not before) the rectifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from umss_jax.config import ConvConfig
+from umss_jax.frequency_conv import same_conv
+
+KernelSizes = Sequence[tuple[int, int, int]]
+
+
+def stored_norm(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    epsilon: float,
+) -> jax.Array:
+    """Batch normalisation by stored statistics, as one multiplication and one addition.
+
+    Args:
+        x: [..., C].
+        scale: [C], Keras's gamma.
+        bias: [C], Keras's beta.
+        mean: [C], stored mean.
+        var: [C], stored variance.
+        epsilon: added to the variance.
+
+    Returns:
+        [..., C], (x − mean) / sqrt(var + epsilon) · scale + bias.
+    """
+    factor = scale * jax.lax.rsqrt(var + epsilon)
+    shape = (1,) * (x.ndim - 1) + (-1,)
+    return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
+
+
+class StoredNorm(nn.Module):
+    """Batch normalisation that always uses its stored statistics and never updates them.
+
+    The paper's networks keep them fixed even while they are fine-tuned.
+    """
+
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise [..., C] per channel."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,)).value
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,)).value
+        return stored_norm(x, scale, bias, mean, var, self.config.norm_epsilon)
+
+
+class Conv(nn.Module):
+    """Convolution with bias over frequency and time, 'same' padding.
+
+    Attributes:
+        kernel_size: taps in frequency, taps in time, output channels.
+    """
+
+    kernel_size: tuple[int, int, int]
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B, F, T, C_in] to [B, F, T, C_out]."""
+        taps_f, taps_t, channels = self.kernel_size
+        kernel = self.param(
+            "kernel",
+            nn.initializers.glorot_uniform(),
+            (taps_f, taps_t, x.shape[-1], channels),
+        )
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        return same_conv(x, kernel, self.config.method) + bias.reshape(1, 1, 1, -1)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, ReLU, then stored normalisation.
+
+    Attributes:
+        kernel_size: taps in frequency, taps in time, output channels.
+    """
+
+    kernel_size: tuple[int, int, int]
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B, F, T, C_in] to [B, F, T, C_out]."""
+        x = jax.nn.relu(Conv(self.kernel_size, self.config, name="conv")(x))
+        return StoredNorm(self.config, name="norm")(x)
+
+
+def conv_blocks(x: jax.Array, kernel_sizes: KernelSizes, config: ConvConfig) -> jax.Array:
+    """Apply blocks one after another, inside a compact module that shall own them.
+
+    They are named ``block_1``, ``block_2``, … in the module from whose ``__call__`` this is called.
+
+    Args:
+        x: [B, F, T, C_in].
+        kernel_sizes: of each block: taps in frequency, taps in time, output channels.
+        config: of every block.
+
+    Returns:
+        [B, F, T, C_out of the last block].
+    """
+    for number, kernel_size in enumerate(kernel_sizes, start=1):
+        x = ConvBlock(kernel_size, config, name=f"block_{number}")(x)
+    return x

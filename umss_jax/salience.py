@@ -1,0 +1,120 @@
+"""Multi-F0 salience networks on HCQT magnitude and phase difference.
+
+Cuesta, McFee and Gómez, "Multiple F0 estimation in vocal ensembles using convolutional neural
+networks", ISMIR 2020; layers after ``models.py`` of github helenacuesta/
+multif0-estimation-polyvocals (`LateDeep` is its model 3). Kernel sizes are frequency × time ×
+output channels.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from umss_jax.config import ConvConfig
+from umss_jax.conv_block import Conv, KernelSizes, StoredNorm, conv_blocks
+
+_FIRST: KernelSizes = ((5, 5, 16),)
+_MIDDLE: KernelSizes = ((5, 5, 32), (5, 5, 32), (5, 5, 32), (70, 3, 32), (70, 3, 32))
+_DEEP: KernelSizes = ((3, 3, 64), (3, 3, 64))
+_DISTRIBUTION: KernelSizes = ((360, 1, 8),)
+
+
+class _Branch(nn.Module):
+    """Normalisation and first blocks of one feature."""
+
+    kernel_sizes: KernelSizes
+    config: ConvConfig
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        x = StoredNorm(self.config, name="input_norm")(jnp.moveaxis(features, 1, -1))
+        return conv_blocks(x, self.kernel_sizes, self.config)
+
+
+class _Merged(nn.Module):
+    """Blocks on the channels of all branches."""
+
+    kernel_sizes: KernelSizes
+    config: ConvConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return conv_blocks(x, self.kernel_sizes, self.config)
+
+
+class SalienceNetwork(nn.Module):
+    """One convolutional branch per feature, their channels side by side, then common blocks.
+
+    Parameters: ``magnitude`` (and ``phase``) each with ``input_norm`` and ``block_N``; ``merged``
+    with ``block_N``; ``output``.
+
+    Attributes:
+        branch: kernel sizes of the blocks of each branch.
+        merged: kernel sizes of the blocks after concatenation.
+        with_phase: whether the phase branch exists.
+    """
+
+    branch: KernelSizes
+    merged: KernelSizes
+    with_phase: bool = True
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(
+        self, features_magnitude: jax.Array, features_phase: jax.Array | None = None
+    ) -> jax.Array:
+        """Compute the salience of every pitch bin and frame.
+
+        Args:
+            features_magnitude: [B, 5, 360, T], dB relative to the maximum.
+            features_phase: [B, 5, 360, T], differences of the unwrapped phase in radians; absent
+                for the networks without phase.
+
+        Returns:
+            [B, 360, T], in (0, 1).
+
+        Raises:
+            ValueError: features are missing, superfluous or of different shapes.
+        """
+        features = {"magnitude": features_magnitude}
+        if self.with_phase:
+            if features_phase is None or features_phase.shape != features_magnitude.shape:
+                raise ValueError("the phase features must have the shape of the magnitude features")
+            features["phase"] = features_phase
+        elif features_phase is not None:
+            raise ValueError("this network takes no phase features")
+        branches = [_Branch(self.branch, self.config, name=name)(x) for name, x in features.items()]
+        x = jnp.concatenate(branches, axis=-1)
+        x = _Merged(self.merged, self.config, name="merged")(x)
+        return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
+
+
+class LateDeep(SalienceNetwork):
+    """Late/Deep: the branches stay apart through both long filters (1 251 701 parameters)."""
+
+    branch: KernelSizes = (*_FIRST, *_MIDDLE)
+    merged: KernelSizes = (*_DEEP, *_DISTRIBUTION)
+
+
+class LateDeepMagnitude(SalienceNetwork):
+    """Late/Deep without phase: the magnitude branch alone."""
+
+    branch: KernelSizes = (*_FIRST, *_MIDDLE)
+    merged: KernelSizes = (*_DEEP, *_DISTRIBUTION)
+    with_phase: bool = False
+
+
+class EarlyDeep(SalienceNetwork):
+    """Early/Deep: the branches join after their first block."""
+
+    branch: KernelSizes = _FIRST
+    merged: KernelSizes = (*_MIDDLE, *_DEEP, *_DISTRIBUTION)
+
+
+class EarlyShallow(SalienceNetwork):
+    """Early/Shallow: as Early/Deep, without the two 3×3×64 blocks."""
+
+    branch: KernelSizes = _FIRST
+    merged: KernelSizes = (*_MIDDLE, *_DISTRIBUTION)
