@@ -131,6 +131,32 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
+class FileConfig:
+    """Audio files in and out."""
+
+    block_samples: int = 65_536
+    """Samples per channel that are in memory at once while a file is read or written."""
+    silence_peak: float = 1e-6
+    """A recording whose peak lies below this (-120 dB) is refused as silent."""
+    cancelled_downmix: float = 1e-3
+    """Channels whose mean lies this far below their peak cancel each other out (-60 dB)."""
+    rescaled_peak: float = 0.999
+    """Peak after `--clip-mode rescale` had to turn the stems down."""
+
+
+@dataclass(frozen=True)
+class SeparationConfig:
+    """From a recording of any length to stems, segment by segment."""
+
+    segment_s: float = 4.0
+    overlap: float = 0.25
+    """Part of a segment that is cross-faded into the next, 0 to 0.5."""
+    seed: int = 0
+    silence: float = 1e-5
+    """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Everything that shapes the computation from mixture to voices."""
 
