@@ -73,7 +73,6 @@ def test_late_deep_has_the_tree_of_the_published_file(late_deep_variables):
     assert count(variables["params"]) == 1_251_701
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("features", ["librosa", "nnaudio"])
 @pytest.mark.parametrize("method", ["direct", "auto"])
 def test_late_deep_predicts_as_the_reference(late_deep_variables, golden, features, method):

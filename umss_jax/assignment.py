@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
 from umss_jax.conv_block import Conv, StoredNorm, conv_blocks
+from umss_jax.frequency_conv import direct_conv
 
 _COMMON = ((3, 3, 32), (3, 3, 32), (70, 3, 16), (70, 3, 16))
 
@@ -51,3 +52,106 @@ class VoasCnn(nn.Module):
         x = StoredNorm(self.config, name="input_norm")(salience[..., None])
         x = conv_blocks(x, _COMMON, self.config)
         return jnp.stack([_CnnVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)
+
+
+def conv_lstm(
+    x: jax.Array, input_kernel: jax.Array, recurrent_kernel: jax.Array, bias: jax.Array
+) -> jax.Array:
+    """Run Keras 2's ConvLSTM2D over time on an image that is one column wide.
+
+    Gates in the order input, forget, cell, output; gates by Keras 2's hard sigmoid,
+    clip(0.2 x + 0.5, 0, 1), cell and output by tanh; 'same' padding in both convolutions, zero
+    initial state. (Keras 3 redefined the hard sigmoid; the published file is of Keras 2.4.) With
+    one column only the middle column of the kernels ever meets data.
+
+    Args:
+        x: [B, F, T, C], a sequence of T images of F × 1.
+        input_kernel: [k_f, k_w, C, 4 H].
+        recurrent_kernel: [k_f, k_w, H, 4 H].
+        bias: [4 H].
+
+    Returns:
+        [B, F, T, H], the output of every time step.
+    """
+    middle = (input_kernel.shape[1] - 1) // 2
+    channels = recurrent_kernel.shape[2]
+    inputs = direct_conv(x, input_kernel[:, middle : middle + 1]) + bias.reshape(1, 1, 1, -1)
+    recurrent = recurrent_kernel[:, middle : middle + 1]
+
+    def step(
+        state: tuple[jax.Array, jax.Array], inputs_t: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        output, cell = state
+        gates = inputs_t + direct_conv(output[:, :, None], recurrent)[:, :, 0]
+        input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)
+        cell = _hard_sigmoid(forget_gate) * cell + _hard_sigmoid(input_gate) * jnp.tanh(candidate)
+        output = _hard_sigmoid(output_gate) * jnp.tanh(cell)
+        return (output, cell), output
+
+    zeros = jnp.zeros((*x.shape[:2], channels), x.dtype)
+    _, outputs = jax.lax.scan(step, (zeros, zeros), jnp.moveaxis(inputs, 2, 0))
+    return jnp.moveaxis(outputs, 0, 2)
+
+
+def _hard_sigmoid(x: jax.Array) -> jax.Array:
+    return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+class ConvLstm(nn.Module):
+    """Convolutional LSTM over time whose images are one column of pitch bins (see `conv_lstm`).
+
+    Attributes:
+        channels: of the state and the output.
+        kernel_size: taps in frequency and along the axis of size one.
+    """
+
+    channels: int = 32
+    kernel_size: tuple[int, int] = (3, 7)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B, F, T, C] to [B, F, T, channels]."""
+        glorot = nn.initializers.glorot_uniform()
+        gates = 4 * self.channels
+        input_kernel = self.param("input_kernel", glorot, (*self.kernel_size, x.shape[-1], gates))
+        recurrent_kernel = self.param(
+            "recurrent_kernel", glorot, (*self.kernel_size, self.channels, gates)
+        )
+        bias = self.param("bias", nn.initializers.zeros, (gates,))
+        return conv_lstm(x, input_kernel, recurrent_kernel, bias)
+
+
+class _ClstmVoice(nn.Module):
+    """The part of one voice of `VoasClstm`."""
+
+    config: ConvConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = ConvLstm(name="lstm_1")(x)
+        x = ConvLstm(name="lstm_2")(x)
+        return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
+
+
+class VoasClstm(nn.Module):
+    """VoasCLSTM: the common blocks of `VoasCnn`, then two convolutional LSTMs per voice.
+
+    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and for each voice ``lstm_1`` and
+    ``lstm_2`` (``input_kernel``, ``recurrent_kernel``, ``bias``) and ``output``.
+    """
+
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, salience: jax.Array) -> jax.Array:
+        """Assign the salience of the mixture to voices.
+
+        Args:
+            salience: [B, 360, T], in (0, 1).
+
+        Returns:
+            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
+        """
+        x = StoredNorm(self.config, name="input_norm")(salience[..., None])
+        x = conv_blocks(x, _COMMON, self.config)
+        return jnp.stack([_ClstmVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)
