@@ -120,6 +120,11 @@ class OptimiserConfig:
 
     learning_rate: float = 1e-4
     l2_penalty: float = 1e-5
+    # For short runs; the reference uses none of these (0 = off).
+    clip_norm: float = 0.0
+    warmup_steps: int = 0
+    total_steps: int = 0
+    final_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,33 @@ class SeparationConfig:
     seed: int = 0
     silence: float = 1e-5
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+
+@dataclass(frozen=True)
+class CombConfig:
+    """Harmonic comb without learning: what any trained system has to beat."""
+
+    lobe_hz: float = 30.0
+    roll_off_db_per_octave: float = 6.0
+    maximum_hz: float = 8_000.0
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Frames, thresholds and tolerances of the evaluation protocol."""
+
+    sample_rate_hz: int = 16_000
+    frame_samples: int = 16_000
+    minimum_energy: float = 10.0
+    fft_size: int = 512
+    hop_samples: int = 256
+    mel_bands: int = 128
+    cepstral_coefficients: int = 13
+    f0_frames_per_second: float = 62.5
+    tolerance_cents: float = 50.0
+    crepe_confidence: float = 0.4
+    bootstrap_resamples: int = 2_000
+    bootstrap_coverage: float = 0.95
 
 
 @dataclass(frozen=True)

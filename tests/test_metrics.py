@@ -1,0 +1,202 @@
+"""Metrics against the recorded reference, mir_eval, librosa and closed forms."""
+
+import warnings
+
+import librosa
+import mir_eval
+import numpy as np
+import pytest
+import scipy.fft
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umss_jax import metrics
+from umss_jax.config import EvaluationConfig
+
+FREQUENCY = st.one_of(st.just(0.0), st.floats(60.0, 1500.0))
+
+
+def test_equals_the_reference(golden):
+    recorded = golden("masking_metrics")
+    scores = metrics.separation_scores(recorded["sources"], recorded["masked"])
+    pairs = {
+        "si_sdr_db_per_second": scores.si_sdr_db,
+        "spectral_snr_db": scores.spectral_snr_db,
+        "spectral_si_snr_db": scores.spectral_si_snr_db,
+    }
+    for name, value in pairs.items():
+        assert np.abs(value - recorded[name]).max() < 1e-3, name
+    np.testing.assert_array_equal(
+        metrics.si_sdr_db(recorded["sources"], recorded["masked"]), scores.si_sdr_db
+    )
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(3).standard_normal((2, 40_000))
+
+
+def test_si_sdr_of_scaled_and_orthogonal_signals(noise):
+    time = np.arange(16_000) / 16_000
+    sine, cosine = np.sin(2 * np.pi * 440 * time), np.cos(2 * np.pi * 440 * time)
+    assert metrics.si_sdr_db(sine, np.float32(0.3) * sine).min() > 60
+    assert metrics.si_sdr_db(sine, cosine).max() < -60
+    # target plus an orthogonal signal of a tenth of its energy: 10 dB by definition
+    np.testing.assert_allclose(
+        metrics.si_sdr_db(sine, -2 * (sine + np.sqrt(0.1) * cosine)), 10, atol=1e-6
+    )
+
+
+def test_spectral_snr_of_a_scaled_copy(noise):
+    scores = metrics.separation_scores(noise, 1.1 * noise)
+    np.testing.assert_allclose(scores.spectral_snr_db, 20, atol=1e-6)
+    assert scores.spectral_si_snr_db.min() > 60
+
+
+def test_mel_cepstral_distance_equals_librosa(noise):
+    target, estimate = noise[:, :16_000]
+
+    def cepstrum(audio):
+        mel = librosa.feature.melspectrogram(
+            y=audio,
+            sr=16_000,
+            n_fft=512,
+            hop_length=256,
+            n_mels=128,
+            htk=True,
+            norm=None,
+            pad_mode="reflect",
+        )
+        return scipy.fft.dct(np.log(mel + 1e-6), axis=0, norm="ortho")[:13]
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters detected")
+        expected = np.linalg.norm(cepstrum(target) - cepstrum(estimate), axis=0).mean()
+        bank = librosa.filters.mel(
+            sr=16_000, n_fft=512, n_mels=128, htk=True, norm=None, dtype=np.float64
+        )
+    np.testing.assert_allclose(metrics.mel_filterbank(), bank, atol=1e-9)
+    value = metrics.separation_scores(target, estimate).mel_cepstral_distance
+    np.testing.assert_allclose(value, [expected], rtol=1e-5)
+
+
+def test_silence_is_undefined_and_counted(noise):
+    target = noise.copy()
+    estimate = 0.5 * noise[::-1]
+    target[0, :16_000] = 0
+    estimate[1, 16_000:32_000] = 0
+    scores = metrics.separation_scores(target, estimate)
+    for score in scores:
+        np.testing.assert_array_equal(np.isnan(score), [[True, False, False], [False, True, False]])
+    summary = metrics.summarise(scores.si_sdr_db)
+    assert (summary.frames, summary.undefined) == (4, 2)
+    assert summary.mean == pytest.approx(np.nanmean(scores.si_sdr_db))
+    counted = metrics.summarise(scores.si_sdr_db, undefined_as=-30.0)
+    assert (counted.frames, counted.undefined) == (6, 2)
+    assert counted.mean == pytest.approx((4 * summary.mean - 60) / 6)
+    kept = metrics.summarise(scores.si_sdr_db, keep=~np.isnan(scores.si_sdr_db))
+    assert (kept.frames, kept.undefined) == (4, 0)
+
+
+def test_last_second_may_be_short(noise):
+    whole = metrics.separation_scores(noise[:, :32_000], noise[::-1, :32_000])
+    longer = metrics.separation_scores(noise, noise[::-1])
+    assert longer.si_sdr_db.shape == (2, 3)
+    np.testing.assert_allclose(longer.si_sdr_db[:, :2], whole.si_sdr_db)
+    np.testing.assert_allclose(
+        longer.si_sdr_db[:, 2], metrics.si_sdr_db(noise[:, 32_000:], noise[::-1, 32_000:])[:, 0]
+    )
+
+
+def test_energy_is_the_sum_of_squares(noise):
+    energy = metrics.frame_energy(noise)
+    np.testing.assert_allclose(energy.sum(axis=-1), (noise**2).sum(axis=-1))
+    assert energy.shape == (2, 3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(FREQUENCY, FREQUENCY), min_size=1, max_size=12))
+def test_melody_equals_mir_eval(pairs):
+    reference, estimate = np.array(pairs).T.copy()
+    times = np.arange(len(reference)) * 0.016
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mir_eval warns where nothing is voiced
+        voicing = mir_eval.melody.to_cent_voicing(times, reference, times, estimate)
+        ref_voicing, _, est_voicing, _ = voicing
+        expected = (
+            mir_eval.melody.overall_accuracy(*voicing),
+            mir_eval.melody.raw_pitch_accuracy(*voicing),
+            mir_eval.melody.raw_chroma_accuracy(*voicing),
+            mir_eval.melody.voicing_recall(ref_voicing, est_voicing),
+            mir_eval.melody.voicing_false_alarm(ref_voicing, est_voicing),
+        )
+    np.testing.assert_allclose(metrics.melody_scores(reference, estimate), expected, atol=1e-6)
+
+
+def test_melody_of_a_batch_is_that_of_its_parts():
+    generator = np.random.default_rng(1)
+    reference = generator.uniform(100, 400, (3, 4, 62)) * (generator.random((3, 4, 62)) > 0.2)
+    estimate = reference * generator.choice([0, 1, 1.01, 2, 1.05], (3, 4, 62))
+    together = metrics.melody_scores(reference, estimate)
+    for i, j in np.ndindex(3, 4):
+        alone = metrics.melody_scores(reference[i, j], estimate[i, j])
+        np.testing.assert_allclose([score[i, j] for score in together], alone)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(FREQUENCY, max_size=4), st.lists(FREQUENCY, max_size=5)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+)
+def test_multi_pitch_equals_mir_eval(frames, close):
+    reference = np.zeros((len(frames), 4))
+    estimate = np.zeros((len(frames), 5))
+    for row, (wanted, given_) in enumerate(frames):
+        reference[row, : len(wanted)] = wanted
+        estimate[row, : len(given_)] = given_
+    if close:  # estimates within a semitone of the references, where matchings compete
+        estimate[:, :4] = reference * 1.02
+        reference[:, 3] = reference[:, 2] * 1.03
+    times = np.arange(len(frames)) * 0.01
+    lists = [[row[row > 0] for row in pitches] for pitches in (reference, estimate)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mir_eval warns where nothing is given
+        expected = mir_eval.multipitch.metrics(times, lists[0], times, lists[1], min_freq=20)[:3]
+    scores = metrics.multi_pitch_scores(reference, estimate)
+    np.testing.assert_allclose(scores[:3], expected, atol=1e-6)
+    total = expected[0] + expected[1]
+    f_measure = 2 * expected[0] * expected[1] / total if total else 0.0
+    assert scores.f_measure == pytest.approx(f_measure, abs=1e-6)
+
+
+def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    config = EvaluationConfig(bootstrap_resamples=300)
+    hits = 0
+    for _ in range(200):
+        # frames of one excerpt share a level: an interval over frames would be far too narrow
+        values = generator.standard_normal((30, 1)) + 0.1 * generator.standard_normal((30, 8))
+        low, high = metrics.bootstrap_interval(values, config)
+        hits += low <= 0 <= high
+    assert 0.88 < hits / 200 < 0.99
+
+
+def test_statistics_of_nothing_are_undefined():
+    summary = metrics.summarise(np.full((3, 4), np.nan))
+    assert np.isnan(summary.mean)
+    assert (summary.frames, summary.undefined) == (0, 12)
+
+
+def test_unequal_shapes_are_errors(noise):
+    with pytest.raises(ValueError, match="differ in shape"):
+        metrics.separation_scores(noise, noise[:, :-1])
+    with pytest.raises(ValueError, match="must be equal"):
+        metrics.melody_scores(np.zeros(3), np.zeros(4))
+    with pytest.raises(ValueError, match="frames of reference"):
+        metrics.multi_pitch_scores(np.zeros((3, 4)), np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="empty"):
+        metrics.frame_energy(np.zeros((2, 0)))

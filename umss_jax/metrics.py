@@ -1,0 +1,409 @@
+"""What is measured: separation per second and voice, F0 tracks, multi-pitch, and their statistics.
+
+NumPy in and out, float64 inside, every leading axis a batch. A second or voice for which a measure
+has no meaning (a silent target or estimate) is NaN; :func:`summarise` counts these beside the mean.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+
+from umss_jax.config import EvaluationConfig
+
+_DEFAULT = EvaluationConfig()
+_RATIO_FLOOR = 1e-8
+"""Added by the reference to every power ratio before the logarithm: nothing is below -80 dB."""
+_RATIO_CEILING = 1e16
+"""A residual smaller than float32 audio can hold counts as this: nothing is above 160 dB."""
+
+
+class SeparationScores(NamedTuple):
+    """Separation quality of every second; NaN where target or estimate is silent."""
+
+    si_sdr_db: np.ndarray
+    spectral_snr_db: np.ndarray
+    spectral_si_snr_db: np.ndarray
+    mel_cepstral_distance: np.ndarray
+
+
+class MelodyScores(NamedTuple):
+    """mir_eval's measures of one F0 track against another, each in [0, 1]."""
+
+    overall_accuracy: np.ndarray
+    raw_pitch_accuracy: np.ndarray
+    raw_chroma_accuracy: np.ndarray
+    voicing_recall: np.ndarray
+    voicing_false_alarm: np.ndarray
+
+
+class MultiPitchScores(NamedTuple):
+    """mir_eval's measures of sets of F0s, voices not told apart, each in [0, 1]."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    accuracy: np.ndarray
+    f_measure: np.ndarray
+
+
+class Summary(NamedTuple):
+    """Statistics of one measure over all kept frames."""
+
+    mean: float
+    median: float
+    mean_low: float
+    mean_high: float
+    frames: int
+    undefined: int
+
+
+def seconds(audio: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
+    """Cuts audio into evaluation frames.
+
+    Args:
+        audio: ``[..., S]``.
+        config: length of a frame in samples.
+
+    Returns:
+        float64 ``[..., N, frame_samples]`` with N = ceil(S / frame_samples), the last frame padded
+        with zeros. (The reference measures a shorter last frame; its examples have none.)
+
+    Raises:
+        ValueError: if the audio is empty.
+    """
+    audio = np.asarray(audio, np.float64)
+    samples = audio.shape[-1]
+    if samples == 0:
+        raise ValueError("audio is empty")
+    frames = -(-samples // config.frame_samples)
+    missing = frames * config.frame_samples - samples
+    padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, missing)])
+    return padded.reshape(*audio.shape[:-1], frames, config.frame_samples)
+
+
+def frame_energy(target: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
+    """Energy Σx² of every second of a target scaled with its mixture to the mixture's peak of 1.
+
+    Args:
+        target: ``[..., S]``.
+        config: length of a frame.
+
+    Returns:
+        float64 ``[..., N]``. The protocol leaves out frames below ``config.minimum_energy`` (10).
+    """
+    return np.sum(seconds(target, config) ** 2, axis=-1)
+
+
+def _decibels(signal: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Power ratio in dB within [-80, 160]; NaN where both are zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.minimum(signal / residual, _RATIO_CEILING)
+    return 10 * np.log10(ratio + _RATIO_FLOOR)
+
+
+def _frames(
+    target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both signals in seconds, and where neither is silent."""
+    if np.shape(target) != np.shape(estimate):
+        raise ValueError(
+            f"target {np.shape(target)} and estimate {np.shape(estimate)} differ in shape"
+        )
+    target, estimate = seconds(target, config), seconds(estimate, config)
+    return target, estimate, np.any(target != 0, axis=-1) & np.any(estimate != 0, axis=-1)
+
+
+def si_sdr_db(
+    target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig = _DEFAULT
+) -> np.ndarray:
+    """Scale-invariant signal-to-distortion ratio of every second.
+
+    Args:
+        target: ``[..., S]``.
+        estimate: the same shape.
+        config: length of a frame.
+
+    Returns:
+        float64 ``[..., N]``, dB in [-80, 160], NaN where target or estimate is silent.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Source: the reference's ``evaluation_metrics.si_sdr`` (no mean is removed).
+    """
+    target, estimate, sounding = _frames(target, estimate, config)
+    return np.where(sounding, _si_sdr_db(target, estimate), np.nan)
+
+
+def _si_sdr_db(target: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    energy = np.sum(target**2, axis=-1, keepdims=True)
+    scale = np.sum(target * estimate, axis=-1, keepdims=True) / np.where(energy > 0, energy, 1.0)
+    scaled = scale * target
+    return _decibels(np.sum(scaled**2, axis=-1), np.sum((scaled - estimate) ** 2, axis=-1))
+
+
+def _power_spectrogram(framed: np.ndarray, fft_size: int, hop: int, pad_end: bool) -> np.ndarray:
+    """|STFT|² of every second, ends mirrored, ``[..., N, T, bins]``.
+
+    ``pad_end`` first appends the zeros that let the last window slide fully beyond the signal,
+    as the reference's ``pad_for_stft`` does even where the frames are centred.
+    """
+    samples = framed.shape[-1]
+    if pad_end:
+        missing = max(0, fft_size + hop * (-(-samples // hop) - 1) - samples)
+        framed = np.pad(framed, [(0, 0)] * (framed.ndim - 1) + [(0, missing)])
+    centred = [(0, 0)] * (framed.ndim - 1) + [(fft_size // 2, fft_size // 2)]
+    framed = np.pad(framed, centred, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(framed, fft_size, axis=-1)[..., ::hop, :]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_size) / fft_size)
+    spectrum = scipy.fft.rfft(windows * hann, axis=-1)
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def _spectral_db(target: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spectral SNR and SI-SNR of magnitudes ``[..., N, T, bins]``, dB ``[..., N]`` each."""
+    axes = (-2, -1)
+    energy = np.sum(target**2, axis=axes)
+    snr = _decibels(energy, np.sum((estimate - target) ** 2, axis=axes))
+    scale = np.sum(target * estimate, axis=axes) / (energy + 1e-12)
+    scaled = target * scale[..., None, None]
+    residual = np.sum((estimate - scaled) ** 2, axis=axes)
+    return snr, _decibels(np.sum(scaled**2, axis=axes), residual)
+
+
+def mel_filterbank(config: EvaluationConfig = _DEFAULT) -> np.ndarray:
+    """Triangular filters, equally spaced on the mel scale of HTK, peak 1, 0 Hz to Nyquist.
+
+    Returns:
+        float64 ``[mel_bands, fft_size // 2 + 1]``. With 512 bins some of the lowest filters fall
+        between two bins and are empty, as in the reference (torchaudio's defaults).
+    """
+    nyquist_hz = config.sample_rate_hz / 2
+    edges_mel = np.linspace(0, 2595 * np.log10(1 + nyquist_hz / 700), config.mel_bands + 2)
+    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
+    bins_hz = np.linspace(0, nyquist_hz, config.fft_size // 2 + 1)
+    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising = (bins_hz - low) / (centre - low)
+    falling = (high - bins_hz) / (high - centre)
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def _mel_cepstral_distance(
+    target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig
+) -> np.ndarray:
+    filters = mel_filterbank(config).T
+
+    def cepstrum(framed: np.ndarray) -> np.ndarray:
+        power = _power_spectrogram(framed, config.fft_size, config.hop_samples, pad_end=False)
+        coefficients = scipy.fft.dct(np.log(power @ filters + 1e-6), type=2, norm="ortho")
+        return coefficients[..., : config.cepstral_coefficients]
+
+    return np.mean(np.linalg.norm(cepstrum(target) - cepstrum(estimate), axis=-1), axis=-1)
+
+
+def separation_scores(
+    target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig = _DEFAULT
+) -> SeparationScores:
+    """All separation measures of every second.
+
+    Args:
+        target: true voices ``[..., S]`` at ``config.sample_rate_hz``, the mixture's peak being 1.
+        estimate: the same shape.
+        config: frames, transforms.
+
+    Returns:
+        Four float64 arrays ``[..., N]``: SI-SDR, spectral SNR and spectral SI-SNR in dB (512/256,
+        centred, magnitudes), and the mean Euclidean distance of 13 mel-cepstral coefficients
+        (128 HTK mel bands of power, natural logarithm of the value plus 1e-6).
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Source: the reference's ``evaluation_metrics.py``. Deviation: a silent target or estimate gives
+    NaN in all four, where the reference gives the spectral SNR of a silent estimate as 0 dB.
+    """
+    target, estimate, sounding = _frames(target, estimate, config)
+    magnitudes = [
+        np.sqrt(_power_spectrogram(x, config.fft_size, config.hop_samples, pad_end=True))
+        for x in (target, estimate)
+    ]
+    snr, si_snr = _spectral_db(*magnitudes)
+    scores = (
+        _si_sdr_db(target, estimate),
+        snr,
+        si_snr,
+        _mel_cepstral_distance(target, estimate, config),
+    )
+    return SeparationScores(*(np.where(sounding, score, np.nan) for score in scores))
+
+
+def melody_scores(
+    reference_hz: np.ndarray, estimate_hz: np.ndarray, config: EvaluationConfig = _DEFAULT
+) -> MelodyScores:
+    """mir_eval.melody's measures, batched, of F0 tracks on one time grid.
+
+    Args:
+        reference_hz: ``[..., T]``, Hz, 0 where unvoiced.
+        estimate_hz: the same shape. Any positive value counts as voiced, however low: set the
+            floor that an F0 extractor writes into unvoiced frames to 0 before (see
+            ``umss_jax.evaluation``).
+        config: tolerance in cents.
+
+    Returns:
+        Five float64 arrays ``[...]`` in [0, 1], with mir_eval's values for the special cases:
+        accuracies 0 and recall 1 where no reference frame is voiced, false alarm 0 where all are.
+
+    Raises:
+        ValueError: if the shapes differ or there are no frames.
+    """
+    reference = np.asarray(reference_hz, np.float64)
+    estimate = np.asarray(estimate_hz, np.float64)
+    if reference.shape != estimate.shape or reference.shape[-1:] in ((), (0,)):
+        raise ValueError(
+            f"F0 tracks of shapes {reference.shape} and {estimate.shape}: "
+            "they must be equal and hold at least one frame"
+        )
+    voiced, sung = reference > 0, estimate > 0
+    both = voiced & sung
+    ratio = np.where(both, estimate, 1.0) / np.where(both, reference, 1.0)
+    cents = np.abs(1200 * np.log2(ratio))
+    pitch_right = both & (cents < config.tolerance_cents)
+    wrapped = np.abs(cents - 1200 * np.floor(cents / 1200 + 0.5))
+    chroma_right = both & (wrapped < config.tolerance_cents)
+
+    def share(of: np.ndarray, among: np.ndarray, otherwise: float) -> np.ndarray:
+        total = among.sum(axis=-1)
+        return np.where(total > 0, of.sum(axis=-1) / np.maximum(total, 1), otherwise)
+
+    return MelodyScores(
+        overall_accuracy=(pitch_right | (~voiced & ~sung)).mean(axis=-1),
+        raw_pitch_accuracy=share(pitch_right, voiced, 0.0),
+        raw_chroma_accuracy=share(chroma_right, voiced, 0.0),
+        voicing_recall=share(both, voiced, 1.0),
+        voicing_false_alarm=share(~voiced & sung, ~voiced, 0.0),
+    )
+
+
+def multi_pitch_scores(
+    reference_hz: np.ndarray, estimate_hz: np.ndarray, config: EvaluationConfig = _DEFAULT
+) -> MultiPitchScores:
+    """mir_eval.multipitch's precision, recall and accuracy, and F = 2PR / (P + R).
+
+    Args:
+        reference_hz: ``[..., T, N]``, Hz, 0 where there is no pitch; any order within a frame.
+        estimate_hz: ``[..., T, M]``, likewise.
+        config: tolerance in cents.
+
+    Returns:
+        Four float64 arrays ``[...]`` in [0, 1], from counts over the whole time axis; 0 where a
+        count to divide by is 0, as in mir_eval.
+
+    Raises:
+        ValueError: if the two differ in an axis other than the last.
+    """
+    reference = np.asarray(reference_hz, np.float64)
+    estimate = np.asarray(estimate_hz, np.float64)
+    if reference.shape[:-1] != estimate.shape[:-1]:
+        raise ValueError(
+            f"frames of reference {reference.shape[:-1]} and estimate {estimate.shape[:-1]} differ"
+        )
+    found = _matches(reference, estimate, config.tolerance_cents / 100).sum(axis=-1)
+    wanted = np.sum(reference > 0, axis=(-2, -1))
+    given = np.sum(estimate > 0, axis=(-2, -1))
+    precision = found / np.maximum(given, 1)
+    recall = found / np.maximum(wanted, 1)
+    accuracy = found / np.maximum(wanted + given - found, 1)
+    f_measure = 2 * precision * recall / np.where(found > 0, precision + recall, 1.0)
+    return MultiPitchScores(precision, recall, accuracy, f_measure)
+
+
+def _matches(reference: np.ndarray, estimate: np.ndarray, semitones: float) -> np.ndarray:
+    """Size of the largest one-to-one matching within the tolerance, per frame.
+
+    On a line and with one tolerance for all, taking matches in ascending order is optimal: at each
+    step the lower of the two candidates either matches the other or can match nothing.
+    """
+
+    def ascending(hz: np.ndarray) -> np.ndarray:
+        midi = np.where(hz > 0, 69 + 12 * np.log2(np.where(hz > 0, hz, 1.0) / 440), np.inf)
+        end = np.full((*hz.shape[:-1], 1), np.inf)
+        return np.concatenate([np.sort(midi, axis=-1), end], axis=-1)
+
+    left, right = ascending(reference), ascending(estimate)
+    shape = left.shape[:-1]
+    i, j, found = (np.zeros(shape, np.int64) for _ in range(3))
+    for _ in range(left.shape[-1] + right.shape[-1]):
+        a = np.take_along_axis(left, np.minimum(i, left.shape[-1] - 1)[..., None], -1)[..., 0]
+        b = np.take_along_axis(right, np.minimum(j, right.shape[-1] - 1)[..., None], -1)[..., 0]
+        open_ = np.isfinite(a) & np.isfinite(b)
+        gap = np.subtract(a, b, out=np.full(shape, np.inf), where=open_)
+        close = np.abs(gap) <= semitones
+        found += close
+        i += close | (open_ & (a < b))
+        j += close | (open_ & (b < a))
+    return found
+
+
+def bootstrap_interval(
+    values: np.ndarray, config: EvaluationConfig = _DEFAULT, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, excerpts being drawn with replacement.
+
+    Frames of one excerpt are alike, so the excerpt and not the frame is the unit that is drawn.
+
+    Args:
+        values: ``[excerpts, ...]``; NaN entries are left out.
+        config: number of resamples and coverage (95 %).
+        seed: of the draws: the same values give the same interval.
+
+    Returns:
+        Lower and upper end; NaN where no excerpt holds a value.
+    """
+    values = np.asarray(values, np.float64).reshape(len(values), -1)
+    sums, counts = np.nansum(values, axis=1), np.sum(np.isfinite(values), axis=1)
+    held = counts > 0
+    sums, counts = sums[held], counts[held]
+    if not len(sums):
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, len(sums), (config.bootstrap_resamples, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    tail = (1 - config.bootstrap_coverage) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def summarise(
+    values: np.ndarray,
+    keep: np.ndarray | None = None,
+    undefined_as: float | None = None,
+    config: EvaluationConfig = _DEFAULT,
+) -> Summary:
+    """Mean, median and bootstrap interval of one measure.
+
+    Args:
+        values: ``[excerpts, ...]``, NaN where undefined.
+        keep: the same shape, False for frames that the energy rule leaves out.
+        undefined_as: a value to count undefined frames as; ``None`` leaves them out of the
+            statistics, as the reference does. Their number is in the result either way.
+        config: of the bootstrap.
+
+    Returns:
+        Statistics, NaN where no frame is left; ``frames`` is the number that they rest on.
+    """
+    values = np.asarray(values, np.float64)
+    keep = np.ones(values.shape, bool) if keep is None else np.asarray(keep, bool)
+    undefined = keep & np.isnan(values)
+    if undefined_as is not None:
+        values = np.where(undefined, undefined_as, values)
+    values = np.where(keep, values, np.nan)
+    used = values[~np.isnan(values)]
+    if not used.size:
+        nan = float("nan")
+        return Summary(nan, nan, nan, nan, 0, int(undefined.sum()))
+    low, high = bootstrap_interval(values, config)
+    return Summary(
+        float(used.mean()), float(np.median(used)), low, high, used.size, int(undefined.sum())
+    )
