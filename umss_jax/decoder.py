@@ -1,0 +1,68 @@
+"""Decoder: latent and F0 of each voice → raw controls of the synthesiser, weights shared."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import DecoderConfig
+from umss_jax.dense import Dense, DenseStack
+from umss_jax.gru import Gru
+from umss_jax.synth import RawControls
+
+
+def f0_on_log_scale(f0_hz: jax.Array, config: DecoderConfig) -> jax.Array:
+    """F0 as the decoder reads it: 0 at 20 Hz, 1 at 8 kHz, linear in semitones, not clipped.
+
+    The reference's conversion to MIDI goes through log₂ with values ≤ 0 replaced by 1e-5
+    (``ddsp/core.py`` logb); F0 here is at least its floor of 1e-5 Hz, so the logarithm is plain.
+
+    Args:
+        f0_hz: any shape, Hz, > 0.
+    """
+    low, high = config.f0_low_hz, config.f0_high_hz
+    return jnp.log(f0_hz * np.float32(1.0 / low)) * np.float32(1.0 / np.log(high / low))
+
+
+class Decoder(nn.Module):
+    """Per-voice decoder (reference: SynthParameterDecoderSimple and its dense outputs).
+
+    The latent is one for all voices: its MLP and its half of the GRU's input product are computed
+    once per example, not once per voice.
+    """
+
+    config: DecoderConfig = DecoderConfig()
+
+    @nn.compact
+    def __call__(self, latent: jax.Array, f0_hz_250: jax.Array) -> RawControls:
+        """Decodes all voices.
+
+        Args:
+            latent: [B, frames, 128].
+            f0_hz_250: [B, J, frames], Hz, at least the floor.
+
+        Returns:
+            Raw controls with leading axes [B, J].
+        """
+        config = self.config
+        batch, voices, frames = f0_hz_250.shape
+        f0_input = f0_on_log_scale(f0_hz_250, config).reshape(batch * voices, frames, 1)
+        from_f0 = DenseStack(config.hidden, name="f0_mlp")(f0_input)
+        from_latent = DenseStack(config.hidden, name="latent_mlp")(latent)
+        x = Gru(config.hidden, name="gru")(from_f0, from_latent)
+        x = DenseStack(config.hidden, name="mlp")(x)
+        order = config.line_spectral_frequencies
+
+        def per_voice(y: jax.Array) -> jax.Array:
+            return y.reshape(batch, voices, *y.shape[1:])
+
+        return RawControls(
+            harmonic_amplitude=per_voice(Dense(1, name="harmonic_amplitude")(x)[..., 0]),
+            noise_gain=per_voice(Dense(1, name="noise_gain")(x)[..., 0]),
+            line_spectral_frequencies=per_voice(
+                Dense(order + 1, name="line_spectral_frequencies")(x)
+            ),
+            noise_magnitudes=per_voice(Gru(config.noise_bands, name="noise_gru")(x)[:, -1]),
+        )

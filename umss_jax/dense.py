@@ -1,0 +1,65 @@
+"""Dense layers with PyTorch's conventions, shared by encoder and decoder."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+    """Uniform in ±1/√fan_in: PyTorch's default for kernels and biases of dense layers."""
+    bound = fan_in**-0.5
+
+    def initialise(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:  # type: ignore[no-untyped-def]
+        return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
+
+    return initialise
+
+
+class Dense(nn.Module):
+    """x W + b on the last axis, initialised as the reference initialises."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., in] → [..., features]."""
+        initial = _uniform_fan_in(x.shape[-1])
+        kernel = self.param("kernel", initial, (x.shape[-1], self.features))
+        bias = self.param("bias", initial, (self.features,))
+        product = jnp.einsum("...i,io->...o", x, kernel, precision="highest")
+        return product + bias.reshape((1,) * (x.ndim - 1) + (self.features,))
+
+
+class DenseStack(nn.Module):
+    """Three times dense → LayerNorm (ε 1e-5) → LeakyReLU (0.01) (reference: fc_stack)."""
+
+    features: int
+    layers: int = 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., in] → [..., features]."""
+        for layer in range(1, self.layers + 1):
+            x = Dense(self.features, name=f"dense_{layer}")(x)
+            x = LayerNorm(name=f"norm_{layer}")(x)
+            x = nn.leaky_relu(x, 0.01)
+        return x
+
+
+class LayerNorm(nn.Module):
+    """Normalises the last axis (biased variance, ε 1e-5), then scales and shifts."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., features] → the same shape."""
+        features = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        deviation = jnp.sqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + self.epsilon)
+        row = (1,) * (x.ndim - 1) + (features,)
+        return centred / deviation * scale.reshape(row) + bias.reshape(row)

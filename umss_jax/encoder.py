@@ -1,0 +1,56 @@
+"""Encoder: log-magnitude STFT of the mixture → one latent sequence, shared by all voices."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from umss_jax.config import EncoderConfig
+from umss_jax.dense import Dense
+from umss_jax.gru import Gru
+from umss_jax.stft import log_magnitude, stft
+
+
+def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:
+    """What the encoder sees of the mixture.
+
+    Args:
+        mixture: [B, samples] at 16 kHz, peak about 1.
+
+    Returns:
+        [B, frames, 257] log magnitudes, 250 frames per 4 s.
+    """
+    return log_magnitude(stft(mixture, config.fft_size, config.hop_samples))
+
+
+class ExampleNorm(nn.Module):
+    """Normalises over all bins and frames of an example; one scale and shift per bin."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, frames, bins] → the same shape (reference: CustomLayerNorm)."""
+        bins = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (bins,))
+        shift = self.param("shift", nn.initializers.zeros, (bins,))
+        centred = x - jnp.mean(x, axis=(1, 2), keepdims=True)
+        variance = jnp.mean(centred * centred, axis=(1, 2), keepdims=True)
+        normal = centred / jnp.sqrt(variance + self.epsilon)
+        return normal * scale.reshape(1, 1, bins) + shift.reshape(1, 1, bins)
+
+
+class Encoder(nn.Module):
+    """Three GRUs with a skip around the last, then a dense layer (reference: MixEncoderSimple)."""
+
+    config: EncoderConfig = EncoderConfig()
+
+    @nn.compact
+    def __call__(self, log_magnitudes: jax.Array) -> jax.Array:
+        """[B, frames, 257] from :func:`encoder_input` → latent [B, frames, 128]."""
+        x = ExampleNorm(name="input_norm")(log_magnitudes)
+        x = Gru(self.config.hidden, name="gru_1")(x)
+        second = Gru(self.config.hidden, name="gru_2")(x)
+        third = Gru(self.config.hidden, name="gru_3")(second)
+        return Dense(self.config.latent, name="dense")(third + second)

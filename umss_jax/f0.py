@@ -1,0 +1,82 @@
+"""F0 extractor: peak of each assigned salience forward, a copied gradient backward."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import F0Config, HcqtConfig
+from umss_jax.pitch_grid import bin_frequencies_hz
+
+
+class F0Tracks(NamedTuple):
+    """F0 of every voice, on the salience's 344 frames."""
+
+    f0_hz_344: jax.Array
+    """[B, J, frames], Hz, 0 where unvoiced; carries the straight-through gradient."""
+    binary: jax.Array
+    """[B, J, bins, frames], 1 at the peak of voiced frames, 0 elsewhere; no gradient."""
+
+
+def extract_f0(
+    assigned: jax.Array, config: F0Config = F0Config(), grid: HcqtConfig = HcqtConfig()
+) -> F0Tracks:
+    """Straight-through F0 (paper, section 3.2).
+
+    Forward: F0 = Σ_i f_i S^b_i with S^b one at the largest bin of a frame where that reaches the
+    voice's threshold. Backward: the gradient of S^b · f is copied to S^a, that is, F0 behaves as
+    Σ_i (S^a_i + stop_gradient(S^b_i f_i − S^a_i)): every bin of the frame receives dF0 unscaled.
+
+    Deviation: the reference marks every bin whose frequency has the F0's integer part, which below
+    86 Hz can be two bins and doubles the F0; the paper's equation, and this function, mark one.
+
+    Args:
+        assigned: [B, J, bins, frames] in [0, 1].
+    """
+    frozen = jax.lax.stop_gradient(assigned)
+    peak_bin = jnp.argmax(frozen, axis=2)
+    thresholds = np.asarray(config.thresholds, np.float32).reshape(1, -1, 1)
+    voiced = jnp.max(frozen, axis=2) >= thresholds
+    bins = np.arange(grid.bins).reshape(1, 1, grid.bins, 1)
+    binary = ((bins == peak_bin[:, :, None, :]) & voiced[:, :, None, :]).astype(assigned.dtype)
+    frequencies_hz = jnp.asarray(bin_frequencies_hz(grid), jnp.float32)
+    f0_hz = jnp.where(voiced, frequencies_hz[peak_bin], 0.0)
+    total = jnp.sum(assigned, axis=2)
+    # The bracket is exactly zero forward and the copied gradient backward.
+    return F0Tracks(f0_hz_344=f0_hz + (total - jax.lax.stop_gradient(total)), binary=binary)
+
+
+def f0_to_frames_250(f0_hz_344: jax.Array, frames_250: int, floor_hz: float) -> jax.Array:
+    """From the salience's frames to the synthesiser's.
+
+    The floor comes first, then linear interpolation with half-pixel centres, ends held (reference:
+    clamp before ``core.resample``). Across voiced/unvoiced borders this invents low F0s at note
+    edges, as the reference does.
+
+    Args:
+        f0_hz_344: [..., 344 frames], Hz, 0 = unvoiced.
+        frames_250: number of frames wanted.
+        floor_hz: what stands for unvoiced, > 0.
+
+    Returns:
+        [..., frames_250], Hz, ≥ floor.
+    """
+    weights = jnp.asarray(_interpolation(f0_hz_344.shape[-1], frames_250))
+    floored = jnp.maximum(f0_hz_344, floor_hz)
+    return jnp.einsum("...s,ts->...t", floored, weights, precision="highest")
+
+
+@lru_cache
+def _interpolation(source: int, target: int) -> np.ndarray:
+    """[target, source] weights of half-pixel linear interpolation."""
+    position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0.0, source - 1.0)
+    low = np.minimum(position.astype(int), source - 2)
+    weights = np.zeros((target, source))
+    rows = np.arange(target)
+    weights[rows, low] = 1.0 - (position - low)
+    weights[rows, low + 1] = position - low
+    return weights.astype(np.float32)

@@ -1,0 +1,221 @@
+"""Harmonic source: the sum of all harmonics of F0 below Nyquist, in closed form.
+
+Raw amplitude → :func:`harmonic_controls` → :func:`harmonic_signal`.
+
+The harmonics share one amplitude, so an oscillator bank is not needed: Σ_{k≤m} sin kφ =
+sin(mφ/2) sin((m+1)φ/2) / sin(φ/2), the conjugate Dirichlet kernel. At each sample two frames'
+Hann windows are non-zero, each with its own number of harmonics, and the Nyquist limit of the
+sample's own frequency is a smaller m. F0 is linear between frames, so its integral, the phase, is
+a parabola per frame: nothing accumulates but one wrapped offset a frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.activations import exp_sigmoid
+from umss_jax.config import SynthConfig
+from umss_jax.fir import fir_filter, linear_phase_fir, slope_magnitudes
+from umss_jax.overlap_add import hann_window
+
+
+class HarmonicControls(NamedTuple):
+    """Physical controls of the harmonic source, each [..., frames] at 250 frames per 4 s."""
+
+    amplitude: jax.Array
+    """Sum of the harmonics' amplitudes, in (0, 2)."""
+    count: jax.Array
+    """Number of harmonics below the Nyquist frequency (float, whole)."""
+    f0_hz_250: jax.Array
+
+
+def harmonic_controls(
+    amplitude_raw: jax.Array, f0_hz_250: jax.Array, config: SynthConfig
+) -> HarmonicControls:
+    """Amplitude by :func:`exp_sigmoid`, and how many harmonics share it.
+
+    Args:
+        amplitude_raw: [..., frames], network output.
+        f0_hz_250: [..., frames], Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
+    """
+    return HarmonicControls(
+        amplitude=exp_sigmoid(amplitude_raw, config.harmonic_amplitude_max),
+        count=_harmonics_below_nyquist(f0_hz_250, config),
+        f0_hz_250=f0_hz_250,
+    )
+
+
+def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Array:
+    """Sum of the harmonics, before the roll-off.
+
+    Args:
+        controls: each [..., frames].
+
+    Returns:
+        [..., frames · hop] at ``config.sample_rate_hz`` (reference: ``ddsp/synths.py`` Harmonic,
+        an oscillator bank whose float32 phase drifts by about 2.5e-3; this one does not).
+    """
+    *lead, frames = controls.amplitude.shape
+    hop = config.hop_samples
+    cycles, f0_hz = phase_cycles(controls.f0_hz_250, config)
+    # [..., frames, hop]: the samples between frame n and the next; the last frame is held.
+    cycles = cycles.reshape(*lead, frames, hop)
+    nyquist_count = _harmonics_below_nyquist(f0_hz, config).reshape(*lead, frames, hop)
+    share = controls.amplitude / jnp.maximum(controls.count, 1.0)
+    window = hann_window(2 * hop).reshape((1,) * (len(lead) + 1) + (2 * hop,))
+
+    def frame_part(share: jax.Array, count: jax.Array, weight: np.ndarray) -> jax.Array:
+        summed = jnp.minimum(count[..., None], nyquist_count)
+        return weight * share[..., None] * sine_sum(summed, cycles)
+
+    signal = frame_part(share, controls.count, window[..., hop:]) + frame_part(
+        _next_frame(share), _next_frame(controls.count), window[..., :hop]
+    )
+    return signal.reshape(*lead, frames * hop)
+
+
+def glottal_roll_off(signal: jax.Array, config: SynthConfig) -> jax.Array:
+    """Spectral slope of the glottal source: 6 dB per octave above 200 Hz, a 128-tap FIR.
+
+    Args:
+        signal: [..., samples].
+
+    Returns:
+        [..., samples].
+    """
+    magnitudes = slope_magnitudes(
+        config.roll_off_bands,
+        config.roll_off_db_per_octave,
+        config.roll_off_reference_hz,
+        config.sample_rate_hz / 2,
+    )
+    taps = linear_phase_fir(jnp.asarray(magnitudes))
+    return fir_filter(signal, jnp.broadcast_to(taps, (*signal.shape[:-1], taps.shape[-1])))
+
+
+def phase_cycles(f0_hz_250: jax.Array, config: SynthConfig) -> tuple[jax.Array, jax.Array]:
+    """Phase and frequency of the fundamental at every sample.
+
+    F0 is interpolated linearly between frame centres (half-pixel: frame n sits at sample
+    (n + 1/2) · hop − 1/2), held before the first and after the last; the phase at sample t is the
+    sum of the frequencies up to and including t.
+
+    Args:
+        f0_hz_250: [..., frames], Hz.
+
+    Returns:
+        phase in cycles, wrapped to [−1/2, 1/2], and frequency in Hz, both [..., frames · hop].
+    """
+    *lead, frames = f0_hz_250.shape
+    hop, half = config.hop_samples, config.hop_samples // 2
+    held = jnp.concatenate([f0_hz_250[..., :1], f0_hz_250, f0_hz_250[..., -1:]], axis=-1)
+    # Span s runs from half a hop before frame s to half a hop before frame s + 1.
+    start_hz, step_hz = held[..., :-1, None], jnp.diff(held, axis=-1)[..., None]
+    ones = (1,) * (len(lead) + 1)
+    elapsed = np.arange(1, hop + 1, dtype=np.float64)
+    rate = config.sample_rate_hz
+    linear = (elapsed / rate).astype(np.float32).reshape(*ones, hop)
+    quadratic = (elapsed**2 / (2 * hop * rate)).astype(np.float32).reshape(*ones, hop)
+    within = start_hz * linear + step_hz * quadratic
+    offsets = _span_offsets(held, config)
+    cycles = _wrap(offsets[..., None] + _wrap(within))
+    fraction = ((elapsed - 0.5) / hop).astype(np.float32).reshape(*ones, hop)
+    f0_hz = start_hz + step_hz * fraction
+    crop = slice(half, half + frames * hop)
+    flat = (*lead, (frames + 1) * hop)
+    return cycles.reshape(flat)[..., crop], f0_hz.reshape(flat)[..., crop]
+
+
+def _span_offsets(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
+    """Phase before each span, [..., spans] in cycles, wrapped.
+
+    Summed in float64: the rounding of one span, 1e-7 cycles, would otherwise add up over 250 of
+    them and show at the hundredth harmonic. The gradient is that of the same sum in float32.
+    """
+    per_hz = config.hop_samples / config.sample_rate_hz
+
+    def offsets(hz: jax.Array) -> jax.Array:
+        totals = 0.5 * per_hz * (hz[..., :-2] + hz[..., 1:-1])
+        return jnp.cumsum(
+            jnp.concatenate([-0.5 * per_hz * hz[..., :1], totals], axis=-1), axis=-1
+        )
+
+    smooth = offsets(held_hz)
+    with jax.enable_x64(True):
+        exact = offsets(jax.lax.stop_gradient(held_hz).astype(jnp.float64))
+        exact = _wrap(exact).astype(jnp.float32)
+    return exact + (smooth - jax.lax.stop_gradient(smooth))
+
+
+@jax.custom_jvp
+def sine_sum(count: jax.Array, cycles: jax.Array) -> jax.Array:
+    """Σ_{k=1}^{m} sin(2π k u), the conjugate Dirichlet kernel.
+
+    Args:
+        count: m ≥ 0, whole numbers as float.
+        cycles: u in [−1/2, 1/2].
+
+    Returns:
+        Broadcast shape. Its derivative in u is written out; m has none.
+    """
+    return _sine_sum_and_slope(count, cycles)[0]
+
+
+@sine_sum.defjvp
+def _sine_sum_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    value, slope = _sine_sum_and_slope(*primals)
+    return value, slope * tangents[1]
+
+
+def _sine_sum_and_slope(count: jax.Array, cycles: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Value and d/du of Σ sin(2π k u)."""
+    # Under this |u| the limits m(m+1)/2 · 2π u and m(m+1) π are exact to float32 for m ≤ 101.
+    near_zero = jnp.abs(cycles) < 1e-6
+    safe = jnp.where(near_zero, 0.25, cycles)
+    sin_base, cos_base = _sin_cos_pi(safe)
+    sin_low, cos_low = _sin_cos_pi(count * safe)
+    # (m+1)πu from mπu and πu: two products instead of two more evaluations.
+    sin_high = sin_low * cos_base + cos_low * sin_base
+    cos_high = cos_low * cos_base - sin_low * sin_base
+    inverse = 1.0 / sin_base
+    value = sin_low * sin_high * inverse
+    slope = np.float32(np.pi) * inverse * (
+        count * cos_low * sin_high + (count + 1.0) * sin_low * cos_high - value * cos_base
+    )
+    limit = np.float32(np.pi) * count * (count + 1.0)
+    return jnp.where(near_zero, limit * cycles, value), jnp.where(near_zero, limit, slope)
+
+
+def _sin_cos_pi(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """sin(πx) and cos(πx) by reduction to |x| ≤ 1/4 of a turn and the library's functions."""
+    whole = jnp.round(x)
+    sign = 1.0 - 2.0 * jnp.abs(whole - 2.0 * jnp.round(0.5 * whole))
+    angle = np.float32(np.pi) * (x - whole)
+    return sign * jnp.sin(angle), sign * jnp.cos(angle)
+
+
+def _wrap(cycles: jax.Array) -> jax.Array:
+    """Removes whole cycles."""
+    return cycles - jnp.round(cycles)
+
+
+def _next_frame(x: jax.Array) -> jax.Array:
+    """Value of the following frame; the last one is held."""
+    return jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
+
+
+def _harmonics_below_nyquist(f0_hz: jax.Array, config: SynthConfig) -> jax.Array:
+    """How many k ≤ 101 have k · f0 < Nyquist (float32, no gradient)."""
+    f0_hz = jax.lax.stop_gradient(f0_hz)
+    nyquist_hz = np.float32(config.sample_rate_hz / 2)
+    guess = jnp.floor(nyquist_hz / jnp.maximum(f0_hz, 1.0))
+    # The quotient may round across a whole number: k·f0 itself decides, as in the reference.
+    guess = jnp.where((guess + 1.0) * f0_hz < nyquist_hz, guess + 1.0, guess)
+    guess = jnp.where(guess * f0_hz >= nyquist_hz, guess - 1.0, guess)
+    return jnp.minimum(guess, np.float32(config.harmonics))

@@ -1,0 +1,135 @@
+"""L_full = L_rec + α L1 + β L2 + γ L3 (paper, equations 1–5)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import LossConfig
+from umss_jax.stft import stft
+
+_MAGNITUDE_FLOOR = 1e-10  # under the root, so that its gradient exists at silence (reference)
+
+
+class LossTerms(NamedTuple):
+    """The four terms, unweighted, and their weighted sum: scalars."""
+
+    total: jax.Array
+    rec: jax.Array
+    l1: jax.Array
+    l2: jax.Array
+    l3: jax.Array
+
+
+def spectral_loss_per_scale(
+    target: jax.Array, estimate: jax.Array, config: LossConfig = LossConfig()
+) -> jax.Array:
+    """Mean absolute differences of magnitudes and of log magnitudes at every scale.
+
+    Args:
+        target: [..., samples]; no gradient flows into it.
+        estimate: [..., samples].
+
+    Returns:
+        [scales, 2]: linear and logarithmic (paper, equation 2; reference: ``ddsp/losses.py``,
+        means over all axes, not sums).
+    """
+    target = jax.lax.stop_gradient(target)
+    rows = []
+    for fft_size in config.fft_sizes:
+        hop = round(fft_size * (1.0 - config.overlap))
+        wanted = _magnitude(stft(target, fft_size, hop))
+        got = _magnitude(stft(estimate, fft_size, hop))
+        linear = jnp.mean(jnp.abs(wanted - got))
+        logarithmic = jnp.mean(jnp.abs(jnp.log(wanted) - jnp.log(got)))
+        rows.append(jnp.stack([linear, logarithmic]))
+    return jnp.stack(rows)
+
+
+def spectral_loss(
+    target: jax.Array, estimate: jax.Array, config: LossConfig = LossConfig()
+) -> jax.Array:
+    """L_rec, the sum over scales of :func:`spectral_loss_per_scale`."""
+    return jnp.sum(spectral_loss_per_scale(target, estimate, config))
+
+
+def assignment_sum_loss(assigned: jax.Array, salience: jax.Array) -> jax.Array:
+    """L1: the assigned saliences must add up to the salience (equation 3).
+
+    Args:
+        assigned: [B, J, bins, frames].
+        salience: [B, bins, frames]; no gradient.
+    """
+    return _mean_square(jnp.sum(assigned, axis=1) - jax.lax.stop_gradient(salience))
+
+
+def voice_band_loss(assigned: jax.Array, config: LossConfig = LossConfig()) -> jax.Array:
+    """L2: each voice must stay in its band of the pitch grid (equation 4).
+
+    The target, the salience masked to the band, takes no gradient, and one mean is taken over all
+    voices (reference; the paper writes a sum over voices).
+    """
+    return _mean_square(assigned - jax.lax.stop_gradient(assigned * voice_band_mask(assigned, config)))
+
+
+def voice_band_mask(assigned: jax.Array, config: LossConfig = LossConfig()) -> jax.Array:
+    """[1, J, bins, 1] ones inside each voice's band."""
+    bins = np.arange(assigned.shape[2])
+    mask = [(bins >= low) & (bins < high) for low, high in config.voice_bands_bins]
+    return jnp.asarray(np.stack(mask).astype(np.float32)[None, :, :, None])
+
+
+def one_voice_loss(assigned: jax.Array, binary: jax.Array) -> jax.Array:
+    """L3: each assigned salience must hold one voice (equation 5).
+
+    Args:
+        assigned: [B, J, bins, frames].
+        binary: same shape, the binary map; no gradient.
+    """
+    return _mean_square(assigned - jax.lax.stop_gradient(binary))
+
+
+def full_loss(
+    mixture: jax.Array,
+    mixture_hat: jax.Array,
+    salience: jax.Array | None,
+    assigned: jax.Array | None,
+    binary: jax.Array | None,
+    config: LossConfig = LossConfig(),
+) -> LossTerms:
+    """L_full; terms of weight 0, or without their inputs (F0 given), are not computed and read 0.
+
+    Args:
+        mixture: [B, samples].
+        mixture_hat: [B, samples].
+        salience: [B, bins, frames] or None.
+        assigned: [B, J, bins, frames] or None.
+        binary: as ``assigned`` or None.
+    """
+    zero = jnp.zeros(())
+    rec = spectral_loss(mixture, mixture_hat, config) if config.rec_weight else zero
+    l1 = l2 = l3 = zero
+    if assigned is not None and salience is not None and config.l1_weight:
+        l1 = assignment_sum_loss(assigned, salience)
+    if assigned is not None and config.l2_weight:
+        l2 = voice_band_loss(assigned, config)
+    if assigned is not None and binary is not None and config.l3_weight:
+        l3 = one_voice_loss(assigned, binary)
+    total = (
+        config.rec_weight * rec
+        + config.l1_weight * l1
+        + config.l2_weight * l2
+        + config.l3_weight * l3
+    )
+    return LossTerms(total=total, rec=rec, l1=l1, l2=l2, l3=l3)
+
+
+def _magnitude(spectrum: jax.Array) -> jax.Array:
+    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + np.float32(_MAGNITUDE_FLOOR))
+
+
+def _mean_square(x: jax.Array) -> jax.Array:
+    return jnp.mean(x * x)

@@ -1,0 +1,246 @@
+"""The whole chain: mixture → HCQT → salience → assignment → F0 → encoder/decoder → voices.
+
+Three entry points of one data flow: :func:`features` (no parameters), :func:`analyse` (mixture or
+salience → F0) and :func:`resynthesise` (mixture and F0 → voices); :func:`forward` joins them.
+Everything is pure: variables in, :class:`ModelOutput` out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from umss_jax.assignment import VoasCnn
+from umss_jax.config import VOICES, ModelConfig
+from umss_jax.decoder import Decoder
+from umss_jax.encoder import Encoder, encoder_input
+from umss_jax.f0 import extract_f0, f0_to_frames_250
+from umss_jax.hcqt import HcqtFeatures, hcqt
+from umss_jax.noise import draw_noise
+from umss_jax.resample import resample
+from umss_jax.salience import LateDeep
+from umss_jax.synth import Controls, RawControls, physical_controls, synthesise
+
+Variables = Mapping[str, Any]
+"""``{'params': {part: …}, 'batch_stats': {part: …}}``, parts as in :data:`PARTS`."""
+
+PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder")
+"""The four networks, in the order of the data flow."""
+
+
+class ModelOutput(NamedTuple):
+    """Every intermediate by name; None where the computation began later (F0 or salience given)."""
+
+    mixture: jax.Array
+    """[B, samples], the input."""
+    features: HcqtFeatures | None
+    """Magnitude in dB and phase difference, each [B, 5, 360, 344]."""
+    salience: jax.Array | None
+    """[B, 360, 344] in (0, 1)."""
+    assigned: jax.Array | None
+    """[B, J, 360, 344] in (0, 1)."""
+    binary: jax.Array | None
+    """[B, J, 360, 344], the peaks."""
+    f0_hz_344: jax.Array | None
+    """[B, J, 344], Hz, 0 = unvoiced."""
+    f0_hz_250: jax.Array
+    """[B, J, 250], Hz, floor = unvoiced."""
+    latent: jax.Array
+    """[B, 250, 128]."""
+    raw: RawControls
+    """Decoder outputs, [B, J, …]."""
+    controls: Controls
+    """Physical controls, [B, J, …]."""
+    harmonic: jax.Array
+    """[B, J, samples], with roll-off, before the vocal tract."""
+    noise: jax.Array
+    """[B, J, samples], before the vocal tract."""
+    sources: jax.Array
+    """[B, J, samples], the synthesised voices."""
+    mixture_hat: jax.Array
+    """[B, samples], their sum."""
+
+
+class Analysis(NamedTuple):
+    """What is known of the pitches; fields as in :class:`ModelOutput`."""
+
+    features: HcqtFeatures | None
+    salience: jax.Array | None
+    assigned: jax.Array | None
+    binary: jax.Array | None
+    f0_hz_344: jax.Array | None
+    f0_hz_250: jax.Array
+
+
+def features(mixture: jax.Array, config: ModelConfig) -> HcqtFeatures:
+    """HCQT of the mixture, resampled to 22 050 Hz.
+
+    Args:
+        mixture: [B, samples] at 16 kHz.
+    """
+    at_22k = resample(mixture, config.audio.sample_rate_hz, config.hcqt.sample_rate_hz)
+    return hcqt(at_22k, config.hcqt)
+
+
+def estimate_salience(
+    variables: Variables, hcqt_features: HcqtFeatures, config: ModelConfig
+) -> jax.Array:
+    """Salience [B, 360, 344] of the features by the Late/Deep network."""
+    network = LateDeep(config.conv)
+    return network.apply(
+        _part(variables, "salience"), hcqt_features.magnitude_db, hcqt_features.phase_difference
+    )
+
+
+def analyse(
+    variables: Variables,
+    mixture: jax.Array,
+    config: ModelConfig,
+    *,
+    salience: jax.Array | None = None,
+) -> Analysis:
+    """F0 of every voice from the mixture, or from a salience already computed.
+
+    Args:
+        variables: needs the parts ``salience`` (unless given) and ``assignment``.
+        mixture: [B, samples].
+        salience: [B, 360, 344].
+    """
+    hcqt_features = None
+    if salience is None:
+        hcqt_features = features(mixture, config)
+        salience = estimate_salience(variables, hcqt_features, config)
+    network = VoasCnn(config.conv)
+    assigned: jax.Array = network.apply(_part(variables, "assignment"), salience)
+    tracks = extract_f0(assigned, config.f0, config.hcqt)
+    frames_250 = mixture.shape[-1] // config.audio.hop_samples
+    return Analysis(
+        features=hcqt_features,
+        salience=salience,
+        assigned=assigned,
+        binary=tracks.binary,
+        f0_hz_344=tracks.f0_hz_344,
+        f0_hz_250=f0_to_frames_250(tracks.f0_hz_344, frames_250, config.f0.floor_hz),
+    )
+
+
+def given_f0(f0_hz_250: jax.Array, config: ModelConfig) -> Analysis:
+    """The analysis that consists of known F0 alone (strategy UMSS; 0 = unvoiced is floored)."""
+    floored = jnp.maximum(f0_hz_250, config.f0.floor_hz)
+    return Analysis(None, None, None, None, None, floored)
+
+
+def resynthesise(
+    variables: Variables,
+    mixture: jax.Array,
+    analysis: Analysis,
+    uniform: jax.Array,
+    config: ModelConfig,
+) -> ModelOutput:
+    """Voices from the mixture and their F0.
+
+    Args:
+        variables: needs the parts ``encoder`` and ``decoder``.
+        mixture: [B, samples], a multiple of 256.
+        analysis: with ``f0_hz_250`` [B, J, samples / 256].
+        uniform: [B, J, samples + 256], uniform noise in [−1, 1).
+    """
+    encoder = Encoder(config.encoder)
+    latent: jax.Array = encoder.apply(
+        _part(variables, "encoder"), encoder_input(mixture, config.encoder)
+    )
+    decoder = Decoder(config.decoder)
+    raw: RawControls = decoder.apply(_part(variables, "decoder"), latent, analysis.f0_hz_250)
+    controls = physical_controls(raw, analysis.f0_hz_250, config.synth)
+    signals = synthesise(controls, uniform, config.synth)
+    return ModelOutput(
+        mixture=mixture,
+        **analysis._asdict(),
+        latent=latent,
+        raw=raw,
+        controls=controls,
+        harmonic=signals.harmonic,
+        noise=signals.noise,
+        sources=signals.voice,
+        mixture_hat=jnp.sum(signals.voice, axis=1),
+    )
+
+
+def forward(
+    variables: Variables,
+    mixture: jax.Array,
+    uniform: jax.Array,
+    config: ModelConfig,
+    *,
+    salience: jax.Array | None = None,
+    f0_hz_250: jax.Array | None = None,
+) -> ModelOutput:
+    """The whole model; begins at ``f0_hz_250`` or ``salience`` where one is given.
+
+    Args:
+        variables: all parts that are passed through.
+        mixture: [B, samples] at 16 kHz, peak 1.
+        uniform: [B, J, samples + 256] from :func:`draw_uniform`, or recorded.
+        config: sizes and constants.
+        salience: [B, 360, 344].
+        f0_hz_250: [B, J, 250], Hz, 0 = unvoiced.
+    """
+    if f0_hz_250 is not None:
+        analysis = given_f0(f0_hz_250, config)
+    else:
+        analysis = analyse(variables, mixture, config, salience=salience)
+    return resynthesise(variables, mixture, analysis, uniform, config)
+
+
+def draw_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax.Array:
+    """Noise for :func:`forward`, [B, J, samples + hop] in [−1, 1)."""
+    batch, samples = mixture.shape
+    return draw_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
+
+
+def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
+    """Fresh variables of one part, ``{'params': …}`` and, for the CNNs, ``'batch_stats'``.
+
+    Raises:
+        ValueError: ``part`` is none of :data:`PARTS`.
+    """
+    frames = 8  # parameters do not depend on the length; a few frames keep initialisation cheap
+    bins = config.hcqt.bins
+    if part == "salience":
+        example = jnp.zeros((1, len(config.hcqt.harmonics), bins, frames))
+        return dict(LateDeep(config.conv).init(key, example, example))
+    if part == "assignment":
+        return dict(VoasCnn(config.conv).init(key, jnp.zeros((1, bins, frames))))
+    if part == "encoder":
+        example = jnp.zeros((1, frames, config.encoder.fft_size // 2 + 1))
+        return dict(Encoder(config.encoder).init(key, example))
+    if part == "decoder":
+        latent = jnp.zeros((1, frames, config.encoder.latent))
+        f0_hz = jnp.full((1, len(VOICES), frames), 200.0)
+        return dict(Decoder(config.decoder).init(key, latent, f0_hz))
+    raise ValueError(f"no part named {part!r}: choose from {', '.join(PARTS)}")
+
+
+def init_variables(
+    key: jax.Array, config: ModelConfig, parts: tuple[str, ...] = PARTS
+) -> dict[str, Any]:
+    """Fresh variables of several parts, joined."""
+    return join_parts({part: init_part(part, jax.random.fold_in(key, PARTS.index(part)), config)
+                       for part in parts})
+
+
+def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """``{part: {collection: …}}`` → ``{collection: {part: …}}``."""
+    joined: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for part, collections in parts.items():
+        for collection, tree in collections.items():
+            joined[collection][part] = tree
+    return joined
+
+
+def _part(variables: Variables, part: str) -> dict[str, Any]:
+    """The collections of one part, as its module takes them."""
+    return {name: tree[part] for name, tree in variables.items() if part in tree}
