@@ -1,0 +1,397 @@
+"""The store of weights: one safetensors file and one JSON side-car per name.
+
+Variables are ``{'params': {part: …}, 'batch_stats': {part: …}}``; a flat name is the path joined
+by ``/`` (``params/salience/output/bias``). All leaves are float32. The side-car tells the
+architecture, its hyper-parameters, origin, licence, the hash of the source and of the tensors. A
+file is read only where every name, shape and the hash agree; what disagrees is listed whole.
+
+The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import umss_jax
+from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+
+Shape = tuple[int, ...]
+Variables = dict[str, Any]
+
+FORMAT = 1
+PUBLISHED = "published"
+"""Name of the published Late/Deep and VoasCNN, together."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SIDE_CAR_LIMIT_BYTES = 4 << 20
+_SOURCE_HINT = (
+    "run `umss-jax weights fetch published`, or set UMSS_SHARED to a folder that holds "
+    "weights/multi-f0_estimator and weights/multi-f0_assigner"
+)
+
+
+class WrongTreeError(WeightsError):
+    """Weights that do not fit, with everything that is wrong.
+
+    Attributes:
+        problems: one line per array that is missing, extra, of another shape or unusable.
+    """
+
+    def __init__(self, what: str, problems: Iterable[str], remedy: str) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{what} ({len(self.problems)} wrong: {'; '.join(self.problems)})", remedy)
+
+
+def home() -> Path:
+    """The folder of everything that is kept: ``UMSS_JAX_HOME``, else the user's cache folder."""
+    chosen = os.environ.get("UMSS_JAX_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("umss-jax", appauthor=False))
+
+
+def store_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """Where the tensors of a name lie; a path with a folder or ``.safetensors`` stands for itself.
+
+    Raises:
+        WeightsError: the name is neither.
+    """
+    text = os.fspath(name_or_path)
+    if text.endswith(".safetensors"):
+        return Path(text)
+    if os.sep in text or (os.altsep and os.altsep in text):
+        return Path(text + ".safetensors")
+    if not _NAME.fullmatch(text):
+        raise WeightsError(
+            f"{text!r} is no name for weights", "use letters, digits, dots, dashes and underscores"
+        )
+    return home() / "weights" / f"{text}.safetensors"
+
+
+def side_car_path(tensors: Path) -> Path:
+    """The JSON beside the tensors."""
+    return tensors.with_suffix(".json")
+
+
+def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Nested variables to arrays by flat name, sorted."""
+    flat: dict[str, np.ndarray] = {}
+    for name, value in variables.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{path}/"))
+        else:
+            flat[path] = value
+    return dict(sorted(flat.items()))
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> Variables:
+    """Arrays by flat name to nested variables."""
+    tree: Variables = {}
+    for path, value in flat.items():
+        *folders, leaf = path.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = value
+    return tree
+
+
+def parts(variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Top-level parts (``salience``, ``assignment``, …) of the variables, sorted."""
+    return tuple(sorted({part for collection in variables.values() for part in collection}))
+
+
+def part_of(variables: Mapping[str, Any], part: str) -> Variables:
+    """The variables of one part alone, as its own module takes them (no level of the part)."""
+    return {name: tree[part] for name, tree in variables.items() if part in tree}
+
+
+def tree_problems(
+    found: Mapping[str, Shape], expected: Mapping[str, Shape], what: str = ""
+) -> list[str]:
+    """Every missing, extra and mis-shaped name.
+
+    Args:
+        found: shapes by name.
+        expected: shapes by name.
+        what: put before each name.
+
+    Returns:
+        One line each; empty where both agree.
+    """
+    lines = [
+        f"missing {what}{name} {list(expected[name])}" for name in expected if name not in found
+    ]
+    lines += [f"extra {what}{name} {list(found[name])}" for name in found if name not in expected]
+    lines += [
+        f"{what}{name} is {list(found[name])} instead of {list(expected[name])}"
+        for name in expected
+        if name in found and tuple(found[name]) != tuple(expected[name])
+    ]
+    return lines
+
+
+def expect_tree(
+    variables: Mapping[str, Any],
+    expected_shapes: Mapping[str, Any],
+    what: str = "the weights",
+) -> None:
+    """Check that variables have exactly these names and shapes, and float32 numbers only.
+
+    Args:
+        variables: nested variables.
+        expected_shapes: the same nesting or flat names, with shapes or anything that has
+            ``.shape`` (what ``jax.eval_shape(module.init, …)`` gives) as leaves.
+        what: names the weights in the message.
+
+    Raises:
+        WrongTreeError: listing all that is missing, extra, mis-shaped or of another type.
+    """
+    flat = flatten(variables)
+    expected = {
+        name: tuple(getattr(leaf, "shape", leaf)) for name, leaf in flatten(expected_shapes).items()
+    }
+    problems = tree_problems({name: np.shape(leaf) for name, leaf in flat.items()}, expected)
+    problems += [
+        f"{name} holds {np.asarray(leaf).dtype} instead of float32"
+        for name, leaf in flat.items()
+        if name in expected and np.asarray(leaf).dtype != np.float32
+    ]
+    if problems:
+        raise WrongTreeError(f"{what} do not fit", problems, "give weights of this architecture")
+
+
+def value_problems(flat: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of arrays with numbers that no trained network has: not finite, variance below 0."""
+    lines = []
+    for name, array in flat.items():
+        if not np.isfinite(array).all():
+            lines.append(f"{name} holds numbers that are not finite")
+        elif name.startswith("batch_stats/") and name.endswith("/var") and (array < 0).any():
+            lines.append(f"{name} is a variance and holds numbers below 0")
+    return lines
+
+
+def write_aside(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place and move it there, so that it is whole or not there.
+
+    Args:
+        path: where the file shall lie; its folder is made.
+        write: writes the file whose path it is given.
+
+    Raises:
+        OutputError: nothing could be written; what was there is as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error})",
+            "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save(
+    name_or_path: str | os.PathLike[str],
+    variables: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Store variables under a name.
+
+    Args:
+        name_or_path: a name in the store or a path.
+        variables: nested; leaves become contiguous float32 arrays.
+        metadata: goes into the side-car; ``architecture`` makes later reading check the tree
+            against that architecture.
+
+    Returns:
+        The path of the tensors.
+
+    Raises:
+        WeightsError: the leaves are not float32, or not finite.
+        OutputError: nothing could be written; what was there is as it was.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    tensors = store_path(name_or_path)
+    flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
+    problems = [
+        f"{name} holds {leaf.dtype} instead of float32"
+        for name, leaf in flat.items()
+        if leaf.dtype != np.float32
+    ]
+    problems = problems or value_problems(flat)
+    if problems or not flat:
+        raise WrongTreeError(
+            f"{tensors.stem}: these variables cannot be stored",
+            problems or ["there are none"],
+            "store finite float32 variables",
+        )
+    content = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
+    side_car = {
+        **(metadata or {}),
+        "format": FORMAT,
+        "package_version": umss_jax.__version__,
+        "parts": list(parts(variables)),
+        "parameters": int(sum(v.size for n, v in flat.items() if n.startswith("params/"))),
+        "tensors_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    text = json.dumps(side_car, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_aside(tensors, lambda path: _write_bytes(path, content))
+    write_aside(side_car_path(tensors), lambda path: _write_bytes(path, text.encode()))
+    return tensors
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_side_car(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the side-car tells, without reading the tensors.
+
+    Raises:
+        UnknownModelError: there is nothing of this name.
+        WeightsError: the side-car is missing, damaged or of a later version.
+    """
+    tensors = store_path(name_or_path)
+    path = side_car_path(tensors)
+    if not tensors.is_file() and not path.is_file():
+        raise UnknownModelError(
+            f"no weights are stored as {os.fspath(name_or_path)!r} (looked for {tensors})",
+            "see `umss-jax weights list`, or import them by `umss-jax weights import`",
+        )
+    remedy = "import the weights again"
+    try:
+        if path.stat().st_size > _SIDE_CAR_LIMIT_BYTES:
+            raise WeightsError(f"{path} is too large for a side-car", remedy)
+        side_car = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} cannot be read ({error})", remedy) from error
+    if not isinstance(side_car, dict) or not isinstance(side_car.get("tensors_sha256"), str):
+        raise WeightsError(f"{path} is no side-car of weights", remedy)
+    if side_car.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} has format {side_car.get('format')!r}, this version reads {FORMAT}",
+            "update umss-jax or import the weights again",
+        )
+    return side_car
+
+
+def load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, Any]]:
+    """Read stored variables, checked: hash, and names and shapes where the architecture is known.
+
+    Args:
+        name_or_path: a name in the store or a path. `PUBLISHED` is imported where it is not stored.
+
+    Returns:
+        Nested float32 variables, and the side-car.
+
+    Raises:
+        UnknownModelError: there is nothing of this name.
+        WeightsError: the files are damaged or do not fit; all that is wrong is listed.
+    """
+    if os.fspath(name_or_path) == PUBLISHED:
+        return load_published()
+    return _load(name_or_path)
+
+
+def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    side_car = read_side_car(name_or_path)
+    tensors = store_path(name_or_path)
+    remedy = "import the weights again"
+    try:
+        content = tensors.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{tensors} cannot be read ({error})", remedy) from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != side_car["tensors_sha256"]:
+        raise WeightsError(
+            f"{tensors} is not what was stored (SHA-256 {digest}, side-car says "
+            f"{side_car['tensors_sha256']})",
+            remedy,
+        )
+    try:
+        flat = from_bytes(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{tensors} is no safetensors file ({error})", remedy) from error
+    problems = [
+        f"{name} holds {leaf.dtype} instead of float32"
+        for name, leaf in flat.items()
+        if leaf.dtype != np.float32
+    ] or value_problems(flat)
+    expected = architecture_shapes(side_car.get("architecture"))
+    if expected is not None:
+        problems = tree_problems({n: v.shape for n, v in flat.items()}, expected) + problems
+    if problems:
+        raise WrongTreeError(f"{tensors} does not fit", problems, remedy)
+    return unflatten(dict(sorted(flat.items()))), side_car
+
+
+def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
+    """Shapes by flat name of an architecture that the conversion tables know, else None."""
+    from weights_convert import tables
+
+    return tables.architecture_shapes(architecture) if architecture else None
+
+
+def stored_names() -> list[str]:
+    """Names in the store, sorted."""
+    return sorted(path.stem for path in (home() / "weights").glob("[!.]*.safetensors"))
+
+
+def load_published() -> tuple[Variables, dict[str, Any]]:
+    """The published Late/Deep salience network and VoasCNN, as one tree of two parts.
+
+    From the store; else imported from what `fetch` brought, else from ``$UMSS_SHARED/weights``, and
+    then stored for the next time where the store can be written.
+
+    Raises:
+        WeightsError: they are nowhere, or damaged.
+    """
+    if store_path(PUBLISHED).is_file():
+        return _load(PUBLISHED)
+    from weights_convert import convert
+
+    folders = [home() / "downloads" / PUBLISHED]
+    if os.environ.get("UMSS_SHARED"):
+        folders.append(Path(os.environ["UMSS_SHARED"]).expanduser() / "weights")
+    for folder in folders:
+        if not (folder / "multi-f0_estimator").is_dir():
+            continue
+        imported = convert.import_published(folder)
+        # A store that cannot be written only costs the import again.
+        with contextlib.suppress(OutputError):
+            save(PUBLISHED, imported.variables, imported.metadata)
+        return imported.variables, imported.metadata
+    looked = ", ".join(str(folder) for folder in [store_path(PUBLISHED).parent, *folders])
+    raise WeightsError(f"the published F0 weights are not here (looked in {looked})", _SOURCE_HINT)

@@ -1,0 +1,220 @@
+"""Import and export of weight files: strict, by table, reversible to the bit."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from umss_jax.errors import OutputError, WeightsError
+from umss_jax.weights import (
+    Variables,
+    WrongTreeError,
+    expect_tree,
+    file_sha256,
+    flatten,
+    tree_problems,
+    unflatten,
+    value_problems,
+    write_aside,
+)
+from weights_convert import hdf5, npy, npy_2024, recognise, torch_file
+from weights_convert.table import Arrays, Table
+from weights_convert.tables import PUBLISHED_ARCHITECTURE, table_of_kind
+
+_REMEDY = "nothing was imported; give the file as it was published, or the right --kind"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file became.
+
+    Attributes:
+        kind: kind of the file.
+        variables: ``{'params': …, 'batch_stats': …}``, contiguous float32 arrays.
+        metadata: side-car of `umss_jax.weights.save`.
+    """
+
+    kind: str
+    variables: Variables
+    metadata: dict[str, Any]
+
+
+def import_file(path: str | os.PathLike[str], kind: str | None = None) -> Imported:
+    """Read a published weight file, or folder of ``.npy`` files.
+
+    Args:
+        path: the file or folder.
+        kind: its kind; by default told from the contents.
+
+    Returns:
+        The variables and what is known about them.
+
+    Raises:
+        WeightsError: the file is not of a known kind, unsafe or damaged.
+        WrongTreeError: arrays are missing, extra, mis-shaped or unusable; all are listed.
+        UnknownModelError: there is no such kind.
+    """
+    path = Path(path)
+    origin = recognise.origin(path)
+    table = table_of_kind(kind) if kind else None
+    if table is not None and table.origin != origin:
+        raise WeightsError(f"{path} is a {origin} file, not of kind {table.kind}", _REMEDY)
+    arrays, left_aside = _read(path, origin)
+    if table is None:
+        table = recognise.closest(arrays, origin, path)
+    derived = {entry.source: entry for entry in table.derived}
+    weights = {name: array for name, array in arrays.items() if name not in derived}
+    problems = tree_problems(
+        {name: array.shape for name, array in weights.items()},
+        {row.source: row.shape for row in table.rows},
+    )
+    problems += _derived_problems(arrays, table)
+    problems += [
+        f"{name} holds {array.dtype} instead of {' or '.join(table.dtypes)}"
+        for name, array in weights.items()
+        if array.dtype.name not in table.dtypes
+    ]
+    if problems:
+        raise WrongTreeError(f"{path} is no {table.kind}", problems, _REMEDY)
+    flat = table.to_flax(weights)
+    if problems := value_problems(flat):
+        raise WrongTreeError(f"{path} is damaged", problems, _REMEDY)
+    return Imported(
+        table.kind,
+        unflatten(dict(sorted(flat.items()))),
+        _metadata(
+            path, table, left_aside, sorted({array.dtype.name for array in weights.values()})
+        ),
+    )
+
+
+def _read(path: Path, origin: str) -> tuple[Arrays, list[str]]:
+    try:
+        if origin == "keras":
+            return hdf5.read(path)
+        if origin == "torch":
+            return torch_file.read(path)
+    except (hdf5.RefusedHdf5Error, torch_file.RefusedCheckpointError) as error:
+        raise WrongTreeError(f"{path} is refused", error.problems, _REMEDY) from error
+    arrays, problems = npy.read_folder(path)
+    if problems:
+        raise WrongTreeError(f"{path} is refused", problems, _REMEDY)
+    return arrays, []
+
+
+def _derived_problems(arrays: Arrays, table: Table) -> list[str]:
+    lines = []
+    for entry in table.derived:
+        array = arrays.get(entry.source)
+        if array is None:
+            lines.append(f"missing {entry.source}")
+        elif array.shape != () or array.dtype != np.int64:
+            lines.append(f"{entry.source} is no whole number")
+        elif entry.fixed and array != entry.value:
+            lines.append(f"{entry.source} is {array} instead of {entry.value} ({entry.why})")
+    return lines
+
+
+def _metadata(path: Path, table: Table, left_aside: list[str], dtypes: list[str]) -> dict[str, Any]:
+    source: dict[str, Any] = {"name": path.resolve().name, "dtypes": dtypes}
+    if path.is_dir():
+        source["sha256"] = {file.name: file_sha256(file) for file in sorted(path.glob("*.npy"))}
+    else:
+        source["sha256"] = file_sha256(path)
+    if left_aside:
+        source["left_aside"] = left_aside
+    return {
+        "kind": table.kind,
+        "architecture": table.architecture,
+        "hyper_parameters": dict(table.hyper_parameters),
+        "origin": table.citation,
+        "licence": table.licence,
+        "source": source,
+    }
+
+
+def import_published(folder: str | os.PathLike[str]) -> Imported:
+    """Late/Deep and VoasCNN from ``multi-f0_estimator`` and ``multi-f0_assigner``, in one tree.
+
+    Args:
+        folder: holds the two folders, as ``pre-trained_models`` of the 2024 code.
+
+    Raises:
+        WeightsError: as `import_file`.
+    """
+    folder = Path(folder)
+    salience = import_file(folder / "multi-f0_estimator", npy_2024.LATE_DEEP.kind)
+    assignment = import_file(folder / "multi-f0_assigner", npy_2024.VOAS_CNN.kind)
+    variables = {
+        collection: {**salience.variables[collection], **assignment.variables[collection]}
+        for collection in ("params", "batch_stats")
+    }
+    metadata = {
+        "kind": "npy-published",
+        "architecture": PUBLISHED_ARCHITECTURE,
+        "hyper_parameters": {
+            **salience.metadata["hyper_parameters"],
+            **assignment.metadata["hyper_parameters"],
+        },
+        "origin": f"{salience.metadata['origin']}; {assignment.metadata['origin']}",
+        "licence": salience.metadata["licence"],
+        "source": [salience.metadata["source"], assignment.metadata["source"]],
+    }
+    return Imported("npy-published", variables, metadata)
+
+
+def export_file(
+    variables: Mapping[str, Any],
+    kind: str,
+    path: str | os.PathLike[str],
+    overwrite: bool = False,
+) -> Path:
+    """Write variables as the original code reads them.
+
+    Args:
+        variables: exactly those of the kind's architecture.
+        kind: kind of file.
+        path: file, or folder for the ``npy`` kinds.
+        overwrite: whether a file there may be replaced (a folder never is).
+
+    Returns:
+        The path.
+
+    Raises:
+        WrongTreeError: the variables are not those of the kind.
+        OutputError: the place is taken or cannot be written; nothing is left behind.
+    """
+    table = table_of_kind(kind)
+    expect_tree(variables, table.flax_shapes(), f"the variables for a file of kind {kind}")
+    flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
+    arrays = table.to_source(flat)
+    path = Path(path)
+    if path.exists() and (not overwrite or table.origin == "npy" or path.is_dir()):
+        raise OutputError(f"{path} exists", "choose another place or remove it first")
+    if table.origin == "npy":
+        _write_folder(arrays, path)
+    else:
+        writer = hdf5.write if table.origin == "keras" else torch_file.write
+        write_aside(path, lambda aside: writer(arrays, table, aside))
+    return path
+
+
+def _write_folder(arrays: Arrays, folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        aside.mkdir(parents=True)
+        npy.write_folder(arrays, aside)
+        os.replace(aside, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror or error})", "choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,208 @@
+"""Keras HDF5 files, weights alone or whole models: read strictly, written so that Keras loads them.
+
+HDF5 can point at other files, call filters and promise more numbers than it holds. Only plain
+contiguous float32 arrays inside the file are read, and only as many bytes as lie there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights_convert.table import Arrays, Table
+
+MAX_LAYERS = 1000
+_NORM = re.compile(r"batch_normalization(?:_v[12])?(?:_(\d+))?")
+_LEFT_ASIDE = ("optimizer_weights",)
+# Later Keras 2 adds this group without listing it; it is read as a layer, so it must be empty.
+_UNLISTED = ("top_level_model_weights",)
+_KERAS_VERSION = "2.4.0"
+
+
+class RefusedHdf5Error(ValueError):
+    """The file is no plain Keras HDF5.
+
+    Attributes:
+        problems: all that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read(path: Path) -> tuple[Arrays, list[str]]:
+    """Arrays of a Keras file.
+
+    Normalisations are renamed to ``norm 0``, ``norm 1``, … by the order of the numbers in their
+    automatic names, whatever number those begin at.
+
+    Returns:
+        Arrays by ``layer/weight`` (``conv1a/kernel``), and what was left aside on purpose.
+
+    Raises:
+        RefusedHdf5Error: with all that is wrong.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            group, left_aside = _weights_group(file)
+            layers = _layers(group)
+            arrays = _renamed(layers)
+    except RefusedHdf5Error:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise RefusedHdf5Error([f"HDF5 is cut short or garbled ({error})"]) from error
+    return arrays, left_aside
+
+
+def _weights_group(file: Any) -> tuple[Any, list[str]]:
+    """The group that lists layers: the root, or ``model_weights`` of a whole model."""
+    if "layer_names" in file.attrs:
+        return file, []
+    import h5py
+
+    if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+        raise RefusedHdf5Error(
+            ["there is neither layer_names nor model_weights, so not of Keras 2"]
+        )
+    extra = [name for name in file if name not in ("model_weights", *_LEFT_ASIDE)]
+    if extra:
+        raise RefusedHdf5Error([f"extra group {name}" for name in extra])
+    return file["model_weights"], [name for name in _LEFT_ASIDE if name in file]
+
+
+def _names(attributes: Any, key: str) -> list[str]:
+    """A list of names in the attributes, which Keras splits where it is long."""
+    chunks = [key] if key in attributes else []
+    chunks += [f"{key}{n}" for n in range(MAX_LAYERS) if not chunks and f"{key}{n}" in attributes]
+    names: list[str] = []
+    for chunk in chunks:
+        stored = attributes.get_id(chunk)
+        if len(stored.shape) != 1 or stored.shape[0] > MAX_LAYERS:
+            raise RefusedHdf5Error([f"{key} is no list of at most {MAX_LAYERS} names"])
+        if stored.shape[0] == 0:
+            continue
+        if stored.get_storage_size() > 1 << 20:
+            raise RefusedHdf5Error([f"{key} is too long"])
+        for name in attributes[chunk]:
+            text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+            if not isinstance(text, str):
+                raise RefusedHdf5Error([f"{key} holds something else than names"])
+            names.append(text)
+    return names
+
+
+def _layers(group: Any) -> dict[str, Arrays]:
+    """Weights by name of each layer that has any."""
+    import h5py
+
+    names = _names(group.attrs, "layer_names")
+    problems = [f"layer {name} is listed twice" for name in set(names) if names.count(name) > 1]
+    names += [name for name in _UNLISTED if name in group]
+    problems += [f"extra layer {name} (not listed)" for name in group if name not in names]
+    layers: dict[str, Arrays] = {}
+    for name in dict.fromkeys(names):
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink) or not isinstance(group[name], h5py.Group):
+            problems.append(f"missing layer {name} (listed)")
+            continue
+        weights: Arrays = {}
+        listed = _names(group[name].attrs, "weight_names")
+        for path in listed:
+            short = path.rsplit("/", 1)[-1].split(":")[0]
+            try:
+                weights[short] = _array(group[name], path)
+            except ValueError as error:
+                problems.append(f"{name}/{short}: {error}")
+        problems += [
+            f"extra weight {name}/{path} (not listed)"
+            for path in _datasets(group[name])
+            if path not in listed
+        ]
+        if listed:
+            layers[name] = weights
+    if problems:
+        raise RefusedHdf5Error(problems)
+    return layers
+
+
+def _datasets(layer: Any) -> list[str]:
+    import h5py
+
+    found: list[str] = []
+    layer.visititems(lambda n, item: found.append(n) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _array(layer: Any, path: str) -> np.ndarray:
+    """A plain array inside the file, link by link."""
+    import h5py
+
+    item = layer
+    for name in path.split("/"):
+        if not isinstance(item, h5py.Group) or name in ("", ".", ".."):
+            raise ValueError("its path leads nowhere")
+        link = item.get(name, getlink=True)
+        if link is None:
+            raise ValueError("missing")
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError("it points elsewhere")
+        item = item[name]
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError("it is no array")
+    if item.dtype != np.dtype("<f4") and item.dtype != np.dtype(">f4"):
+        raise ValueError(f"it holds {item.dtype} instead of float32")
+    if item.id.get_create_plist().get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise ValueError("it is stored in pieces or through a filter")
+    if item.external or item.id.get_storage_size() != item.nbytes:
+        raise ValueError(f"shape {list(item.shape)} is promised, but its numbers are not there")
+    return np.asarray(item[()], np.float32)
+
+
+def _renamed(layers: dict[str, Arrays]) -> Arrays:
+    """``layer/weight`` names, automatic names replaced by ``norm <order>``."""
+    norms = {name: int(m[1] or 0) for name in layers if (m := _NORM.fullmatch(name))}
+    order = {name: f"norm {n}" for n, name in enumerate(sorted(norms, key=norms.__getitem__))}
+    return {
+        f"{order.get(layer, layer)}/{weight}": array
+        for layer, weights in layers.items()
+        for weight, array in weights.items()
+    }
+
+
+def write(arrays: Arrays, table: Table, path: Path) -> None:
+    """Write a weights-only file that ``model.load_weights`` of Keras 2 reads.
+
+    Keras pairs layers by their order, so they are listed in Keras's own order (``layer_order``);
+    names begin where those of the published files do (``first_norm``).
+    """
+    import h5py
+
+    with h5py.File(path, "x") as file:
+        file.attrs["backend"] = np.bytes_(b"tensorflow")
+        file.attrs["keras_version"] = np.bytes_(_KERAS_VERSION.encode())
+        names = {place: _automatic_name(place, table) for place in table.layer_order}
+        file.attrs["layer_names"] = np.array([names[p].encode() for p in table.layer_order])
+        for place in table.layer_order:
+            layer = names[place]
+            group = file.create_group(layer)
+            weights = {
+                f"{layer}/{row.source.rsplit('/', 1)[1]}:0": arrays[row.source]
+                for row in table.rows
+                if row.source.startswith(f"{place}/")
+            }
+            group.attrs["weight_names"] = np.array([name.encode() for name in weights])
+            for name, array in weights.items():
+                group.create_dataset(name, data=array)
+
+
+def _automatic_name(place: str, table: Table) -> str:
+    if not place.startswith("norm "):
+        return place
+    number = int(place.removeprefix("norm ")) + table.first_norm
+    return f"batch_normalization_{number}" if number else "batch_normalization"

@@ -1,0 +1,95 @@
+"""Folders of ``.npy`` files as the 2024 code writes and reads them, without ``allow_pickle``."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from weights_convert.restricted_pickle import RefusedPickleError, load_arrays
+from weights_convert.table import Arrays
+
+_MAX_HEADER_CHARACTERS = 10_000
+_GLOBAL = "c{}.multiarray\n_reconstruct\n"
+
+
+def read_file(path: Path) -> Arrays:
+    """One ``.npy`` file: ``{stem}`` for a plain array, ``{stem}[layer][array]`` for a pickled one.
+
+    Raises:
+        ValueError: the file is cut short, garbled, too long, of another type or unsafe.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            header = np.lib.format.read_array_header_1_0(file, _MAX_HEADER_CHARACTERS)
+        elif version == (2, 0):
+            header = np.lib.format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
+        else:
+            raise ValueError(f"it is of the unknown version {version}")
+        shape, fortran, dtype = header
+        content = file.read()
+    if dtype == np.dtype(object):
+        layers = load_arrays(content)
+        if shape != (len(layers),):
+            raise RefusedPickleError(f"its header tells {list(shape)} layers, it has {len(layers)}")
+        return {
+            f"{path.stem}[{layer}][{number}]": array
+            for layer, arrays in enumerate(layers)
+            for number, array in enumerate(arrays)
+        }
+    if dtype != np.dtype("<f4"):
+        raise ValueError(f"it holds {dtype} instead of float32")
+    size = 1
+    for length in shape:
+        size *= int(length)
+    if size < 0 or len(content) != 4 * size:
+        raise ValueError(f"its header tells shape {list(shape)}, but {len(content)} bytes follow")
+    array = np.frombuffer(content, "<f4").reshape(shape, order="F" if fortran else "C")
+    return {path.stem: np.array(array, np.float32, order="C")}
+
+
+def read_folder(folder: Path) -> tuple[Arrays, list[str]]:
+    """All ``.npy`` files of a folder.
+
+    Returns:
+        Arrays by row name, and one line per file that cannot be read.
+    """
+    arrays: Arrays = {}
+    problems = []
+    for path in sorted(folder.glob("*.npy")):
+        try:
+            arrays.update(read_file(path))
+        except (OSError, ValueError) as error:
+            problems.append(f"{path.name}: {error}")
+    return arrays, problems
+
+
+def write_folder(arrays: Arrays, folder: Path) -> None:
+    """Write arrays by row name as the files they are named after.
+
+    Pickles are of protocol 3 and call NumPy by its old name, which old and new NumPy both read.
+    """
+    files: dict[str, list[list[np.ndarray]]] = {}
+    for name, array in arrays.items():
+        stem, *places = name.replace("]", "").split("[")
+        if not places:
+            np.save(folder / f"{stem}.npy", array, allow_pickle=False)
+            continue
+        layers = files.setdefault(stem, [])
+        layer = int(places[0])
+        if layer == len(layers):
+            layers.append([])
+        layers[layer].append(array)
+    for stem, layers in files.items():
+        outer = np.empty(len(layers), object)
+        outer[:] = layers
+        program = pickle.dumps(outer, protocol=3)
+        new, old = (_GLOBAL.format(name).encode() for name in ("numpy._core", "numpy.core"))
+        with open(folder / f"{stem}.npy", "xb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|O", "fortran_order": False, "shape": outer.shape}
+            )
+            file.write(program.replace(new, old, 1))

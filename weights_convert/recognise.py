@@ -1,0 +1,77 @@
+"""What kind a weight file is, told from its contents and never from its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from umss_jax.errors import WeightsError
+from weights_convert.table import Table
+from weights_convert.tables import tables_of
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
+NPY_SIGNATURE = b"\x93NUMPY"
+MAX_BYTES = 1 << 30
+_LEAST_LIKENESS = 0.5
+
+_KNOWN = (
+    "give a Keras HDF5 file (Early/Deep, Early/Shallow, Late/Deep, VoasCNN, VoasCLSTM), a folder "
+    "of .npy files of the 2024 code, or a PyTorch checkpoint of UMSS 2023, UMSS 2024 or a U-Net"
+)
+
+
+def origin(path: Path) -> str:
+    """``keras``, ``torch`` or ``npy``.
+
+    Raises:
+        WeightsError: neither, too large, or not there.
+    """
+    if path.is_dir():
+        if any(path.glob("*.npy")):
+            return "npy"
+        raise WeightsError(f"{path} holds no .npy files", _KNOWN)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+        size = path.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror})", _KNOWN) from error
+    if size > MAX_BYTES:
+        raise WeightsError(f"{path} is larger than any weight file known here", _KNOWN)
+    if start.startswith(HDF5_SIGNATURE):
+        return "keras"
+    if start.startswith(ZIP_SIGNATURE):
+        return "torch"
+    if start.startswith(NPY_SIGNATURE):
+        raise WeightsError(
+            f"{path} is one of several .npy files", f"give the whole folder, {path.parent}"
+        )
+    if re.match(rb"\x80[\x02-\x05]", start):
+        raise WeightsError(
+            f"{path} is a bare pickle, which can run commands and is never read",
+            "for a PyTorch checkpoint, save it anew with PyTorch 1.6 or later",
+        )
+    raise WeightsError(f"{path} is no weight file (it begins with {start[:8]!r})", _KNOWN)
+
+
+def closest(names: Iterable[str], origin_name: str, path: Path) -> Table:
+    """The table of this origin whose names are most like those of the file.
+
+    A file that deviates by some names still finds its table, so that these can be listed.
+
+    Raises:
+        WeightsError: the file is like none of them.
+    """
+    found = set(names)
+
+    def likeness(table: Table) -> float:
+        known = {row.source for row in table.rows} | {entry.source for entry in table.derived}
+        return len(found & known) / len(found | known)
+
+    best = max(tables_of(origin_name), key=likeness)
+    if likeness(best) < _LEAST_LIKENESS:
+        some = ", ".join(sorted(found)[:6]) or "nothing"
+        raise WeightsError(f"{path} is of no known kind (it holds {some}, …)", _KNOWN)
+    return best

@@ -1,0 +1,55 @@
+"""All tables, by kind and by architecture."""
+
+from __future__ import annotations
+
+from umss_jax.errors import UnknownModelError
+from weights_convert import (
+    keras_multif0,
+    keras_voas,
+    npy_2024,
+    torch_2023,
+    torch_2024,
+    torch_unet,
+)
+from weights_convert.table import Shape, Table
+
+TABLES: tuple[Table, ...] = (
+    *keras_multif0.TABLES,
+    *keras_voas.TABLES,
+    *npy_2024.TABLES,
+    *torch_2024.TABLES,
+    *torch_2023.TABLES,
+    *torch_unet.TABLES,
+)
+PUBLISHED_ARCHITECTURE = "late-deep+voas-cnn"
+"""Both F0 networks in one tree."""
+
+
+def tables_of(origin: str) -> tuple[Table, ...]:
+    """Tables of ``keras``, ``npy`` or ``torch`` files."""
+    return tuple(table for table in TABLES if table.origin == origin)
+
+
+def table_of_kind(kind: str) -> Table:
+    """The table of a kind.
+
+    Raises:
+        UnknownModelError: there is none, with those that are.
+    """
+    for table in TABLES:
+        if table.kind == kind:
+            return table
+    raise UnknownModelError(
+        f"no kind of weight file is called {kind!r}",
+        f"choose one of {', '.join(table.kind for table in TABLES)}",
+    )
+
+
+def architecture_shapes(architecture: str) -> dict[str, Shape] | None:
+    """Shapes by path of an architecture, None where no table knows it."""
+    if architecture == PUBLISHED_ARCHITECTURE:
+        return {**npy_2024.LATE_DEEP.flax_shapes(), **npy_2024.VOAS_CNN.flax_shapes()}
+    for table in TABLES:
+        if table.architecture == architecture:
+            return table.flax_shapes()
+    return None
