@@ -1,0 +1,120 @@
+"""Heuristic assignment: equal to the recorded 2022 baseline, peak for peak and frame for frame."""
+
+import time
+
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umss_jax.heuristic import (
+    assign_by_continuity,
+    heuristic_f0_250,
+    multi_f0_peaks,
+    resample_linear,
+)
+from umss_jax.pitch_grid import bin_frequencies_hz
+
+
+def test_equals_the_reference(golden):
+    recorded = golden("heuristic_assignment")
+    salience = golden("salience_assignment_f0")["salience_nnaudio"]
+    peaks = multi_f0_peaks(salience)
+    np.testing.assert_array_equal(peaks.astype(np.float32), recorded["multi_f0_hz"])
+    np.testing.assert_array_equal(assign_by_continuity(peaks).T, recorded["assigned_f0_hz_344"])
+    f0_hz_250, expected = heuristic_f0_250(salience).T, recorded["assigned_f0_hz_250"]
+    np.testing.assert_array_equal(f0_hz_250 > 0, expected > 0)
+    # The recorded interpolation takes its positions in float32: steep edges differ by 4e-5.
+    np.testing.assert_allclose(f0_hz_250, expected, rtol=1e-4)
+
+
+def test_an_excerpt_takes_less_than_50_ms(golden):
+    salience = golden("salience_assignment_f0")["salience_nnaudio"]
+    heuristic_f0_250(salience)
+    durations = []
+    for _ in range(5):
+        start = time.process_time()
+        heuristic_f0_250(salience)
+        durations.append(time.process_time() - start)
+    assert min(durations) < 0.05
+
+
+def test_peaks_equal_scipy():
+    salience = np.random.default_rng(0).random((360, 50)).round(2)  # rounding makes plateaux
+    expected = np.zeros(salience.shape, bool)
+    expected[scipy.signal.argrelmax(salience, axis=0)] = True
+    expected &= salience >= 0.9
+    peaks = multi_f0_peaks(salience, 0.9)
+    frequencies = bin_frequencies_hz()
+    for t in range(50):
+        np.testing.assert_array_equal(peaks[t][peaks[t] > 0], frequencies[expected[:, t]])
+
+
+def test_no_peaks_give_silence():
+    peaks = multi_f0_peaks(np.zeros((360, 9)))
+    assert peaks.shape == (9, 1)
+    np.testing.assert_array_equal(assign_by_continuity(peaks), np.zeros((4, 9)))
+    assert heuristic_f0_250(np.zeros((360, 344))).shape == (4, 250)
+
+
+def test_a_rest_of_one_voice_leaves_the_others_where_they_were():
+    frame = np.array([110.0, 165.0, 220.0, 330.0])
+    multi = np.tile(frame, (30, 1))
+    multi[10:20, 1] = 0.0  # the tenor rests
+    expected = np.tile(frame[::-1, None], (1, 30))
+    expected[2, 10:20] = 0.0
+    np.testing.assert_array_equal(assign_by_continuity(multi), expected)
+
+
+def test_a_spurious_f0_is_left_out():
+    frame = np.array([110.0, 165.0, 220.0, 330.0])
+    multi = np.zeros((9, 5))
+    multi[:, :4] = frame
+    multi[4, 4] = 700.0
+    np.testing.assert_array_equal(assign_by_continuity(multi), np.tile(frame[::-1, None], (1, 9)))
+
+
+def test_what_a_voice_sang_before_a_rest_is_remembered():
+    frame = np.array([110.0, 165.0, 220.0, 330.0])
+    multi = np.zeros((12, 4))
+    multi[0] = frame
+    multi[1:5, :1] = 110.0
+    multi[5:9, 0] = 331.0  # nearest to what the soprano sang four frames ago
+    assigned = assign_by_continuity(multi)
+    np.testing.assert_array_equal(assigned[0, 5:9], 331.0)
+    np.testing.assert_array_equal(assigned[3, 1:5], 110.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.floats(60, 1200), max_size=10, unique=True), min_size=1, max_size=12))
+def test_nothing_is_invented_and_nothing_is_lost(frames):
+    multi = np.zeros((len(frames), 10))
+    for row, hz in zip(multi, frames, strict=True):
+        row[: len(hz)] = hz
+    assigned = assign_by_continuity(multi)
+    assert assigned.shape == (4, len(frames))
+    for n, hz in enumerate(frames):
+        sung = assigned[:, n][assigned[:, n] > 0]
+        assert len(sung) == min(4, len(hz))
+        assert len(set(sung)) == len(sung)
+        assert set(sung) <= set(hz)
+        if len(hz) == 4:
+            np.testing.assert_array_equal(assigned[:, n], sorted(hz, reverse=True))
+
+
+@pytest.mark.parametrize(("count", "frames"), [(344, 250), (250, 344), (1, 7), (5, 5)])
+def test_resampling_equals_pytorch(count, frames):
+    values = np.random.default_rng(1).random((4, count)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.tensor(values)[None], frames, mode="linear", align_corners=False
+    )[0]
+    np.testing.assert_allclose(resample_linear(values, frames), expected.numpy(), atol=1e-4)
+
+
+def test_wrong_shapes_are_errors():
+    with pytest.raises(ValueError, match="expected \\[360, frames\\]"):
+        multi_f0_peaks(np.zeros((2, 360, 5)))
+    with pytest.raises(ValueError, match="expected \\[frames, F0s\\]"):
+        assign_by_continuity(np.zeros(5))

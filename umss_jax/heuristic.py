@@ -1,0 +1,244 @@
+"""UMSS's heuristic assignment: peaks of the salience, given to voices by continuity of pitch.
+
+The 2022 baseline (Schulze-Forster et al.) does not learn which F0 belongs to which voice. Frames in
+which all voices sound are assigned in order of pitch; the gaps between such frames are filled step
+by step with the permutation nearest to the neighbouring frame, once forward and once backward, and
+the cheaper of the two is kept. Discrete, without gradients: NumPy on the CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from umss_jax.config import VOICES, AudioConfig, F0Config, HcqtConfig
+from umss_jax.pitch_grid import bin_frequencies_hz
+
+_GRID = HcqtConfig()
+_MAXIMUM_PEAKS = 8
+"""More candidates in a frame than this are noise: their arrangements grow as the fourth power."""
+
+
+class _Pass(NamedTuple):
+    """One walk through a gap: the frames it assigned, in its own order, and its summed |Δf|."""
+
+    assigned_hz: np.ndarray
+    distance_hz: float
+
+
+def multi_f0_peaks(
+    salience: np.ndarray,
+    threshold: float | None = None,
+    grid: HcqtConfig = _GRID,
+) -> np.ndarray:
+    """Multi-F0 estimate: local maxima over frequency that reach the threshold.
+
+    Args:
+        salience: ``[bins, T]`` in (0, 1), any frame rate.
+        threshold: least salience of a peak; ``None`` is the published 0.5.
+        grid: of the bins.
+
+    Returns:
+        float64 ``[T, N]``, Hz, ascending in every frame and padded with zeros at its end; N is the
+        largest number of peaks, at least one. The first and the last bin are no peaks.
+
+    Raises:
+        ValueError: if the salience is not ``[bins, T]``.
+
+    Source: ``pitch_activations_to_mf0`` of multif0-estimation-polyvocals.
+    """
+    salience = np.asarray(salience)
+    if salience.ndim != 2 or salience.shape[0] != grid.bins:
+        raise ValueError(f"salience {salience.shape}: expected [{grid.bins}, frames]")
+    threshold = F0Config().multi_f0_threshold if threshold is None else threshold
+    middle = salience[1:-1]
+    peaks = (middle > salience[:-2]) & (middle > salience[2:]) & (middle >= threshold)
+    frame, bin_ = np.nonzero(peaks.T)
+    counts = np.bincount(frame, minlength=salience.shape[1])
+    place = np.arange(len(frame)) - np.repeat(np.cumsum(counts) - counts, counts)
+    multi_f0_hz = np.zeros((salience.shape[1], max(1, counts.max(initial=0))))
+    multi_f0_hz[frame, place] = bin_frequencies_hz(grid)[bin_ + 1]
+    return multi_f0_hz
+
+
+@functools.lru_cache(maxsize=32)
+def _arrangements(candidates: int, voices: int) -> np.ndarray:
+    """All ways to give ``voices`` voices distinct candidates, ``[ways, voices]``, in lexical order.
+
+    The order decides ties: with |Δf| as distance, two voices that both rise or both fall past each
+    other cost the same crossed or not.
+    """
+    return np.array(list(itertools.permutations(range(candidates), voices)))
+
+
+def _distances(arranged_hz: np.ndarray, neighbour_hz: np.ndarray) -> np.ndarray:
+    """Σ|Δf| of ``[..., J]`` to ``[J]`` over the voices that sound in the first.
+
+    Summed voice by voice: with exact ties as common as they are, rounding must be the reference's.
+    """
+    total = np.zeros(arranged_hz.shape[:-1])
+    for voice, hz in enumerate(neighbour_hz):
+        column = arranged_hz[..., voice]
+        total = total + np.where(column > 0, np.abs(column - hz), 0.0)
+    return total
+
+
+def _walk(frames_hz: list[np.ndarray], neighbour_hz: np.ndarray) -> _Pass:
+    """Assigns frames one after the other, each to what each voice sang last.
+
+    Args:
+        frames_hz: candidates of every frame in walking order, ascending, at least J of them, zeros
+            for those missing.
+        neighbour_hz: [J] what each voice sang last before the first of them, 0 if nothing yet.
+    """
+    voices = len(neighbour_hz)
+    last = neighbour_hz
+    assigned = np.zeros((len(frames_hz), voices))
+    distance = 0.0
+    for row, candidates in zip(assigned, frames_hz, strict=True):
+        if not candidates.any():
+            continue
+        arranged = candidates[_arrangements(len(candidates), voices)]
+        costs = _distances(arranged, last)
+        best = int(np.argmin(costs))
+        row[:] = arranged[best]
+        distance += float(costs[best])
+        last = np.where(row > 0, row, last)
+    return _Pass(assigned, distance)
+
+
+def _last_sung(frames_hz: np.ndarray) -> np.ndarray:
+    """Last positive value of every column of ``[T, J]``, 0 where there is none."""
+    sounding = frames_hz > 0
+    index = len(frames_hz) - 1 - np.argmax(sounding[::-1], axis=0)
+    return np.where(sounding.any(axis=0), frames_hz[index, np.arange(frames_hz.shape[1])], 0.0)
+
+
+def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> np.ndarray:
+    """Assigns the F0s of every frame to voices by the continuity rule.
+
+    Args:
+        multi_f0_hz: ``[T, N]``, Hz, 0 where there is no F0, any order within a frame. At most the
+            lowest eight of a frame are considered.
+        voices: number of voices J.
+
+    Returns:
+        float64 ``[J, T]``, Hz, highest voice first, 0 where a voice is silent. A frame of exactly J
+        F0s is assigned in order of pitch; frames of more or fewer (but not of none) by continuity.
+
+    Raises:
+        ValueError: if the input is not ``[T, N]``.
+
+    Source: ``f0_assignement`` in the reference's ``preprocessing_multif0_cuesta_BCBQ.py``, which
+    takes silence to lie before and after the excerpt. Deviation: right at the edges its search for
+    what a voice sang last wraps round to the other end, and here finds nothing.
+    """
+    multi_f0_hz = np.asarray(multi_f0_hz, np.float64)
+    if multi_f0_hz.ndim != 2:
+        raise ValueError(f"F0s of shape {multi_f0_hz.shape}: expected [frames, F0s]")
+    frames = multi_f0_hz.shape[0] + 2
+    candidates = [np.zeros(voices)]
+    for row in multi_f0_hz:
+        peaks = np.sort(row[row > 0])[:_MAXIMUM_PEAKS]
+        candidates.append(np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks]))
+    candidates.append(np.zeros(voices))
+
+    counts = np.array([np.count_nonzero(row) for row in candidates])
+    silent, full = counts == 0, counts == voices
+    assigned = np.zeros((frames, voices))
+    for n in np.flatnonzero(full):
+        assigned[n] = candidates[n]
+    for start, end in _gaps(silent | full):
+        if silent[start] and silent[end]:
+            # Silence on both sides says nothing: look for the nearest full frames beyond it.
+            before, after = np.flatnonzero(full[:start]), np.flatnonzero(full[end:])
+            start = int(before[-1]) if len(before) else start
+            end = end + int(after[0]) if len(after) else end
+            directions, boundary_counts = "both", False
+        elif silent[end]:
+            directions, boundary_counts = "forward", False
+        elif silent[start]:
+            directions, boundary_counts = "backward", False
+        else:
+            directions, boundary_counts = "both", True
+        inside = slice(start + 1, end)
+        forward = backward = None
+        if directions != "backward":
+            forward = _walk(candidates[inside], _last_sung(assigned[: start + 1]))
+            if boundary_counts:
+                forward = _with_boundary(forward, assigned[end])
+        if directions != "forward":
+            backward = _walk(candidates[inside][::-1], _last_sung(assigned[end:][::-1]))
+            if boundary_counts:
+                backward = _with_boundary(backward, assigned[start])
+        if backward is None or (forward and forward.distance_hz <= backward.distance_hz):
+            assert forward is not None
+            assigned[inside] = forward.assigned_hz
+        else:
+            assigned[inside] = backward.assigned_hz[::-1]
+    return assigned[1:-1, ::-1].T.copy()
+
+
+def _with_boundary(walked: _Pass, boundary_hz: np.ndarray) -> _Pass:
+    """Adds the distance from the last assigned frame to the frame at which the gap ends."""
+    step = float(_distances(walked.assigned_hz[-1], boundary_hz))
+    return _Pass(walked.assigned_hz, walked.distance_hz + step)
+
+
+def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
+    """Decided frames right before and right after every run of undecided ones."""
+    steps = np.diff(decided.astype(np.int8))
+    starts, ends = np.flatnonzero(steps == -1), np.flatnonzero(steps == 1) + 1
+    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def resample_linear(f0_hz: np.ndarray, frames: int) -> np.ndarray:
+    """Linear interpolation between frame rates with half-pixel centres.
+
+    Args:
+        f0_hz: ``[..., T]``, Hz.
+        frames: number of frames to return, over the same duration.
+
+    Returns:
+        float32 ``[..., frames]``; the outer half frames hold the first and last value. As in the
+        reference, a border between voiced and unvoiced frames gives values in between.
+    """
+    f0_hz = np.asarray(f0_hz, np.float32)
+    count = f0_hz.shape[-1]
+    position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)
+    left = np.minimum(position.astype(np.int64), max(count - 2, 0))
+    right = np.minimum(left + 1, count - 1)
+    share = (position - left).astype(np.float32)
+    return f0_hz[..., left] * (1 - share) + f0_hz[..., right] * share
+
+
+def heuristic_f0_250(
+    salience: np.ndarray,
+    frames: int | None = None,
+    threshold: float | None = None,
+) -> np.ndarray:
+    """From salience to the F0 of each voice at the synthesiser's frame rate.
+
+    Args:
+        salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
+        frames: to return over the same duration; ``None`` is 250, frames of 16 000/256 Hz.
+        threshold: least salience of a peak; ``None`` is the published 0.5.
+
+    Returns:
+        float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of
+        the excerpt are set to 0: they stem from interpolating across a voiced/unvoiced border.
+        (Other values at borders are too low as well and stay, as in the reference.)
+
+    Source: ``f0_assignement`` in the reference's ``preprocessing_multif0_cuesta_BCBQ.py``. Its
+    comparison is exact, so that rounding in the interpolation drops some frames of a voice that
+    sings the lowest peak; here that takes 1e-5 of it.
+    """
+    multi_f0_hz = multi_f0_peaks(salience, threshold)
+    f0_hz = resample_linear(
+        assign_by_continuity(multi_f0_hz), AudioConfig().frames_250 if frames is None else frames
+    )
+    lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
+    return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)
