@@ -40,6 +40,10 @@ class HcqtConfig:
     bins_per_octave: int = 60
     harmonics: tuple[int, ...] = (1, 2, 3, 4, 5)
     floor_db: float = -80.0
+    # Amplitudes below this count as this in the dB scale, and damp the gradient of the phase.
+    amplitude_floor: float = 1e-5
+    # Share of each kernel's spectral magnitude left out: 0 is exact, 0.01 what librosa does.
+    sparsity: float = 0.0
     # Windowed-sinc resampler that feeds it (torchaudio's defaults, which the reference uses).
     resample_zero_crossings: int = 6
     resample_roll_off: float = 0.99
