@@ -1,7 +1,6 @@
 """The store of weights: one safetensors file and one JSON side-car per name.
 
-Variables are ``{'params': {part: …}, 'batch_stats': {part: …}}``; a flat name is the path joined
-by ``/`` (``params/salience/output/bias``). All leaves are float32. The side-car tells the
+Trees and flat names are those of `weight_tree`; all leaves are float32. The side-car tells the
 architecture, its hyper-parameters, origin, licence, the hash of the source and of the tensors. A
 file is read only where every name, shape and the hash agree; what disagrees is listed whole.
 
@@ -16,7 +15,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,17 @@ import numpy as np
 
 import umss_jax
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-
-Shape = tuple[int, ...]
-Variables = dict[str, Any]
+from umss_jax.weight_tree import Shape as Shape
+from umss_jax.weight_tree import Variables as Variables
+from umss_jax.weight_tree import WrongTreeError as WrongTreeError
+from umss_jax.weight_tree import expect_tree as expect_tree
+from umss_jax.weight_tree import flatten as flatten
+from umss_jax.weight_tree import part_of as part_of
+from umss_jax.weight_tree import parts as parts
+from umss_jax.weight_tree import select_parts as select_parts
+from umss_jax.weight_tree import tree_problems as tree_problems
+from umss_jax.weight_tree import unflatten as unflatten
+from umss_jax.weight_tree import value_problems as value_problems
 
 FORMAT = 1
 PUBLISHED = "published"
@@ -38,18 +45,6 @@ _SOURCE_HINT = (
     "run `umss-jax weights fetch published`, or set UMSS_SHARED to a folder that holds "
     "weights/multi-f0_estimator and weights/multi-f0_assigner"
 )
-
-
-class WrongTreeError(WeightsError):
-    """Weights that do not fit, with everything that is wrong.
-
-    Attributes:
-        problems: one line per array that is missing, extra, of another shape or unusable.
-    """
-
-    def __init__(self, what: str, problems: Iterable[str], remedy: str) -> None:
-        self.problems = tuple(problems)
-        super().__init__(f"{what} ({len(self.problems)} wrong: {'; '.join(self.problems)})", remedy)
 
 
 def home() -> Path:
@@ -83,106 +78,6 @@ def store_path(name_or_path: str | os.PathLike[str]) -> Path:
 def side_car_path(tensors: Path) -> Path:
     """The JSON beside the tensors."""
     return tensors.with_suffix(".json")
-
-
-def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested variables to arrays by flat name, sorted."""
-    flat: dict[str, np.ndarray] = {}
-    for name, value in variables.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{path}/"))
-        else:
-            flat[path] = value
-    return dict(sorted(flat.items()))
-
-
-def unflatten(flat: Mapping[str, np.ndarray]) -> Variables:
-    """Arrays by flat name to nested variables."""
-    tree: Variables = {}
-    for path, value in flat.items():
-        *folders, leaf = path.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[leaf] = value
-    return tree
-
-
-def parts(variables: Mapping[str, Any]) -> tuple[str, ...]:
-    """Top-level parts (``salience``, ``assignment``, …) of the variables, sorted."""
-    return tuple(sorted({part for collection in variables.values() for part in collection}))
-
-
-def part_of(variables: Mapping[str, Any], part: str) -> Variables:
-    """The variables of one part alone, as its own module takes them (no level of the part)."""
-    return {name: tree[part] for name, tree in variables.items() if part in tree}
-
-
-def tree_problems(
-    found: Mapping[str, Shape], expected: Mapping[str, Shape], what: str = ""
-) -> list[str]:
-    """Every missing, extra and mis-shaped name.
-
-    Args:
-        found: shapes by name.
-        expected: shapes by name.
-        what: put before each name.
-
-    Returns:
-        One line each; empty where both agree.
-    """
-    lines = [
-        f"missing {what}{name} {list(expected[name])}" for name in expected if name not in found
-    ]
-    lines += [f"extra {what}{name} {list(found[name])}" for name in found if name not in expected]
-    lines += [
-        f"{what}{name} is {list(found[name])} instead of {list(expected[name])}"
-        for name in expected
-        if name in found and tuple(found[name]) != tuple(expected[name])
-    ]
-    return lines
-
-
-def expect_tree(
-    variables: Mapping[str, Any],
-    expected_shapes: Mapping[str, Any],
-    what: str = "the weights",
-) -> None:
-    """Check that variables have exactly these names and shapes, and float32 numbers only.
-
-    Args:
-        variables: nested variables.
-        expected_shapes: the same nesting or flat names, with shapes or anything that has
-            ``.shape`` (what ``jax.eval_shape(module.init, …)`` gives) as leaves.
-        what: names the weights in the message.
-
-    Raises:
-        WrongTreeError: listing all that is missing, extra, mis-shaped or of another type.
-    """
-    flat = flatten(variables)
-    expected = {
-        name: tuple(getattr(leaf, "shape", leaf)) for name, leaf in flatten(expected_shapes).items()
-    }
-    problems = tree_problems({name: np.shape(leaf) for name, leaf in flat.items()}, expected)
-    problems += [
-        f"{name} holds {np.asarray(leaf).dtype} instead of float32"
-        for name, leaf in flat.items()
-        if name in expected and np.asarray(leaf).dtype != np.float32
-    ]
-    if problems:
-        raise WrongTreeError(f"{what} do not fit", problems, "give weights of this architecture")
-
-
-def value_problems(flat: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of arrays with numbers that no trained network has: not finite, variance below 0."""
-    lines = []
-    for name, array in flat.items():
-        if not np.isfinite(array).all():
-            lines.append(f"{name} holds numbers that are not finite")
-        elif name.startswith("batch_stats/") and name.endswith("/var") and (array < 0).any():
-            lines.append(f"{name} is a variance and holds numbers below 0")
-    return lines
 
 
 def write_aside(path: Path, write: Callable[[Path], None]) -> None:
@@ -252,18 +147,24 @@ def save(
             "store finite float32 variables",
         )
     content = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
-    side_car = {
-        **(metadata or {}),
-        "format": FORMAT,
-        "package_version": umss_jax.__version__,
-        "parts": list(parts(variables)),
-        "parameters": int(sum(v.size for n, v in flat.items() if n.startswith("params/"))),
-        "tensors_sha256": hashlib.sha256(content).hexdigest(),
-    }
+    side_car = _described(variables, metadata or {})
+    side_car["tensors_sha256"] = hashlib.sha256(content).hexdigest()
     text = json.dumps(side_car, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     write_aside(tensors, lambda path: _write_bytes(path, content))
     write_aside(side_car_path(tensors), lambda path: _write_bytes(path, text.encode()))
     return tensors
+
+
+def _described(variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with what follows from the variables and from this package."""
+    params = flatten(variables.get("params", {}))
+    return {
+        **metadata,
+        "format": FORMAT,
+        "package_version": umss_jax.__version__,
+        "parts": list(parts(variables)),
+        "parameters": int(sum(np.size(leaf) for leaf in params.values())),
+    }
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
@@ -392,6 +293,6 @@ def load_published() -> tuple[Variables, dict[str, Any]]:
         # A store that cannot be written only costs the import again.
         with contextlib.suppress(OutputError):
             save(PUBLISHED, imported.variables, imported.metadata)
-        return imported.variables, imported.metadata
+        return imported.variables, _described(imported.variables, imported.metadata)
     looked = ", ".join(str(folder) for folder in [store_path(PUBLISHED).parent, *folders])
     raise WeightsError(f"the published F0 weights are not here (looked in {looked})", _SOURCE_HINT)

@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from umss_jax.errors import OutputError, WeightsError
-from umss_jax.weights import (
+from umss_jax.errors import OutputError, UsageError, WeightsError
+from umss_jax.weight_tree import (
     Variables,
     WrongTreeError,
     expect_tree,
-    file_sha256,
     flatten,
+    parts,
     tree_problems,
     unflatten,
     value_problems,
-    write_aside,
 )
+from umss_jax.weights import file_sha256, write_aside
 from weights_convert import hdf5, npy, npy_2024, recognise, torch_file
 from weights_convert.table import Arrays, Table
-from weights_convert.tables import PUBLISHED_ARCHITECTURE, table_of_kind
+from weights_convert.tables import PUBLISHED_ARCHITECTURE, table_of_kind, tables_of
 
 _REMEDY = "nothing was imported; give the file as it was published, or the right --kind"
 
@@ -168,6 +168,31 @@ def import_published(folder: str | os.PathLike[str]) -> Imported:
         "source": [salience.metadata["source"], assignment.metadata["source"]],
     }
     return Imported("npy-published", variables, metadata)
+
+
+def kind_for(variables: Mapping[str, Any], origin: str) -> str:
+    """The kind of file of this origin that holds exactly these variables.
+
+    Args:
+        variables: nested variables.
+        origin: ``keras``, ``npy`` or ``torch``.
+
+    Raises:
+        UsageError: there is no such origin.
+        WeightsError: no kind of this origin holds them.
+    """
+    candidates = tables_of(origin)
+    if not candidates:
+        raise UsageError(f"nothing is exported to {origin!r}", "choose keras, npy or torch")
+    found = {name: np.shape(leaf) for name, leaf in flatten(variables).items()}
+    for table in candidates:
+        if table.flax_shapes() == found:
+            return table.kind
+    holds = ", ".join(parts(variables))
+    raise WeightsError(
+        f"no {origin} file holds exactly these weights (parts {holds})",
+        f"choose parts with --part; known are {', '.join(t.kind for t in candidates)}",
+    )
 
 
 def export_file(

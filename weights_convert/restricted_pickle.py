@@ -96,7 +96,7 @@ def scan(content: bytes) -> None:
     """
     try:
         for count, (operation, argument, position) in enumerate(pickletools.genops(content)):
-            name, at = operation.name, position or 0
+            name, number, at = operation.name, argument or 0, position or 0
             if count > MAX_OPERATIONS:
                 raise RefusedPickleError(f"it has more than {MAX_OPERATIONS} operations")
             if name == "GLOBAL" and tuple(str(argument).split(" ", 1)) not in _ALLOWED_NAMES:
@@ -105,9 +105,9 @@ def scan(content: bytes) -> None:
                 raise RefusedPickleError(f"operation {name} at byte {at} has no place there")
             if name.endswith("BINUNICODE") and argument not in _ALLOWED_STRINGS:
                 raise RefusedPickleError(f"it holds the text {str(argument)[:60]!r}")
-            if name == "LONG_BINPUT" and argument > count:
-                raise RefusedPickleError(f"it numbers {argument} objects after {count} operations")
-            if name == "FRAME" and argument > len(content):
+            if name == "LONG_BINPUT" and number > count:
+                raise RefusedPickleError(f"it numbers {number} objects after {count} operations")
+            if name == "FRAME" and number > len(content):
                 raise RefusedPickleError("a frame is longer than the file")
             if name == "STOP" and at + 1 != len(content):
                 raise RefusedPickleError(f"{len(content) - at - 1} bytes follow its end")

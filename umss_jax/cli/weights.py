@@ -1,0 +1,168 @@
+"""``umss-jax weights``: import, list, show, verify, export, fetch.
+
+Results go to stdout, messages to stderr; what a user can put right is raised as `UmssError` and
+printed by the main command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="weights",
+    help="Import, inspect and export weights.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+NameArgument = Annotated[str, typer.Argument(help="Name in the store, or a .safetensors file.")]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="HDF5 or PyTorch file, or folder of .npy files.")],
+    name: Annotated[str, typer.Option("--output", "-o", help="Name to store it under.")],
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of file; by default told from its contents.")
+    ] = None,
+    voices: Annotated[
+        int | None, typer.Option(min=1, help="Noted with UMSS 2023 weights, which do not tell.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace weights of this name.")] = False,
+) -> None:
+    """Read a published weight file, check it, and store it under a name.
+
+    Nothing in the file is run, and nothing is stored unless every array fits.
+    """
+    from weights_convert import import_file
+
+    _check_free(name, overwrite)
+    imported = import_file(file, kind)
+    metadata = dict(imported.metadata)
+    if voices is not None:
+        metadata["hyper_parameters"] = {**metadata["hyper_parameters"], "n_voices": voices}
+    _store(name, imported.variables, metadata)
+
+
+def _check_free(name: str, overwrite: bool) -> None:
+    from umss_jax.errors import OutputError
+    from umss_jax.weights import side_car_path, store_path
+
+    tensors = store_path(name)
+    if not overwrite and (tensors.exists() or side_car_path(tensors).exists()):
+        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
+
+
+def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+    from umss_jax import weights
+
+    path = weights.save(name, variables, metadata)
+    side_car = weights.read_side_car(name)
+    _say(f"{metadata['kind']}: {side_car['parameters']} parameters, all names and shapes fit")
+    typer.echo(path)
+
+
+@app.command("list")
+def list_() -> None:
+    """List what is stored: name, architecture, parameters, origin; tab-separated."""
+    from umss_jax import weights
+    from umss_jax.errors import UmssError
+
+    names = weights.stored_names()
+    for name in names:
+        try:
+            about = weights.read_side_car(name)
+        except UmssError as error:
+            _say(str(error))
+            continue
+        fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
+        typer.echo("\t".join([name, *(str(field) for field in fields)]))
+    if not names:
+        _say(f"nothing is stored in {weights.home() / 'weights'}")
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    arrays: Annotated[bool, typer.Option(help="List every array with its shape too.")] = False,
+) -> None:
+    """Print the side-car as JSON."""
+    from umss_jax import weights
+
+    if not arrays:
+        if name == weights.PUBLISHED and not weights.store_path(name).is_file():
+            weights.load_published()
+        typer.echo(json.dumps(weights.read_side_car(name), indent=2, ensure_ascii=False))
+        return
+    variables, about = weights.load(name)
+    about = {**about, "arrays": {n: list(a.shape) for n, a in weights.flatten(variables).items()}}
+    typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def verify(name: NameArgument) -> None:
+    """Check hash, names, shapes and values of stored weights."""
+    from umss_jax import weights
+
+    variables, about = weights.load(name)
+    count = len(weights.flatten(variables))
+    architecture = about.get("architecture")
+    checked = weights.architecture_shapes(architecture) is not None
+    tree = f"the tree of {architecture}" if checked else "no known architecture to compare with"
+    typer.echo(f"{name}: ok, {count} arrays, hash, finite values, {tree}")
+
+
+@app.command()
+def export(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="File to write; a folder for npy.")],
+    to: Annotated[str, typer.Option(help="keras, npy or torch.")],
+    part: Annotated[
+        list[str] | None, typer.Option(help="Only this part, e.g. salience; may be repeated.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file there.")] = False,
+) -> None:
+    """Write stored weights as the original code reads them."""
+    from umss_jax import weights
+    from weights_convert import export_file
+    from weights_convert.convert import kind_for
+
+    variables, _ = weights.load(name)
+    if part:
+        variables = weights.select_parts(variables, part)
+    kind = kind_for(variables, to)
+    path = export_file(variables, kind, file, overwrite=overwrite)
+    _say(f"written as {kind}")
+    typer.echo(path)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="What to fetch; `list` names what there is.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Mirror address or folder instead of GitHub.")
+    ] = None,
+) -> None:
+    """Download published weights at a pinned commit, check their hash, import and store them."""
+    from umss_jax import fetch as fetching
+    from umss_jax import weights
+    from weights_convert import import_file, import_published
+
+    if name == "list":
+        for known, files in fetching.SOURCES.items():
+            pinned = "SHA-256" if all(file.sha256 for file in files) else "git object (SHA-1)"
+            typer.echo(f"{known}\t{files[0].repository}@{files[0].commit[:7]}\t{pinned}")
+        return
+    path = fetching.fetch(name, source, progress=sys.stderr.isatty())
+    read = import_published if name == weights.PUBLISHED else import_file
+    imported = read(path)
+    _store(name, imported.variables, imported.metadata)

@@ -1,0 +1,179 @@
+"""Bring published weight files into the cache: pinned commit, checked hash, all or nothing.
+
+Everything is downloaded or copied into a hidden folder first and moved only when every file of the
+set is whole and has its hash, so whatever goes wrong leaves the cache as it was and the next call
+begins anew; files that already lie there with the right hash are not brought again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.published_files import SOURCES, RemoteFile
+from umss_jax.weights import home
+
+GITHUB = "https://raw.githubusercontent.com"
+TIMEOUT_S = 30.0
+MAX_BYTES = 1 << 30
+_CHUNK_BYTES = 1 << 18
+
+
+def names() -> tuple[str, ...]:
+    """Names that can be fetched."""
+    return tuple(SOURCES)
+
+
+def folder_of(name: str) -> Path:
+    """Where the files of a name lie in the cache."""
+    return home() / "downloads" / name
+
+
+def import_path(name: str) -> Path:
+    """What to import after fetching: the one file, or the folder of several."""
+    files = _files(name)
+    return folder_of(name) / files[0].place if len(files) == 1 else folder_of(name)
+
+
+def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
+    """Bring the files of a name into the cache.
+
+    Args:
+        name: one of `names`.
+        source: address of a mirror laid out as raw.githubusercontent.com
+            (``<source>/<owner>/<repository>/<commit>/<path>``), or a folder that holds the files,
+            by their path in the repository, by their place in the cache or by their bare name.
+        progress: whether bars are drawn on stderr.
+
+    Returns:
+        What `weights_convert.import_file` takes, see `import_path`.
+
+    Raises:
+        UnknownModelError: nothing has this name.
+        WeightsError: a file cannot be had, or has another hash; says where to put it by hand.
+        OutputError: the cache cannot be written.
+    """
+    files = _files(name)
+    folder = folder_of(name)
+    missing = [file for file in files if not _has_hash(folder / file.place, file)]
+    if not missing:
+        return import_path(name)
+    staging = folder.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    created = [path for path in (home(), folder.parent, folder) if not path.exists()]
+    try:
+        for file in missing:
+            target = staging / file.place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _bring(file, target, source, progress, folder / file.place)
+        for file in missing:
+            place = folder / file.place
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / file.place, place)
+    except OSError as error:
+        reason = "no room is left" if error.errno == errno.ENOSPC else error.strerror or error
+        raise OutputError(
+            f"{folder} cannot be written ({reason})",
+            "make room or point UMSS_JAX_HOME at another folder; the cache is as it was",
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        for path in reversed(created):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+    return import_path(name)
+
+
+def _files(name: str) -> tuple[RemoteFile, ...]:
+    if name not in SOURCES:
+        raise UnknownModelError(
+            f"nothing called {name!r} can be fetched", f"choose one of {', '.join(SOURCES)}"
+        )
+    return SOURCES[name]
+
+
+def _has_hash(path: Path, file: RemoteFile) -> bool:
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    except OSError:
+        return False
+    if file.sha256:
+        return hashlib.sha256(content).hexdigest() == file.sha256
+    # The object id of git: no secret depends on it, it ties the file to the pinned commit.
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == file.git_object
+
+
+def _bring(file: RemoteFile, target: Path, source: str | None, progress: bool, place: Path) -> None:
+    """One file into the staging folder, checked."""
+    by_hand = f"put the file with {file.pin} at {place}, then fetch again"
+    if source is not None and "://" not in source:
+        found = _in_folder(file, Path(source).expanduser())
+        if found is None:
+            raise WeightsError(f"{source} holds no {file.path}", by_hand)
+        shutil.copyfile(found, target)
+        origin = str(found)
+    else:
+        origin = file.url(source or GITHUB)
+        _download(origin, target, progress, by_hand)
+    if not _has_hash(target, file):
+        raise WeightsError(f"{origin} is not the published file, its hash is another", by_hand)
+
+
+def _in_folder(file: RemoteFile, folder: Path) -> Path | None:
+    for place in (file.path, file.place, Path(file.place).name):
+        if (folder / place).is_file():
+            return folder / place
+    return None
+
+
+def _download(url: str, target: Path, progress: bool, by_hand: str) -> None:
+    import pooch
+    import requests
+
+    def get(address: str, output_file: str, _: Any) -> None:
+        """Pooch's downloader with a bar, a time limit, a size limit and no partial success."""
+        from tqdm import tqdm
+
+        with requests.get(address, stream=True, timeout=TIMEOUT_S) as answer:
+            answer.raise_for_status()
+            total = int(answer.headers.get("content-length") or 0)
+            received = 0
+            with (
+                open(output_file, "wb") as output,
+                tqdm(
+                    total=total or None,
+                    unit="B",
+                    unit_scale=True,
+                    desc=target.name,
+                    leave=False,
+                    disable=not progress,
+                ) as bar,
+            ):
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    received += len(chunk)
+                    if received > MAX_BYTES:
+                        raise WeightsError(f"{address} sends more than any weight file", by_hand)
+                    output.write(chunk)
+                    bar.update(len(chunk))
+        if total and received < total and "content-encoding" not in answer.headers:
+            raise WeightsError(f"{address} broke off after {received} of {total} bytes", by_hand)
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        pooch.retrieve(url, None, fname=target.name, path=target.parent, downloader=get)
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else "with an error"
+        raise WeightsError(f"{url} answers {status}", by_hand) from error
+    except (requests.RequestException, ValueError) as error:
+        reason = type(error).__name__
+        raise WeightsError(f"{url} cannot be had ({reason})", by_hand) from error
+    finally:
+        logger.setLevel(level)
