@@ -114,7 +114,7 @@ class LossConfig:
     l1_weight: float = 1e4
     l2_weight: float = 1e5
     l3_weight: float = 1e4
-    # First and last bin (inclusive, exclusive) of each voice on the 360-bin pitch grid.
+    # First and last bin, both inside, of each voice on the 360-bin pitch grid.
     voice_bands_bins: tuple[tuple[int, int], ...] = ((179, 285), (152, 260), (129, 225), (88, 189))
 
 

@@ -78,7 +78,7 @@ def voice_band_loss(assigned: jax.Array, config: LossConfig = LossConfig()) -> j
 def voice_band_mask(assigned: jax.Array, config: LossConfig = LossConfig()) -> jax.Array:
     """[1, J, bins, 1] ones inside each voice's band."""
     bins = np.arange(assigned.shape[2])
-    mask = [(bins >= low) & (bins < high) for low, high in config.voice_bands_bins]
+    mask = [(bins >= low) & (bins <= high) for low, high in config.voice_bands_bins]
     return jnp.asarray(np.stack(mask).astype(np.float32)[None, :, :, None])
 
 
