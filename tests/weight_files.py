@@ -1,0 +1,37 @@
+"""Weight files for tests, made at test time from random numbers and the conversion tables."""
+
+from pathlib import Path
+
+import numpy as np
+
+from umss_jax.weight_tree import flatten, unflatten
+from weights_convert import TABLES, export_file, table_of_kind
+
+KINDS = tuple(table.kind for table in TABLES)
+
+
+def random_variables(kind: str, seed: int = 0) -> dict:
+    """Finite float32 variables of a kind, variances positive."""
+    rng = np.random.default_rng(seed)
+    flat = {
+        path: rng.standard_normal(shape, np.float32) / 8
+        for path, shape in table_of_kind(kind).flax_shapes().items()
+    }
+    return unflatten(
+        {path: np.abs(x) + 0.5 if path.endswith("/var") else x for path, x in flat.items()}
+    )
+
+
+def write_random(kind: str, path: Path, seed: int = 0) -> Path:
+    """A file (or folder) of a kind, as the original code would read it."""
+    return export_file(random_variables(kind, seed), kind, path)
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    """Same names, same bits."""
+    found, expected = flatten(found), flatten(expected)
+    assert list(found) == list(expected)
+    for path, leaf in expected.items():
+        assert found[path].dtype == np.float32
+        assert found[path].flags["C_CONTIGUOUS"], path
+        assert found[path].tobytes() == np.ascontiguousarray(leaf).tobytes(), path
