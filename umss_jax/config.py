@@ -9,6 +9,7 @@ Numbers are those of the paper (Richard, Chouteau, Torres, ICASSP 2024) and of i
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
@@ -139,6 +140,30 @@ class MaskConfig:
     hop_samples: int = 256
 
 
+class Assigner(enum.StrEnum):
+    """What gives the F0s of the salience to the voices."""
+
+    VOAS_CNN = "voas-cnn"
+    HEURISTIC = "heuristic"
+
+
+class ClipMode(enum.StrEnum):
+    """What happens where a sample of any stem would pass full scale.
+
+    *rescale* turns all files down by one gain; floating point cannot clip, so there the gain
+    stays 1. *clamp* cuts each sample at full scale. *none* leaves samples as they are, which only
+    floating point can hold: integers saturate as with *clamp*.
+    """
+
+    RESCALE = "rescale"
+    CLAMP = "clamp"
+    NONE = "none"
+
+
+DEFAULT_MODEL = "published"
+"""The published F0 networks; encoder and decoder come from adapting to the recording."""
+
+
 @dataclass(frozen=True)
 class FileConfig:
     """Audio files in and out."""
@@ -169,8 +194,9 @@ class SeparationConfig:
 class CombConfig:
     """Harmonic comb without learning: what any trained system has to beat."""
 
-    lobe_hz: float = 30.0
+    lobe_hz: float = 30.0  # standard deviation
     roll_off_db_per_octave: float = 6.0
+    minimum_hz: float = 20.0
     maximum_hz: float = 8_000.0
 
 
@@ -186,6 +212,8 @@ class EvaluationConfig:
     mel_bands: int = 128
     cepstral_coefficients: int = 13
     f0_frames_per_second: float = 62.5
+    # F0 networks write 1e-5 Hz into unvoiced frames and interpolate from it: this is no pitch.
+    minimum_f0_hz: float = 20.0
     tolerance_cents: float = 50.0
     crepe_confidence: float = 0.4
     bootstrap_resamples: int = 2_000

@@ -52,3 +52,7 @@ class OutputError(UmssError):
 
 class WeightsError(UmssError):
     """Stored weights are missing, damaged or do not fit the model."""
+
+
+class DatasetError(UmssError):
+    """A dataset on disk is not laid out as expected or misses a file."""

@@ -193,11 +193,13 @@ def mel_filterbank(config: EvaluationConfig = _DEFAULT) -> np.ndarray:
 def _mel_cepstral_distance(
     target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig
 ) -> np.ndarray:
-    filters = mel_filterbank(config).T
+    filters = np.ascontiguousarray(mel_filterbank(config).T)
 
     def cepstrum(framed: np.ndarray) -> np.ndarray:
         power = _power_spectrogram(framed, config.fft_size, config.hop_samples, pad_end=False)
-        coefficients = scipy.fft.dct(np.log(power @ filters + 1e-6), type=2, norm="ortho")
+        # One matrix product: NumPy runs a stack of small ones many times slower.
+        mel = (power.reshape(-1, len(filters)) @ filters).reshape(*power.shape[:-1], -1)
+        coefficients = scipy.fft.dct(np.log(mel + 1e-6), type=2, norm="ortho")
         return coefficients[..., : config.cepstral_coefficients]
 
     return np.mean(np.linalg.norm(cepstrum(target) - cepstrum(estimate), axis=-1), axis=-1)
