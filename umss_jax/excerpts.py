@@ -196,8 +196,8 @@ def _read_crepe(recording: Path, evaluation: EvaluationConfig) -> np.ndarray:
                 f"{folder} has no F0 of {recording.stem}",
                 f"expected {table.name}, or {arrays[0].name} and {arrays[1].name}",
             )
+        return np.where(confidence < evaluation.crepe_confidence, 0.0, frequency)
     except (ValueError, IndexError) as error:
         raise DatasetError(
             f"the F0 of {recording.stem} in {folder} is damaged ({error})", "replace it"
         ) from error
-    return np.where(confidence < evaluation.crepe_confidence, 0.0, frequency)
