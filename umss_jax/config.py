@@ -57,6 +57,11 @@ class ConvConfig:
     norm_epsilon: float = 1e-3
     # 'direct', 'fft' (along frequency, for kernels of many frequency taps) or 'auto'.
     method: str = "auto"
+    # 'whole' batch at once, one 'example' after another, or 'auto': by example on CPU.
+    batching: str = "auto"
+    # What the backward pass computes again: 'none', 'elementwise' (all but the convolutions) or
+    # 'everything' (only the inputs of the network are kept).
+    recompute: str = "elementwise"
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ class OptimiserConfig:
 
     learning_rate: float = 1e-4
     l2_penalty: float = 1e-5
+    f0_learning_rate_factor: float = 1.0
+    """Learning rate of salience and assignment, as a factor of the others'."""
     # For short runs; the reference uses none of these (0 = off).
     clip_norm: float = 0.0
     warmup_steps: int = 0
@@ -188,6 +195,24 @@ class SeparationConfig:
     seed: int = 0
     silence: float = 1e-5
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """Training on one recording itself, without stems: short, so with a large learning rate."""
+
+    steps: int = 200
+    batch: int = 4
+    segment_step_s: float = 2.0
+    """Distance of the training segments' starts."""
+    max_segments: int = 64
+    """Of a longer recording, this many segments are chosen, evenly spread."""
+    seed: int = 0
+    train_assignment: bool = False
+    learning_rate: float = 1e-3
+    f0_learning_rate_factor: float = 0.1
+    warmup_share: float = 0.1
+    final_fraction: float = 0.05
 
 
 @dataclass(frozen=True)

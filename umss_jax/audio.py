@@ -1,0 +1,337 @@
+"""Audio files in blocks: scan, read, resample and write, with memory constant in the length.
+
+Blocks are float32 ``[channels, samples]`` everywhere in the package; files are interleaved only at
+the two ends of this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+
+from umss_jax.config import FileConfig
+from umss_jax.errors import AudioError, UsageError
+
+_CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
+_EXPORT_AGAIN = "copy or export it again"
+# libsndfile repairs the length of a cut WAV, AIFF or OGG silently; only its log tells.
+_CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT_OGG = re.compile(r"^Ogg\s*: Last page lacks an end-of-stream bit", re.MULTILINE)
+# Programs that write WAV into a pipe cannot know its length and put the largest number there.
+_UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
+_RIFF_LIMIT_BYTES = 0xFFFF_0000
+
+
+class Recording(NamedTuple):
+    """What one scan of a file found."""
+
+    path: Path
+    sample_rate_hz: int
+    channels: int
+    samples: int
+    """Samples per channel that can be read, which for MP3 may differ from what the header says."""
+    peak: float
+    """Largest absolute sample of any channel, 1 at full scale."""
+    downmix: tuple[float, ...]
+    """Weight of each channel in the mono mixture that the model hears."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples / self.sample_rate_hz
+
+
+def scan(path: str | os.PathLike[str], config: FileConfig | None = None) -> Recording:
+    """Reads a file once, block by block, and refuses what cannot be separated.
+
+    The mono mixture is the mean of the channels. Where these cancel (one side inverted), it is the
+    channel with the highest peak instead.
+
+    Args:
+        path: An audio file of any rate and number of channels.
+        config: Block size and the peak below which a recording counts as silent.
+
+    Returns:
+        Rate, channels, exact number of samples, peak and downmix.
+
+    Raises:
+        AudioError: The file is missing, a directory, unreadable, empty, not audio, truncated,
+            silent, or holds NaN or infinite samples.
+    """
+    config = config or FileConfig()
+    path = Path(path)
+    _check_path(path)
+    samples, mono_peak = 0, 0.0
+    with _open(path) as file:
+        channel_peaks = np.zeros(file.channels)
+        try:
+            for block in _blocks(file, config.block_samples):
+                if not np.isfinite(block).all():
+                    first = samples + int(np.argmin(np.isfinite(block).all(axis=0)))
+                    raise AudioError(
+                        f"{path} holds samples that are not numbers (NaN or infinite), the first "
+                        f"at {first / file.samplerate:.3f} s",
+                        "export it again or cut that part out",
+                    )
+                samples += block.shape[1]
+                channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
+                mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
+        except soundfile.SoundFileError as error:
+            raise _truncated(path, samples, file) from error
+        _check_whole(path, samples, file)
+        rate, channels = file.samplerate, file.channels
+    peak = float(channel_peaks.max())
+    if peak < config.silence_peak:
+        raise AudioError(f"{path} is silent", "check the export or the choice of the track")
+    downmix = choose_downmix(channel_peaks, mono_peak, config)
+    return Recording(path, rate, channels, samples, peak, downmix)
+
+
+def read_blocks(recording: Recording, block_samples: int) -> Iterator[np.ndarray]:
+    """Reads a scanned file from its beginning.
+
+    Args:
+        recording: What :func:`scan` returned.
+        block_samples: Samples per channel in every block but the last.
+
+    Yields:
+        float32 ``[channels, samples]``, together exactly ``recording.samples``.
+
+    Raises:
+        AudioError: The file is gone or has changed since it was scanned.
+    """
+    changed = AudioError(
+        f"{recording.path} changed while it was being read", "run the command again"
+    )
+    if not recording.path.is_file():
+        raise changed
+    samples = 0
+    with _open(recording.path) as file:
+        if (file.samplerate, file.channels) != (recording.sample_rate_hz, recording.channels):
+            raise changed
+        try:
+            for block in _blocks(file, block_samples):
+                samples += block.shape[1]
+                if samples > recording.samples:
+                    raise changed
+                yield block
+        except soundfile.SoundFileError as error:
+            raise changed from error
+    if samples != recording.samples:
+        raise changed
+
+
+class StreamResampler:
+    """Resamples block by block without delay: equal to resampling the whole at once.
+
+    Args:
+        from_hz: Rate of what is pushed.
+        to_hz: Rate of what comes back.
+        channels: Rows of every block.
+        samples: Samples per channel to return in all; the end is padded with silence if needed.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int, channels: int, samples: int) -> None:
+        self._left = samples
+        self._channels = channels
+        self._stream = None
+        if from_hz != to_hz:
+            self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
+        # Silence that pushes the last samples out: soxr rounds its own length down.
+        self._tail = 64 * -(-from_hz // to_hz) + 64
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Takes ``[channels, n]`` and returns the ``[channels, m]`` that are ready (m may be 0)."""
+        return self._cut(self._resample(block, last=False))
+
+    def finish(self) -> np.ndarray:
+        """Returns what is left, so that all blocks together have the samples promised."""
+        rest = self._cut(self._resample(np.zeros((self._channels, self._tail)), last=True))
+        return np.pad(rest, ((0, 0), (0, self._left)))
+
+    def _resample(self, block: np.ndarray, last: bool) -> np.ndarray:
+        block = np.asarray(block, np.float32)
+        if self._stream is None:
+            return block
+        # A copy: soxr hands back a view of a buffer that it may use again.
+        interleaved = self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last)
+        return np.array(interleaved.reshape(-1, self._channels).T)
+
+    def _cut(self, block: np.ndarray) -> np.ndarray:
+        block = block[:, : self._left]
+        self._left -= block.shape[1]
+        return block
+
+
+def resampled_samples(samples: int, from_hz: int, to_hz: int) -> int:
+    """Number of samples at another rate that covers ``samples`` (rounded up)."""
+    return -(-samples * to_hz // from_hz)
+
+
+def choose_downmix(
+    channel_peaks: np.ndarray, mean_peak: float, config: FileConfig | None = None
+) -> tuple[float, ...]:
+    """Weights of the mono mixture: the mean, or the loudest channel where the mean cancels.
+
+    Args:
+        channel_peaks: ``[C]`` peak of every channel.
+        mean_peak: Peak of the mean of the channels.
+        config: How far below the channels the mean counts as cancelled.
+    """
+    count = len(channel_peaks)
+    if mean_peak < (config or FileConfig()).cancelled_downmix * channel_peaks.max():
+        return tuple(float(channel == np.argmax(channel_peaks)) for channel in range(count))
+    return (1.0 / count,) * count
+
+
+class Encoding(NamedTuple):
+    """How stems are written."""
+
+    extension: str
+    container: str
+    subtype: str
+    full_scale: int
+    """Integer that stands for 1; 0 for floating point."""
+
+
+WAV_24 = Encoding("wav", "WAV", "PCM_24", 1 << 23)
+WAV_FLOAT = Encoding("wav", "WAV", "FLOAT", 0)
+FLAC_24 = Encoding("flac", "FLAC", "PCM_24", 1 << 23)
+
+
+def choose_encoding(flac: bool, float32: bool) -> Encoding:
+    """WAV of 24 bits unless asked otherwise.
+
+    Raises:
+        UsageError: FLAC and float32 together, which FLAC cannot hold.
+    """
+    if flac and float32:
+        raise UsageError("--flac and --float32 exclude each other", "choose one of them")
+    if flac:
+        return FLAC_24
+    return WAV_FLOAT if float32 else WAV_24
+
+
+class StemWriter:
+    """Writes one stem block by block.
+
+    Args:
+        path: File to create.
+        encoding: Format.
+        recording: The input: its rate, channels and length are the stem's.
+
+    Raises:
+        AudioError: The format cannot hold this rate or number of channels.
+    """
+
+    def __init__(self, path: Path, encoding: Encoding, recording: Recording) -> None:
+        container = encoding.container
+        if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
+            container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
+        try:
+            self._file = soundfile.SoundFile(
+                path,
+                "w",
+                recording.sample_rate_hz,
+                recording.channels,
+                encoding.subtype,
+                format=container,
+            )
+        except (soundfile.SoundFileError, ValueError, TypeError) as error:
+            raise AudioError(
+                f"{recording.path}: {container} cannot hold {recording.channels} channels at "
+                f"{recording.sample_rate_hz} Hz",
+                "write WAV instead" if container == "FLAC" else "convert the input",
+            ) from error
+
+    def write(self, block: np.ndarray) -> None:
+        """Appends ``[channels, n]``: float32, or int32 of 24 bits for a 24-bit encoding."""
+        if block.dtype == np.int32:
+            block = block << 8  # libsndfile takes the upper 24 bits of each integer.
+        self._file.write(np.ascontiguousarray(block.T))
+
+    def close(self) -> None:
+        """Finishes the file."""
+        self._file.close()
+
+
+def _check_path(path: Path) -> None:
+    """Refuses by their own names the things that libsndfile calls a system error."""
+    try:
+        if path.is_dir():
+            raise AudioError(f"{path} is a directory", f"name the files in it ({path}/*)")
+        if not path.exists():
+            raise AudioError(f"{path} does not exist", "check the path")
+        if not path.is_file():
+            raise AudioError(f"{path} is not a regular file", "write it to a file first")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path} is empty", _EXPORT_AGAIN)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read ({error.strerror})", "check its rights") from error
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    try:
+        with _quiet_decoder():
+            return soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
+
+
+def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarray]:
+    while True:
+        with _quiet_decoder():
+            block = file.read(block_samples, dtype="float32", always_2d=True)
+        if len(block) == 0:
+            return
+        yield block.T
+
+
+def _check_whole(path: Path, samples: int, file: soundfile.SoundFile) -> None:
+    log = file.extra_info
+    cut = any(
+        int(stated) > int(found) and int(stated) < _UNKNOWN_LENGTH_BYTES
+        for stated, found in _CUT_CHUNK.findall(log)
+    )
+    if cut or _CUT_OGG.search(log) or 0 < samples < file.frames:
+        raise _truncated(path, samples, file)
+    if samples == 0:
+        raise AudioError(f"{path} holds no samples", _EXPORT_AGAIN)
+
+
+def _truncated(path: Path, samples: int, file: soundfile.SoundFile) -> AudioError:
+    seconds = samples / file.samplerate
+    return AudioError(f"{path} is truncated or damaged after {seconds:.2f} s", _EXPORT_AGAIN)
+
+
+@contextlib.contextmanager
+def _quiet_decoder() -> Iterator[None]:
+    """Keeps the MP3 decoder's own chatter off stderr, where one line per error is promised.
+
+    mpg123 prints from C, so only the file descriptor can be turned away; what is wrong with the
+    file is found out and reported by this module.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # stderr is closed: nothing to keep quiet
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

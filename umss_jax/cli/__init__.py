@@ -1,0 +1,116 @@
+"""The command ``umss-jax``: results on stdout, messages on stderr, one line for each error.
+
+Exit codes: 0 all done, 1 a file failed, 2 the request was wrong, 130 interrupted. Nothing here
+imports JAX; commands import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import umss_jax
+from umss_jax.cli import separate
+from umss_jax.errors import UmssError
+
+_GROUPS = ("weights",)
+"""Sub-commands with commands of their own: modules of this package with an ``app``."""
+
+app = typer.Typer(
+    name="umss-jax",
+    help="Separate choir recordings into soprano, alto, tenor and bass.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("separate")(separate.separate)
+
+
+def _mount_groups() -> None:
+    for name in _GROUPS:
+        module = f"{__name__}.{name}"
+        try:
+            app.add_typer(importlib.import_module(module).app, name=name)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+
+
+_mount_groups()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"umss-jax {umss_jax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and leaves with its exit code.
+
+    Args:
+        arguments: Without the program's name; by default those of the process.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code; what went wrong was printed.
+    """
+    command = typer.main.get_command(app)
+    # Typer brings its own copy of click, older ones the package: take the class from a public name.
+    click_exception: Any = typer.BadParameter.__mro__[2]
+    try:
+        code = command.main(args=arguments, prog_name="umss-jax", standalone_mode=False)
+    except UmssError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our results has gone; keep the interpreter from flushing into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except click_exception as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "umss-jax"
+        _say(f"{error.format_message()} (see `{path} --help`)")
+        return int(getattr(error, "exit_code", 2))
+    if code == 130:
+        _say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str) -> None:
+    print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds like an exception, so that working folders vanish."""
+    raise SystemExit(128 + signal_number)

@@ -1,0 +1,141 @@
+"""The model as an engine of :mod:`umss_jax.separation`: jitted, seeded per segment, with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax import model
+from umss_jax.config import Assigner, ModelConfig
+from umss_jax.heuristic import heuristic_f0_250
+from umss_jax.masking import soft_mask_channels
+from umss_jax.separation import SegmentResult
+
+
+class _Voices(NamedTuple):
+    stems: jax.Array
+    output: model.ModelOutput
+
+
+class ModelEngine:
+    """All four networks with their weights, ready to separate segments.
+
+    Args:
+        name: Name of the model.
+        variables: All parts that the assigner needs.
+        assigner: The assignment network, or the continuity rule.
+        provenance: For the manifest.
+        config: Sizes and constants.
+        batch_segments: Most segments at once; memory grows with it (about 1 GiB each).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        variables: Mapping[str, Any],
+        assigner: Assigner = Assigner.VOAS_CNN,
+        provenance: Mapping[str, object] | None = None,
+        config: ModelConfig | None = None,
+        batch_segments: int = 1,
+    ) -> None:
+        self.name = name
+        self.variables = variables
+        self.assigner = Assigner(assigner)
+        self.provenance: Mapping[str, object] = dict(provenance or {})
+        self.config = config or ModelConfig()
+        self.batch_segments = batch_segments
+        self._salience = jax.jit(self._salience_fn)
+        self._f0 = jax.jit(self._f0_fn)
+        self._voices = jax.jit(self._voices_fn)
+
+    def with_variables(self, variables: Mapping[str, Any], **provenance: object) -> ModelEngine:
+        """The same engine with other weights of the same shapes, as after an adaptation."""
+        return ModelEngine(
+            self.name,
+            variables,
+            self.assigner,
+            {**self.provenance, **provenance},
+            self.config,
+            self.batch_segments,
+        )
+
+    def separate(
+        self, mixture_16k: np.ndarray, channels_16k: np.ndarray, seeds: np.ndarray
+    ) -> SegmentResult:
+        """Stems and F0 of segments; see :class:`umss_jax.separation.SegmentEngine`."""
+        voices = self._run(mixture_16k, channels_16k, seeds)
+        return SegmentResult(np.asarray(voices.stems), self._reported_f0(voices.output))
+
+    def intermediates(self, mixture_16k: np.ndarray, seeds: np.ndarray) -> model.ModelOutput:
+        """Everything that the model computes on the way, by name.
+
+        Args:
+            mixture_16k: float32 ``[B, S]``, each segment scaled to peak 1.
+            seeds: uint32 ``[B]``.
+        """
+        return self._run(mixture_16k, mixture_16k[:, None], seeds).output
+
+    def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
+        """F0 of the heuristic assigner, ``[B, J, S // 256]``; None where the network assigns."""
+        if self.assigner is not Assigner.HEURISTIC:
+            return None
+        frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
+        salience = self.salience(mixture_16k)
+        return np.stack([heuristic_f0_250(one, frames) for one in salience])
+
+    def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
+        """Multi-F0 salience ``[B, 360, frames]`` of segments ``[B, S]`` of peak 1."""
+        return np.asarray(self._salience(self.variables, mixture_16k))
+
+    def f0_hz_250(self, mixture_16k: np.ndarray) -> np.ndarray:
+        """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
+        known = self.known_f0(mixture_16k)
+        return np.asarray(self._f0(self.variables, mixture_16k)) if known is None else known
+
+    def _run(self, mixture: np.ndarray, channels: np.ndarray, seeds: np.ndarray) -> _Voices:
+        voices: _Voices = self._voices(
+            self.variables, mixture, channels, seeds, self.known_f0(mixture)
+        )
+        return voices
+
+    def _salience_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
+        return model.estimate_salience(variables, model.features(mixture, self.config), self.config)
+
+    def _f0_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
+        return model.analyse(variables, mixture, self.config).f0_hz_250
+
+    def _voices_fn(
+        self,
+        variables: Mapping[str, Any],
+        mixture: jax.Array,
+        channels: jax.Array,
+        seeds: jax.Array,
+        f0_hz_250: jax.Array | None,
+    ) -> _Voices:
+        def draw(seed: jax.Array) -> jax.Array:
+            one = jnp.zeros((1, mixture.shape[-1]))
+            return model.draw_uniform(jax.random.key(seed), one, self.config)[0]
+
+        output = model.forward(
+            variables, mixture, jax.vmap(draw)(seeds), self.config, f0_hz_250=f0_hz_250
+        )
+        return _Voices(soft_mask_channels(channels, output.sources, self.config.mask), output)
+
+    def _reported_f0(self, output: model.ModelOutput) -> np.ndarray:
+        """F0 for people to read: the nearest frame's, so that no note edge gets a pitch between.
+
+        The synthesiser's own F0 is interpolated across the borders of notes.
+        """
+        frames = output.mixture.shape[-1] // self.config.audio.hop_samples
+        if output.f0_hz_344 is None:
+            f0_hz_250 = np.asarray(output.f0_hz_250)
+            return np.where(f0_hz_250 < self.config.hcqt.fmin_hz * 0.99, 0, f0_hz_250)
+        f0_hz_344 = np.asarray(output.f0_hz_344)
+        count = f0_hz_344.shape[-1]
+        nearest = ((np.arange(frames) + 0.5) * count / frames).astype(int)
+        reported: np.ndarray = f0_hz_344[..., np.minimum(nearest, count - 1)]
+        return reported
