@@ -14,7 +14,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 NPY_SIGNATURE = b"\x93NUMPY"
 MAX_BYTES = 1 << 30
-_LEAST_LIKENESS = 0.5
+_LEAST_LIKENESS = 0.2
 
 _KNOWN = (
     "give a Keras HDF5 file (Early/Deep, Early/Shallow, Late/Deep, VoasCNN, VoasCLSTM), a folder "
