@@ -21,6 +21,7 @@ def f0_on_log_scale(f0_hz: jax.Array, config: DecoderConfig) -> jax.Array:
 
     Args:
         f0_hz: any shape, Hz, > 0.
+        config: the two ends of the scale.
     """
     low, high = config.f0_low_hz, config.f0_high_hz
     return jnp.log(f0_hz * np.float32(1.0 / low)) * np.float32(1.0 / np.log(high / low))

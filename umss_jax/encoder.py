@@ -17,6 +17,7 @@ def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:
 
     Args:
         mixture: [B, samples] at 16 kHz, peak about 1.
+        config: transform size and hop.
 
     Returns:
         [B, frames, 257] log magnitudes, 250 frames per 4 s.

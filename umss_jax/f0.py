@@ -36,6 +36,8 @@ def extract_f0(
 
     Args:
         assigned: [B, J, bins, frames] in [0, 1].
+        config: thresholds per voice.
+        grid: frequencies of the bins.
     """
     frozen = jax.lax.stop_gradient(assigned)
     peak_bin = jnp.argmax(frozen, axis=2)

@@ -58,9 +58,9 @@ def fir_filter(signal: jax.Array, taps: jax.Array) -> jax.Array:
     padded = jnp.concatenate(
         [jnp.zeros((*lead, before)), signal, jnp.zeros((*lead, after))], axis=-1
     ).reshape(*lead, n_blocks + n_spans - 1, block)
-    rows = jnp.concatenate(
-        [padded[..., s : s + n_blocks, :] for s in range(n_spans)], axis=-1
-    )[..., :width]
+    rows = jnp.concatenate([padded[..., s : s + n_blocks, :] for s in range(n_spans)], axis=-1)[
+        ..., :width
+    ]
     reversed_taps = taps[..., ::-1]
     row = jnp.concatenate(
         [reversed_taps, jnp.zeros((*taps.shape[:-1], width + 1 - n_taps))], axis=-1

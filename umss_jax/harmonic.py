@@ -28,7 +28,7 @@ class HarmonicControls(NamedTuple):
 
     amplitude: jax.Array
     """Sum of the harmonics' amplitudes, in (0, 2)."""
-    count: jax.Array
+    harmonics: jax.Array
     """Number of harmonics below the Nyquist frequency (float, whole)."""
     f0_hz_250: jax.Array
 
@@ -41,10 +41,11 @@ def harmonic_controls(
     Args:
         amplitude_raw: [..., frames], network output.
         f0_hz_250: [..., frames], Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
+        config: sizes and constants.
     """
     return HarmonicControls(
         amplitude=exp_sigmoid(amplitude_raw, config.harmonic_amplitude_max),
-        count=_harmonics_below_nyquist(f0_hz_250, config),
+        harmonics=_harmonics_below_nyquist(f0_hz_250, config),
         f0_hz_250=f0_hz_250,
     )
 
@@ -54,6 +55,7 @@ def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Arra
 
     Args:
         controls: each [..., frames].
+        config: sizes and constants.
 
     Returns:
         [..., frames · hop] at ``config.sample_rate_hz`` (reference: ``ddsp/synths.py`` Harmonic,
@@ -65,15 +67,15 @@ def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Arra
     # [..., frames, hop]: the samples between frame n and the next; the last frame is held.
     cycles = cycles.reshape(*lead, frames, hop)
     nyquist_count = _harmonics_below_nyquist(f0_hz, config).reshape(*lead, frames, hop)
-    share = controls.amplitude / jnp.maximum(controls.count, 1.0)
-    window = hann_window(2 * hop).reshape((1,) * (len(lead) + 1) + (2 * hop,))
+    share = controls.amplitude / jnp.maximum(controls.harmonics, 1.0)
+    window = jnp.asarray(hann_window(2 * hop)).reshape((1,) * (len(lead) + 1) + (2 * hop,))
 
-    def frame_part(share: jax.Array, count: jax.Array, weight: np.ndarray) -> jax.Array:
+    def frame_part(share: jax.Array, count: jax.Array, weight: jax.Array) -> jax.Array:
         summed = jnp.minimum(count[..., None], nyquist_count)
         return weight * share[..., None] * sine_sum(summed, cycles)
 
-    signal = frame_part(share, controls.count, window[..., hop:]) + frame_part(
-        _next_frame(share), _next_frame(controls.count), window[..., :hop]
+    signal = frame_part(share, controls.harmonics, window[..., hop:]) + frame_part(
+        _next_frame(share), _next_frame(controls.harmonics), window[..., :hop]
     )
     return signal.reshape(*lead, frames * hop)
 
@@ -83,6 +85,7 @@ def glottal_roll_off(signal: jax.Array, config: SynthConfig) -> jax.Array:
 
     Args:
         signal: [..., samples].
+        config: slope and rate.
 
     Returns:
         [..., samples].
@@ -106,6 +109,7 @@ def phase_cycles(f0_hz_250: jax.Array, config: SynthConfig) -> tuple[jax.Array, 
 
     Args:
         f0_hz_250: [..., frames], Hz.
+        config: rate and hop.
 
     Returns:
         phase in cycles, wrapped to [−1/2, 1/2], and frequency in Hz, both [..., frames · hop].
@@ -140,9 +144,7 @@ def _span_offsets(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
 
     def offsets(hz: jax.Array) -> jax.Array:
         totals = 0.5 * per_hz * (hz[..., :-2] + hz[..., 1:-1])
-        return jnp.cumsum(
-            jnp.concatenate([-0.5 * per_hz * hz[..., :1], totals], axis=-1), axis=-1
-        )
+        return jnp.cumsum(jnp.concatenate([-0.5 * per_hz * hz[..., :1], totals], axis=-1), axis=-1)
 
     smooth = offsets(held_hz)
     with jax.enable_x64(True):
@@ -185,8 +187,10 @@ def _sine_sum_and_slope(count: jax.Array, cycles: jax.Array) -> tuple[jax.Array,
     cos_high = cos_low * cos_base - sin_low * sin_base
     inverse = 1.0 / sin_base
     value = sin_low * sin_high * inverse
-    slope = np.float32(np.pi) * inverse * (
-        count * cos_low * sin_high + (count + 1.0) * sin_low * cos_high - value * cos_base
+    slope = (
+        np.float32(np.pi)
+        * inverse
+        * (count * cos_low * sin_high + (count + 1.0) * sin_low * cos_high - value * cos_base)
     )
     limit = np.float32(np.pi) * count * (count + 1.0)
     return jnp.where(near_zero, limit * cycles, value), jnp.where(near_zero, limit, slope)

@@ -32,6 +32,7 @@ def spectral_loss_per_scale(
     Args:
         target: [..., samples]; no gradient flows into it.
         estimate: [..., samples].
+        config: transform sizes and overlap.
 
     Returns:
         [scales, 2]: linear and logarithmic (paper, equation 2; reference: ``ddsp/losses.py``,
@@ -72,7 +73,9 @@ def voice_band_loss(assigned: jax.Array, config: LossConfig = LossConfig()) -> j
     The target, the salience masked to the band, takes no gradient, and one mean is taken over all
     voices (reference; the paper writes a sum over voices).
     """
-    return _mean_square(assigned - jax.lax.stop_gradient(assigned * voice_band_mask(assigned, config)))
+    return _mean_square(
+        assigned - jax.lax.stop_gradient(assigned * voice_band_mask(assigned, config))
+    )
 
 
 def voice_band_mask(assigned: jax.Array, config: LossConfig = LossConfig()) -> jax.Array:
@@ -108,6 +111,7 @@ def full_loss(
         salience: [B, bins, frames] or None.
         assigned: [B, J, bins, frames] or None.
         binary: as ``assigned`` or None.
+        config: weights, transform sizes, bands.
     """
     zero = jnp.zeros(())
     rec = spectral_loss(mixture, mixture_hat, config) if config.rec_weight else zero

@@ -80,6 +80,7 @@ def features(mixture: jax.Array, config: ModelConfig) -> HcqtFeatures:
 
     Args:
         mixture: [B, samples] at 16 kHz.
+        config: rates and grid.
     """
     at_22k = resample(mixture, config.audio.sample_rate_hz, config.hcqt.sample_rate_hz)
     return hcqt(at_22k, config.hcqt)
@@ -89,10 +90,9 @@ def estimate_salience(
     variables: Variables, hcqt_features: HcqtFeatures, config: ModelConfig
 ) -> jax.Array:
     """Salience [B, 360, 344] of the features by the Late/Deep network."""
-    network = LateDeep(config.conv)
-    return network.apply(
-        _part(variables, "salience"), hcqt_features.magnitude_db, hcqt_features.phase_difference
-    )
+    inputs = (hcqt_features.magnitude_db, hcqt_features.phase_difference)
+    salience: Any = LateDeep(config=config.conv).apply(_part(variables, "salience"), *inputs)
+    return salience
 
 
 def analyse(
@@ -107,14 +107,15 @@ def analyse(
     Args:
         variables: needs the parts ``salience`` (unless given) and ``assignment``.
         mixture: [B, samples].
+        config: sizes and constants.
         salience: [B, 360, 344].
     """
     hcqt_features = None
     if salience is None:
         hcqt_features = features(mixture, config)
         salience = estimate_salience(variables, hcqt_features, config)
-    network = VoasCnn(config.conv)
-    assigned: jax.Array = network.apply(_part(variables, "assignment"), salience)
+    network = VoasCnn(config=config.conv)
+    assigned: Any = network.apply(_part(variables, "assignment"), salience)
     tracks = extract_f0(assigned, config.f0, config.hcqt)
     frames_250 = mixture.shape[-1] // config.audio.hop_samples
     return Analysis(
@@ -147,13 +148,12 @@ def resynthesise(
         mixture: [B, samples], a multiple of 256.
         analysis: with ``f0_hz_250`` [B, J, samples / 256].
         uniform: [B, J, samples + 256], uniform noise in [−1, 1).
+        config: sizes and constants.
     """
     encoder = Encoder(config.encoder)
-    latent: jax.Array = encoder.apply(
-        _part(variables, "encoder"), encoder_input(mixture, config.encoder)
-    )
+    latent: Any = encoder.apply(_part(variables, "encoder"), encoder_input(mixture, config.encoder))
     decoder = Decoder(config.decoder)
-    raw: RawControls = decoder.apply(_part(variables, "decoder"), latent, analysis.f0_hz_250)
+    raw: Any = decoder.apply(_part(variables, "decoder"), latent, analysis.f0_hz_250)
     controls = physical_controls(raw, analysis.f0_hz_250, config.synth)
     signals = synthesise(controls, uniform, config.synth)
     return ModelOutput(
@@ -211,9 +211,9 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
     bins = config.hcqt.bins
     if part == "salience":
         example = jnp.zeros((1, len(config.hcqt.harmonics), bins, frames))
-        return dict(LateDeep(config.conv).init(key, example, example))
+        return dict(LateDeep(config=config.conv).init(key, example, example))
     if part == "assignment":
-        return dict(VoasCnn(config.conv).init(key, jnp.zeros((1, bins, frames))))
+        return dict(VoasCnn(config=config.conv).init(key, jnp.zeros((1, bins, frames))))
     if part == "encoder":
         example = jnp.zeros((1, frames, config.encoder.fft_size // 2 + 1))
         return dict(Encoder(config.encoder).init(key, example))
@@ -228,8 +228,12 @@ def init_variables(
     key: jax.Array, config: ModelConfig, parts: tuple[str, ...] = PARTS
 ) -> dict[str, Any]:
     """Fresh variables of several parts, joined."""
-    return join_parts({part: init_part(part, jax.random.fold_in(key, PARTS.index(part)), config)
-                       for part in parts})
+    return join_parts(
+        {
+            part: init_part(part, jax.random.fold_in(key, PARTS.index(part)), config)
+            for part in parts
+        }
+    )
 
 
 def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

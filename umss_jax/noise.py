@@ -34,6 +34,7 @@ def noise_controls(
     Args:
         gain_raw: [..., frames].
         magnitudes_raw: [..., bands].
+        config: sizes and constants.
     """
     return NoiseControls(
         gain=exp_sigmoid(gain_raw, config.noise_gain_max),
@@ -59,9 +60,11 @@ def noise_signal(
     Args:
         controls: gain [..., frames] and magnitudes [..., bands].
         uniform: [..., frames · hop + hop], uniform in [−1, 1).
+        config: sizes and constants.
         voiced: [..., frames], > 0 where voiced. Given together with ``uniform_unvoiced``
             [..., frames · hop], unvoiced frames take that noise unfiltered. Left out, one noise
             model serves all frames, which is the paper's setting.
+        uniform_unvoiced: [..., frames · hop], uniform in [−1, 1), for ``voiced``.
 
     Returns:
         [..., frames · hop].

@@ -18,6 +18,7 @@ def frame_half_overlap(signal: jax.Array, hop_samples: int) -> jax.Array:
 
     Args:
         signal: [..., samples]; samples a multiple of ``hop_samples``.
+        hop_samples: half the frame length.
 
     Returns:
         [..., samples / hop, 2 · hop]; frame n starts at sample n · hop.

@@ -43,10 +43,11 @@ def windowed_frames(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.A
 
 
 def log_magnitude(spectrum: jax.Array, floor: float = 1e-5) -> jax.Array:
-    """log |X|, with values of 0 replaced by ``floor`` first (reference: ``ddsp/core.py`` safe_log).
+    """Logarithm of |X|, values of 0 replaced by ``floor`` (reference: ``ddsp/core.py`` safe_log).
 
     Args:
         spectrum: complex, any shape.
+        floor: stands for silence.
     """
     magnitude = jnp.abs(spectrum)
     return jnp.log(jnp.where(magnitude <= 0.0, np.float32(floor), magnitude))

@@ -56,6 +56,7 @@ def physical_controls(raw: RawControls, f0_hz_250: jax.Array, config: SynthConfi
     Args:
         raw: decoder outputs, leading axes [...].
         f0_hz_250: [..., frames], Hz, at least the floor.
+        config: sizes and constants.
     """
     return Controls(
         harmonic=harmonic_controls(raw.harmonic_amplitude, f0_hz_250, config),
@@ -70,6 +71,7 @@ def synthesise(controls: Controls, uniform: jax.Array, config: SynthConfig) -> S
     Args:
         controls: leading axes [...].
         uniform: [..., samples + hop], uniform noise in [−1, 1).
+        config: sizes and constants.
     """
     harmonic = glottal_roll_off(harmonic_signal(controls.harmonic, config), config)
     noise = noise_signal(controls.noise, uniform, config)

@@ -47,7 +47,8 @@ def make_optimiser(
 
     Args:
         trainable: names from :data:`umss_jax.model.PARTS`.
-        config: learning rate (a float or an optax schedule) and penalty.
+        config: learning rate and schedule, penalty, clipping (by the global norm of the F0
+            networks and of the others apart).
 
     Raises:
         ValueError: an unknown part.
@@ -55,30 +56,48 @@ def make_optimiser(
     unknown = set(trainable) - set(PARTS)
     if unknown:
         raise ValueError(f"no part named {', '.join(sorted(unknown))}: choose from {PARTS}")
-    steps = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    steps += [
-        optax.add_decayed_weights(config.l2_penalty),
-        optax.adam(learning_rate(config), b1=0.9, b2=0.999, eps=1e-8),
-    ]
 
-    def labels(params: dict[str, Any]) -> dict[str, Any]:
-        return {part: "train" if part in trainable else "freeze" for part in params}
+    def adam(factor: float) -> optax.GradientTransformation:
+        clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+        penalty = optax.add_decayed_weights(config.l2_penalty)
+        rate = learning_rate(config, factor)
+        return optax.chain(*clip, penalty, optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8))
+
+    def labels(params: dict[str, Any]) -> dict[str, str]:
+        return {part: _optimiser_label(part, trainable) for part in params}
 
     return optax.multi_transform(
-        {"train": optax.chain(*steps), "freeze": optax.set_to_zero()}, labels
+        {
+            "synthesis": adam(1.0),
+            "f0": adam(config.f0_learning_rate_factor),
+            "frozen": optax.set_to_zero(),
+        },
+        labels,
     )
 
 
-def learning_rate(config: OptimiserConfig) -> optax.ScalarOrSchedule:
-    """Constant by default; with ``warmup_steps`` and ``total_steps`` linear rise, cosine fall."""
+def _optimiser_label(part: str, trainable: tuple[str, ...]) -> str:
+    if part not in trainable:
+        return "frozen"
+    return "f0" if part in ("salience", "assignment") else "synthesis"
+
+
+def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarOrSchedule:
+    """Constant by default; with ``total_steps`` a linear rise over ``warmup_steps``, then a cosine.
+
+    Args:
+        config: rate and schedule.
+        factor: multiplies every rate.
+    """
+    peak = config.learning_rate * factor
     if not config.total_steps:
-        return config.learning_rate
+        return peak
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
-        peak_value=config.learning_rate,
+        peak_value=peak,
         warmup_steps=config.warmup_steps,
         decay_steps=config.total_steps,
-        end_value=config.learning_rate * config.final_fraction,
+        end_value=peak * config.final_fraction,
     )
 
 
@@ -142,9 +161,7 @@ def make_train_step(
     Metrics: ``total, rec, l1, l2, l3`` (unweighted terms) and ``gradient_norm``, scalars.
     """
 
-    def train_step(
-        state: TrainState, batch: Batch, rng: jax.Array
-    ) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
         gradient_of = jax.grad(batch_loss, has_aux=True)
         key = jax.random.fold_in(rng, state.step)
         gradient, terms = gradient_of(

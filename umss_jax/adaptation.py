@@ -1,0 +1,149 @@
+"""Adaptation: training a model on one recording itself, unsupervised, before separating it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
+from umss_jax.errors import AudioError
+from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
+
+if TYPE_CHECKING:
+    from umss_jax.engine import ModelEngine
+
+_SILENT_PEAK = 1e-4
+
+
+class Adapted(NamedTuple):
+    """An adapted model and how its losses went."""
+
+    engine: ModelEngine
+    history: dict[str, np.ndarray]
+    """Per step: ``total, rec, l1, l2, l3, gradient_norm``, each [steps]."""
+
+
+def adapt(
+    engine: ModelEngine,
+    mixtures_16k: np.ndarray,
+    config: AdaptationConfig = AdaptationConfig(),
+    progress: Callable[[int], None] | None = None,
+) -> Adapted:
+    """Trains encoder and decoder (and, if asked, the assignment) on segments of one recording.
+
+    The F0 networks run once per segment beforehand: with the assignment frozen only F0 is kept,
+    else the salience, from which each step goes on. No stems are involved.
+
+    Args:
+        engine: model with all its parts; encoder and decoder may be freshly drawn.
+        mixtures_16k: [N, samples] at 16 kHz from :func:`training_segments`, each of peak 1.
+        config: steps, batch, learning rates, seed.
+        progress: called with 1 after each step.
+
+    Returns:
+        The engine with its new weights, and the course of the losses.
+
+    Raises:
+        AudioError: the losses stopped being finite.
+    """
+    trainable = ("encoder", "decoder") + (("assignment",) if config.train_assignment else ())
+    optimiser = make_optimiser(
+        trainable,
+        OptimiserConfig(
+            learning_rate=config.learning_rate,
+            f0_learning_rate_factor=config.f0_learning_rate_factor,
+            warmup_steps=max(1, round(config.warmup_share * config.steps)),
+            total_steps=max(2, config.steps),
+            final_fraction=config.final_fraction,
+        ),
+    )
+    loss = (
+        LossConfig()
+        if config.train_assignment
+        else LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)
+    )
+    train_step = make_train_step(optimiser, trainable, engine.config, loss)
+    # The step needs nothing of the networks that its batches come after.
+    used = set(trainable)
+    state = init_state(
+        {
+            name: {part: tree for part, tree in parts.items() if part in used}
+            for name, parts in engine.variables.items()
+        },
+        optimiser,
+    )
+    known = [_analysed(engine, mixture[None], config.train_assignment) for mixture in mixtures_16k]
+    order = np.random.default_rng(config.seed)
+    rng = jax.random.key(config.seed)
+    batch_size = min(config.batch, len(mixtures_16k))
+    history: list[dict[str, jax.Array]] = []
+    for _ in range(config.steps):
+        chosen = order.choice(len(mixtures_16k), batch_size, replace=False)
+        stacked = jnp.asarray(np.concatenate([known[i] for i in chosen]))
+        batch = Batch(mixture=jnp.asarray(mixtures_16k[chosen]))
+        batch = batch._replace(**{"salience" if config.train_assignment else "f0_hz_250": stacked})
+        state, metrics = train_step(state, batch, rng)
+        history.append(metrics)
+        if progress:
+            jax.block_until_ready(metrics["total"])
+            progress(1)
+    merged = {name: {**parts, **getattr(state, name)} for name, parts in _as_dicts(engine).items()}
+    course = {key: np.asarray([float(row[key]) for row in history]) for key in (history or [{}])[0]}
+    if not all(np.isfinite(values).all() for values in course.values()):
+        raise AudioError(
+            "the losses of the adaptation did not stay finite", "try fewer --adapt steps"
+        )
+    return Adapted(engine.with_variables(merged, adaptation=_record(config)), course)
+
+
+def training_segments(
+    segments: Iterable[tuple[float, np.ndarray, int]], config: AdaptationConfig = AdaptationConfig()
+) -> np.ndarray:
+    """Those segments of a recording that are worth training on.
+
+    Args:
+        segments: start in seconds, mixture [samples] of peak 1 (or silent), seed, as
+            :func:`umss_jax.separation.segments_of_array` yields them.
+        config: how many at most.
+
+    Returns:
+        [N, samples] float32, N ≥ 1.
+
+    Raises:
+        AudioError: all of it is silent.
+    """
+    heard = [mixture for _, mixture, _ in segments if np.abs(mixture).max() > _SILENT_PEAK]
+    if not heard:
+        raise AudioError("nothing to adapt to: the recording is silent", "check the file")
+    spread = np.linspace(0, len(heard) - 1, min(len(heard), config.max_segments))
+    return np.stack([heard[round(i)] for i in spread])
+
+
+def overlap_for_training(config: AdaptationConfig = AdaptationConfig()) -> float:
+    """Overlap of the training segments as a share of their length."""
+    audio = AudioConfig()
+    return 1.0 - config.segment_step_s * audio.sample_rate_hz / audio.example_samples
+
+
+def _analysed(engine: ModelEngine, mixture_16k: np.ndarray, keep_salience: bool) -> np.ndarray:
+    """What the frozen networks say of one segment: salience, or F0 with 0 = unvoiced."""
+    return engine.salience(mixture_16k) if keep_salience else engine.f0_hz_250(mixture_16k)
+
+
+def _as_dicts(engine: ModelEngine) -> dict[str, dict[str, object]]:
+    return {name: dict(parts) for name, parts in engine.variables.items()}
+
+
+def _record(config: AdaptationConfig) -> dict[str, object]:
+    """For the manifest."""
+    return {
+        "steps": config.steps,
+        "batch": config.batch,
+        "learning_rate": config.learning_rate,
+        "seed": config.seed,
+        "assignment": config.train_assignment,
+    }
