@@ -7,6 +7,7 @@ begins anew; files that already lie there with the right hash are not brought ag
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -65,16 +66,15 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
     if not missing:
         return import_path(name)
     staging = folder.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    created = [path for path in (home(), folder.parent, folder) if not path.exists()]
+    places = [folder / file.place for file in missing]
+    folders = {home(), folder.parent, folder, *(place.parent for place in places)}
+    created = sorted((path for path in folders if not path.exists()), reverse=True)
     try:
         for file in missing:
             target = staging / file.place
             target.parent.mkdir(parents=True, exist_ok=True)
             _bring(file, target, source, progress, folder / file.place)
-        for file in missing:
-            place = folder / file.place
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / file.place, place)
+        _move_in([staging / file.place for file in missing], places)
     except OSError as error:
         reason = "no room is left" if error.errno == errno.ENOSPC else error.strerror or error
         raise OutputError(
@@ -83,10 +83,31 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        for path in reversed(created):
-            if path.is_dir() and not any(path.iterdir()):
+        for path in created:  # those that stayed empty, innermost first
+            with contextlib.suppress(OSError):
                 path.rmdir()
     return import_path(name)
+
+
+def _move_in(files: list[Path], places: list[Path]) -> None:
+    """Move all files to their places, or, where one move fails, take back those before it."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for file, place in zip(files, places, strict=True):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            before = file.with_name(f"{file.name}.before")
+            if place.exists():
+                os.replace(place, before)
+            moved.append((place, before))
+            os.replace(file, place)
+    except OSError:
+        for place, before in reversed(moved):
+            with contextlib.suppress(OSError):
+                if before.exists():
+                    before.replace(place)
+                else:
+                    place.unlink()
+        raise
 
 
 def _files(name: str) -> tuple[RemoteFile, ...]:

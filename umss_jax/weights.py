@@ -101,7 +101,8 @@ def write_aside(path: Path, write: Callable[[Path], None]) -> None:
             "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def file_sha256(path: Path) -> str:
