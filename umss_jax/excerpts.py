@@ -96,7 +96,7 @@ def csd_excerpts(
             song are looked for before its first excerpt.
     """
     for song in songs:
-        files = _singer_files(Path(root), song)
+        files = singer_files(Path(root), song)
         tracks = [_read_crepe(file, evaluation) for file in files] if with_f0 else None
         for start in excerpt_start_frames(song.duration_s, audio):
             yield _cut(song, files, tracks, start, audio)
@@ -135,7 +135,7 @@ def _cut(
     return Excerpt(name, song.title, start_s, mixture * scale, sources * scale, f0_hz)
 
 
-def _singer_files(root: Path, song: Song) -> list[Path]:
+def singer_files(root: Path, song: Song) -> list[Path]:
     """The file of the chosen singer of every section."""
     folder = root / song.folder / "audio_16kHz"
     if not folder.is_dir():

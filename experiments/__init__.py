@@ -1,0 +1,1 @@
+"""Experiments: scripts that use the package as anybody would."""

@@ -1,0 +1,123 @@
+"""Nino Dios, quartet 4 of the Choral Singing Dataset: one recording, separated and scored.
+
+Source:   SPEC of the evaluation protocol: 24 excerpts of 4 s, 376 of 384 frames of 1 s count.
+Command:  python -m experiments.quartet4 mix DATA -o OUT
+          umss-jax separate OUT/quartet4.wav -o OUT --assigner heuristic --adapt 200
+          python -m experiments.quartet4 score DATA OUT/published/quartet4
+          python -m experiments.quartet4 f0 DATA
+Duration: README.md beside this file.
+Score:    README.md beside this file.
+
+DATA holds the folder Nino_Dios with audio_16kHz and crepe_f0_center.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+Data = Annotated[Path, typer.Argument(help="Folder that holds Nino_Dios.")]
+
+
+@app.command()
+def mix(data: Data, out: Annotated[Path, typer.Option("--out", "-o")] = Path("quartet4")) -> None:
+    """Write the mixture of the four singers, OUT/quartet4.wav, and print its path."""
+    typer.echo(write_mixture(data, out))
+
+
+@app.command()
+def score(
+    data: Data, stems: Annotated[Path, typer.Argument(help="Folder of the four stems.")]
+) -> None:
+    """Print the SI-SDR of separated stems over the frames that count."""
+    result = score_stems(data, stems)
+    summary = result.summary["si_sdr_db"]
+    frames = f"{int(result.kept.sum())} of {result.kept.size} frames"
+    typer.echo(f"SI-SDR {summary.mean:.2f} dB mean, {summary.median:.2f} dB median, {frames}")
+
+
+@app.command()
+def f0(
+    data: Data,
+    name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
+    assigner: Annotated[str, typer.Option("--assigner")] = "voas-cnn",
+) -> None:
+    """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
+    from umss_jax.api import load
+    from umss_jax.evaluation import evaluate_f0
+    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
+
+    engine = load(name, assigner=assigner, draw_missing=True).engine
+    result = evaluate_f0(
+        csd_excerpts(data, [NINO_DIOS]),
+        lambda excerpt: engine.f0_hz_250(excerpt.mixture[None])[0],
+        windows="reference",
+    )
+    for measure in ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy"):
+        summary = result.summary[measure]
+        typer.echo(f"{measure} {summary.mean:.3f} mean, {summary.median:.3f} median")
+
+
+def write_mixture(data: Path, out: Path, seconds: float | None = None) -> Path:
+    """Sum of the four singers, cut to the shortest, scaled to a peak of 0.9.
+
+    Args:
+        data: folder that holds Nino_Dios.
+        out: folder to write to.
+        seconds: how much of it; all by default.
+
+    Returns:
+        The file written.
+    """
+    import numpy as np
+    import soundfile
+
+    from umss_jax.excerpts import NINO_DIOS, singer_files
+
+    voices = [soundfile.read(file)[0] for file in singer_files(data, NINO_DIOS)]
+    length = min(len(voice) for voice in voices)
+    if seconds:
+        length = min(length, round(seconds * 16_000))
+    mixture = np.sum([voice[:length] for voice in voices], axis=0)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "quartet4.wav"
+    soundfile.write(path, 0.9 * mixture / np.abs(mixture).max(), 16_000, subtype="PCM_24")
+    return path
+
+
+def score_stems(data: Path, stems: Path):  # type: ignore[no-untyped-def]
+    """Scores of separated stems on those excerpts that they cover.
+
+    Args:
+        data: folder that holds Nino_Dios.
+        stems: folder with soprano.wav … bass.wav at 16 kHz.
+
+    Returns:
+        :class:`umss_jax.evaluation.StemEvaluation`.
+    """
+    import numpy as np
+    import soundfile
+
+    from umss_jax.config import VOICES
+    from umss_jax.evaluation import evaluate_stems
+    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
+
+    separated = np.stack([soundfile.read(stems / f"{voice}.wav")[0] for voice in VOICES])
+
+    def cut(excerpt) -> np.ndarray:  # type: ignore[no-untyped-def]
+        start = round(excerpt.start_s * 16_000)
+        return separated[:, start : start + excerpt.mixture.size]
+
+    covered = (
+        excerpt
+        for excerpt in csd_excerpts(data, [NINO_DIOS], with_f0=False)
+        if round(excerpt.start_s * 16_000) + excerpt.mixture.size <= separated.shape[1]
+    )
+    return evaluate_stems(covered, cut)
+
+
+if __name__ == "__main__":
+    app()
