@@ -19,15 +19,17 @@ import soundfile
 import soxr
 
 from umss_jax.config import FileConfig
+from umss_jax.container_check import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError, UsageError
 
 _CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
 _EXPORT_AGAIN = "copy or export it again"
-# libsndfile repairs the length of a cut WAV, AIFF or OGG silently; only its log tells.
+# libsndfile repairs the length of a cut WAV or AIFF silently; only its log tells.
 _CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_CUT_OGG = re.compile(r"^Ogg\s*: Last page lacks an end-of-stream bit", re.MULTILINE)
 # Programs that write WAV into a pipe cannot know its length and put the largest number there.
 _UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
+# Encoder delay and padding, which decoders drop, take less than this many samples of an MP3.
+_MP3_PADDING = 4 * 1152
 _RIFF_LIMIT_BYTES = 0xFFFF_0000
 
 
@@ -281,10 +283,21 @@ def _check_path(path: Path) -> None:
         raise AudioError(f"{path} cannot be read ({error.strerror})", "check its rights") from error
 
 
+class _Reader(soundfile.SoundFile):
+    """Reads from the beginning to the end, without a seek.
+
+    Between reads `soundfile` seeks to where a seekable file already stands. In an MP3 that is not
+    exact: blocks after the first would come out shifted by many samples.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _open(path: Path) -> soundfile.SoundFile:
     try:
         with _quiet_decoder():
-            return soundfile.SoundFile(path)
+            return _Reader(path)
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
 
@@ -299,15 +312,35 @@ def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarra
 
 
 def _check_whole(path: Path, samples: int, file: soundfile.SoundFile) -> None:
-    log = file.extra_info
-    cut = any(
-        int(stated) > int(found) and int(stated) < _UNKNOWN_LENGTH_BYTES
-        for stated, found in _CUT_CHUNK.findall(log)
-    )
-    if cut or _CUT_OGG.search(log) or 0 < samples < file.frames:
+    is_mp3 = file.format in ("MP3", "MPEG")
+    if is_mp3:
+        _check_mp3(path, samples, file)
+    elif (
+        samples < file.frames
+        or (file.format == "OGG" and ogg_is_cut(path))
+        or any(
+            int(found) < int(stated) < _UNKNOWN_LENGTH_BYTES
+            for stated, found in _CUT_CHUNK.findall(file.extra_info)
+        )
+    ):
         raise _truncated(path, samples, file)
     if samples == 0:
         raise AudioError(f"{path} holds no samples", _EXPORT_AGAIN)
+
+
+def _check_mp3(path: Path, samples: int, file: soundfile.SoundFile) -> None:
+    """The decoder reads as many samples as the header says, or guesses where there is none."""
+    length = mp3_length(path)
+    if length is None:
+        return
+    if length.stated_frames is not None and length.frames < length.stated_frames:
+        raise _truncated(path, samples, file)
+    if length.samples - samples > _MP3_PADDING:
+        raise AudioError(
+            f"{path} says it is {samples / file.samplerate:.2f} s long but holds "
+            f"{length.samples / file.samplerate:.2f} s",
+            "convert it to WAV or FLAC (ffmpeg -i FILE FILE.wav)",
+        )
 
 
 def _truncated(path: Path, samples: int, file: soundfile.SoundFile) -> AudioError:

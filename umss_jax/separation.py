@@ -176,7 +176,7 @@ def separate_blocks(
     join = _Join(plan, samples)
     batch: list[np.ndarray] = []
     start = 0
-    for segment in _cut_segments(blocks_16k, samples, len(downmix), plan):
+    for segment in cut_segments(blocks_16k, samples, len(downmix), plan):
         batch.append(segment)
         if len(batch) == max(1, engine.batch_segments) or start + len(batch) == join.count:
             seeds = [segment_seed(config.seed, start + k) for k in range(len(batch))]
@@ -246,7 +246,7 @@ def segments_of_array(
     plan = plan_segments(config)
     channels_16k = resample_array(channels, sample_rate_hz)
     mixture = np.asarray(downmix, np.float32)[None] @ channels_16k
-    segments = _cut_segments([mixture], mixture.shape[1], 1, plan)
+    segments = cut_segments([mixture], mixture.shape[1], 1, plan)
     for index, segment in enumerate(segments):
         peak = np.abs(segment[0]).max()
         start_s = index * plan.step / AudioConfig().sample_rate_hz
@@ -285,10 +285,20 @@ def _check_array(audio: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], floa
     return channels, choose_downmix(channel_peaks, mean_peak), peak
 
 
-def _cut_segments(
+def cut_segments(
     blocks: Iterable[np.ndarray], samples: int, channels: int, plan: SegmentPlan
 ) -> Iterator[np.ndarray]:
-    """Yields ``[C, segment]``, one step apart, the last padded with silence."""
+    """Cuts a stream of blocks into overlapping segments.
+
+    Args:
+        blocks: float32 ``[C, n]``, ``samples`` in all.
+        samples: Length in samples.
+        channels: C.
+        plan: Lengths.
+
+    Yields:
+        ``[C, segment]``, one step apart, the last padded with silence.
+    """
     source = iter(blocks)
     held = np.zeros((channels, 0), np.float32)
     for start in plan.starts(samples):

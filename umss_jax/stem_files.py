@@ -118,6 +118,27 @@ def separate_file(
     return Track(folder, manifest)
 
 
+def read_blocks_16k(recording: Recording) -> tuple[int, Iterator[np.ndarray]]:
+    """Reads a recording at the model's rate, block by block.
+
+    Args:
+        recording: from :func:`umss_jax.audio.scan`.
+
+    Returns:
+        Number of samples at 16 kHz, and the blocks, float32 ``[C, n]``.
+    """
+    rate_16k = AudioConfig().sample_rate_hz
+    samples_16k = resampled_samples(recording.samples, recording.sample_rate_hz, rate_16k)
+    resampler = StreamResampler(recording.sample_rate_hz, rate_16k, recording.channels, samples_16k)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in read_blocks(recording, FileConfig().block_samples):
+            yield resampler.push(block)
+        yield resampler.finish()
+
+    return samples_16k, blocks()
+
+
 def _separate_to_scratch(
     recording: Recording,
     scratch: Path,
@@ -128,20 +149,13 @@ def _separate_to_scratch(
 ) -> None:
     """First pass: stems at 16 kHz as interleaved float32 ``[n, J, C]``, and the F0 table."""
     rate_16k = AudioConfig().sample_rate_hz
-    samples_16k = resampled_samples(recording.samples, recording.sample_rate_hz, rate_16k)
-    resampler = StreamResampler(recording.sample_rate_hz, rate_16k, recording.channels, samples_16k)
-
-    def blocks_16k() -> Iterator[np.ndarray]:
-        for block in read_blocks(recording, FileConfig().block_samples):
-            yield resampler.push(block)
-        yield resampler.finish()
-
+    samples_16k, blocks_16k = read_blocks_16k(recording)
     frame = 0
     with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(("time_s", *VOICES))
         for block in separate_blocks(
-            blocks_16k(), samples_16k, recording.downmix, recording.peak, engine, config
+            blocks_16k, samples_16k, recording.downmix, recording.peak, engine, config
         ):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
             frames = block.f0_hz_250.shape[-1]

@@ -17,7 +17,7 @@ from umss_jax.device import Device
 from umss_jax.errors import UmssError, UsageError
 
 if TYPE_CHECKING:
-    from umss_jax.separation import SegmentEngine
+    from umss_jax.engine import ModelEngine
     from umss_jax.stem_files import StemOptions
 
 _DEFAULTS = SeparationConfig()
@@ -105,10 +105,10 @@ def separate(
     _check_writable(out)
     options = StemOptions(flac, float32, clip_mode, overwrite)
 
-    def open_engine() -> SegmentEngine:
+    def open_engine() -> ModelEngine:
         return load_engine(name, assigner, device, config, adapt > 0)
 
-    def adapted(engine: SegmentEngine, path: Path) -> SegmentEngine:
+    def adapted(engine: ModelEngine, path: Path) -> ModelEngine:
         if not adapt:
             return engine
         with _progress_bar(adapt, f"{path.name}: adapting", "step", quiet) as advance:
@@ -124,7 +124,7 @@ def load_engine(
     device: Device,
     config: SeparationConfig,
     draw_missing: bool,
-) -> SegmentEngine:
+) -> ModelEngine:
     """The model of this name on this device."""
     from umss_jax.api import load
 
@@ -134,15 +134,21 @@ def load_engine(
 
 
 def adapt_engine(
-    engine: SegmentEngine,
+    engine: ModelEngine,
     path: Path,
     steps: int,
     assignment: bool,
     config: SeparationConfig,
     advance: Callable[[float], None],
-) -> SegmentEngine:
+) -> ModelEngine:
     """The engine after unsupervised training on one recording."""
-    raise UsageError("--adapt is not available yet", "leave it out")
+    from umss_jax.adaptation import adapt, training_segments
+    from umss_jax.audio import scan
+    from umss_jax.config import AdaptationConfig
+
+    options = AdaptationConfig(steps=steps, train_assignment=assignment, seed=config.seed)
+    segments = training_segments(scan(path), options)
+    return adapt(engine, segments, options, advance).engine
 
 
 class _Batch:
@@ -152,8 +158,8 @@ class _Batch:
         self,
         out: Path,
         name: str,
-        open_engine: Callable[[], SegmentEngine],
-        adapted: Callable[[SegmentEngine, Path], SegmentEngine],
+        open_engine: Callable[[], ModelEngine],
+        adapted: Callable[[ModelEngine, Path], ModelEngine],
         config: SeparationConfig,
         options: StemOptions,
         skip_existing: bool,
@@ -164,7 +170,7 @@ class _Batch:
         self._open_engine, self._adapted = open_engine, adapted
         self._config, self._options = config, options
         self._skip_existing, self._quiet, self._verbose = skip_existing, quiet, verbose
-        self._engine: SegmentEngine | None = None
+        self._engine: ModelEngine | None = None
 
     def run(self, files: Sequence[Path]) -> int:
         """Does every file; returns the exit code."""

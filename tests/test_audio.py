@@ -1,0 +1,208 @@
+"""Audio files: what is read, what is refused and why, and resampling without delay."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umss_jax.audio import (
+    FLAC_24,
+    WAV_24,
+    StemWriter,
+    StreamResampler,
+    choose_downmix,
+    choose_encoding,
+    read_blocks,
+    resampled_samples,
+    scan,
+)
+from umss_jax.errors import AudioError, UsageError
+
+RATE = 44_100
+
+
+def tone(seconds=0.5, channels=2, rate=RATE, peak=0.5):
+    t = np.arange(round(seconds * rate)) / rate
+    waves = [np.sin(2 * np.pi * 220 * (1 + channel) * t) for channel in range(channels)]
+    return (peak * np.stack(waves)).astype(np.float32)
+
+
+def write(path, audio, rate=RATE, **options):
+    soundfile.write(path, np.asarray(audio).T, rate, **options)
+    return path
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_blocks_are_the_file(tmp_path, extension, channels):
+    path = write(tmp_path / f"a.{extension}", tone(1.3, channels))
+    whole = soundfile.read(path, dtype="float32", always_2d=True)[0].T
+    recording = scan(path)
+    assert recording[1:4] == (RATE, channels, whole.shape[1])
+    assert recording.peak == np.abs(whole).max()
+    blocks = list(read_blocks(recording, 10_000))
+    assert {block.shape[1] for block in blocks[:-1]} == {10_000}
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rates=st.tuples(*[st.sampled_from([8000, 11_025, 16_000, 32_000, 44_100, 48_000, 96_000])] * 2),
+    samples=st.integers(1, 30_000),
+    channels=st.integers(1, 3),
+    block=st.integers(1, 5000),
+    seed=st.integers(0, 99),
+)
+def test_streamed_resampling_equals_resampling_the_whole(rates, samples, channels, block, seed):
+    from_hz, to_hz = rates
+    block = max(block, samples // 50)
+    audio = np.random.default_rng(seed).standard_normal((channels, samples)).astype(np.float32)
+    promised = resampled_samples(samples, from_hz, to_hz)
+    stream = StreamResampler(from_hz, to_hz, channels, promised)
+    pieces = [stream.push(audio[:, k : k + block]) for k in range(0, samples, block)]
+    streamed = np.concatenate([*pieces, stream.finish()], axis=1)
+    # One shot over the same audio followed by silence, whose end is known to be complete.
+    padded = np.pad(audio, ((0, 0), (0, 2000)))
+    whole = soxr.resample(padded.T, from_hz, to_hz).T[:, :promised]
+    assert streamed.shape == (channels, promised)
+    np.testing.assert_allclose(streamed, whole, atol=2e-5)
+
+
+def test_resampling_there_and_back_has_no_delay():
+    audio = tone(2.0, 1)
+    there = StreamResampler(RATE, 16_000, 1, 32_000)
+    at_16k = np.concatenate([there.push(audio), there.finish()], axis=1)
+    back = StreamResampler(16_000, RATE, 1, audio.shape[1])
+    returned = np.concatenate([back.push(at_16k), back.finish()], axis=1)
+    inside = slice(2000, -2000)
+    np.testing.assert_allclose(returned[:, inside], audio[:, inside], atol=1e-5)
+
+
+def refused(path, *words):
+    with pytest.raises(AudioError) as caught:
+        scan(path)
+    line = str(caught.value)
+    assert str(path) in line
+    assert "\n" not in line
+    assert caught.value.remedy
+    for word in words:
+        assert word in line
+    return line
+
+
+def test_refuses_missing_empty_directory_and_text(tmp_path):
+    refused(tmp_path / "none.wav", "does not exist")
+    (tmp_path / "empty.wav").touch()
+    refused(tmp_path / "empty.wav", "is empty")
+    refused(tmp_path, "is a directory")
+    (tmp_path / "text.mp3").write_text("this is not music " * 500)
+    refused(tmp_path / "text.mp3", "not audio")
+    os.mkfifo(tmp_path / "pipe.wav")
+    refused(tmp_path / "pipe.wav", "not a regular file")
+
+
+def test_refuses_a_file_without_samples(tmp_path):
+    refused(write(tmp_path / "none.wav", np.zeros((1, 0))), "no samples")
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.97])
+def test_refuses_truncated_files(tmp_path, extension, kept, capfd):
+    noise = np.random.default_rng(0).standard_normal((2, 3 * RATE)) * 0.1
+    path = write(tmp_path / f"a.{extension}", noise)
+    scan(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    refused(path, "truncated")
+    assert capfd.readouterr().err == ""
+
+
+def test_accepts_wav_of_unknown_length(tmp_path):
+    path = write(tmp_path / "piped.wav", tone())
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert scan(path).samples == tone().shape[1]
+
+
+def split_off_length_header(path):
+    """An MP3 without the first frame, which holds nothing but the length."""
+    content = path.read_bytes()
+    second = content.index(content[:2], 100)
+    assert b"Xing" in content[:second] or b"Info" in content[:second]
+    path.write_bytes(content[second:])
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_accepts_mp3_of_constant_rate_without_a_length_header(tmp_path, rate):
+    constant = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    path = write(tmp_path / "a.mp3", tone(3.0, rate=rate), rate, **constant)
+    split_off_length_header(path)
+    assert abs(scan(path).samples - 3 * rate) < 4 * 1152
+
+
+def test_refuses_mp3_that_would_lose_its_end(tmp_path):
+    path = write(tmp_path / "a.mp3", tone(3.0))
+    split_off_length_header(path)
+    refused(path, "convert it", "holds 3.0")
+    # Two files joined: the header of the first speaks of itself alone.
+    first = write(tmp_path / "first.mp3", tone(2.0)).read_bytes()
+    path.write_bytes(first + first)
+    refused(path, "says it is 2.00 s long but holds 4.")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_samples_that_are_no_numbers(tmp_path, bad):
+    audio = tone(2.0)
+    audio[1, RATE] = bad
+    refused(write(tmp_path / "nan.wav", audio, subtype="FLOAT"), "NaN", "1.000 s")
+
+
+def test_refuses_silence_but_not_whispers(tmp_path):
+    refused(write(tmp_path / "silent.wav", np.zeros((2, RATE))), "silent")
+    assert scan(write(tmp_path / "low.wav", tone(peak=1e-5), subtype="FLOAT")).peak < 2e-5
+
+
+def test_downmix_is_the_mean_unless_channels_cancel(tmp_path):
+    assert scan(write(tmp_path / "a.wav", tone())).downmix == (0.5, 0.5)
+    one = tone(channels=1)[0]
+    opposed = write(tmp_path / "b.wav", np.stack([-0.9 * one, 0.9 * one]))
+    assert sorted(scan(opposed).downmix) == [0.0, 1.0]
+    assert choose_downmix(np.array([0.5, 0.9]), 1e-4) == (0.0, 1.0)
+
+
+def test_notices_a_file_that_changes(tmp_path):
+    recording = scan(write(tmp_path / "a.wav", tone(1.0)))
+    for changed in (tone(0.5), tone(1.5), tone(1.0, channels=1)):
+        write(recording.path, changed)
+        with pytest.raises(AudioError, match="changed"):
+            list(read_blocks(recording, 4096))
+    recording.path.unlink()
+    with pytest.raises(AudioError, match="changed"):
+        list(read_blocks(recording, 4096))
+
+
+@pytest.mark.parametrize("encoding", [WAV_24, FLAC_24])
+def test_24_bit_integers_come_back_exactly(tmp_path, encoding):
+    integers = np.random.default_rng(0).integers(-(2**23), 2**23, (2, 5000), dtype=np.int32)
+    recording = scan(write(tmp_path / "in.wav", tone()))
+    writer = StemWriter(tmp_path / f"out.{encoding.extension}", encoding, recording)
+    writer.write(integers[:, :3000])
+    writer.write(integers[:, 3000:])
+    writer.close()
+    back, rate = soundfile.read(tmp_path / f"out.{encoding.extension}", dtype="int32")
+    assert rate == RATE
+    np.testing.assert_array_equal(back.T >> 8, integers)
+
+
+def test_formats_that_cannot_hold_the_input(tmp_path):
+    with pytest.raises(UsageError, match="exclude"):
+        choose_encoding(flac=True, float32=True)
+    recording = scan(write(tmp_path / "many.wav", tone(channels=9)))
+    with pytest.raises(AudioError, match=r"9 channels.*write WAV"):
+        StemWriter(tmp_path / "out.flac", FLAC_24, recording)
