@@ -112,3 +112,55 @@ def test_wrong_features_are_refused():
         jax.eval_shape(LateDeep().apply, variables, FEATURE, FEATURE[..., :4])
     with pytest.raises(ValueError, match="no phase"):
         abstract_variables(LateDeepMagnitude(), FEATURE, FEATURE)
+
+
+@pytest.fixture(scope="module")
+def small_batch():
+    """Three short examples and parameters that are not at their initial values."""
+    rng = np.random.default_rng(1)
+    magnitude, phase = (jnp.float32(rng.normal(size=(3, 5, 360, 6))) for _ in range(2))
+    variables = jax.jit(EarlyShallow().init)(jax.random.key(0), magnitude, phase)
+    noise = [rng.uniform(0.5, 1.5, leaf.shape) for leaf in jax.tree.leaves(variables)]
+    leaves = [leaf * n for leaf, n in zip(jax.tree.leaves(variables), noise, strict=True)]
+    variables = jax.tree.unflatten(jax.tree.structure(variables), leaves)
+    return jax.tree.map(jnp.float32, variables), magnitude, phase
+
+
+def value_and_gradients(config, variables, magnitude, phase):
+    def loss(params, magnitude, phase):
+        variables_now = variables | {"params": params}
+        salience = EarlyShallow(config=config).apply(variables_now, magnitude, phase)
+        return jnp.sum(salience * jnp.sin(jnp.arange(360.0)).reshape(1, -1, 1)), salience
+
+    grad = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+    (_, salience), gradients = grad(variables["params"], magnitude, phase)
+    return salience, gradients
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batching", "recompute"),
+    [("auto", "elementwise"), ("whole", "none"), ("whole", "everything"), ("example", "none")],
+)
+def test_batching_and_recomputation_change_nothing(small_batch, batching, recompute):
+    plain = ConvConfig(method="direct", batching="whole", recompute="none")
+    reference, expected = value_and_gradients(plain, *small_batch)
+    config = ConvConfig(batching=batching, recompute=recompute)
+    salience, gradients = value_and_gradients(config, *small_batch)
+    assert relative_error(salience, reference) < 1e-5
+    errors = jax.tree.map(relative_error, gradients, expected)
+    assert max(jax.tree.leaves(errors)) < 1e-4, errors
+
+
+def test_statistics_are_never_updated(small_batch):
+    variables, magnitude, phase = small_batch
+    apply = jax.jit(EarlyShallow().apply, static_argnames="mutable")
+    _, updated = apply(variables, magnitude, phase, mutable=("batch_stats",))
+    kept = jax.tree.map(np.array_equal, updated["batch_stats"], variables["batch_stats"])
+    assert all(jax.tree.leaves(kept))
+
+
+def test_unknown_settings_are_refused(small_batch):
+    for config in (ConvConfig(batching="half"), ConvConfig(recompute="some")):
+        with pytest.raises(ValueError, match="choose among"):
+            EarlyShallow(config=config).apply(*small_batch)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
-from umss_jax.conv_block import Conv, StoredNorm, conv_blocks
+from umss_jax.conv_block import Conv, StoredNorm, conv_blocks, over_batch
 from umss_jax.frequency_conv import direct_conv
 
 _COMMON = ((3, 3, 32), (3, 3, 32), (70, 3, 16), (70, 3, 16))
@@ -49,6 +49,9 @@ class VoasCnn(nn.Module):
         Returns:
             [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
         """
+        return over_batch(self, VoasCnn._compute, salience, config=self.config)
+
+    def _compute(self, salience: jax.Array) -> jax.Array:
         x = StoredNorm(self.config, name="input_norm")(salience[..., None])
         x = conv_blocks(x, _COMMON, self.config)
         return jnp.stack([_CnnVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)
@@ -152,6 +155,9 @@ class VoasClstm(nn.Module):
         Returns:
             [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
         """
+        return over_batch(self, VoasClstm._compute, salience, config=self.config)
+
+    def _compute(self, salience: jax.Array) -> jax.Array:
         x = StoredNorm(self.config, name="input_norm")(salience[..., None])
         x = conv_blocks(x, _COMMON, self.config)
         return jnp.stack([_ClstmVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)

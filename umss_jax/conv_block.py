@@ -6,16 +6,21 @@ extra row or column after, and normalisation after (not before) the rectifier.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from umss_jax.config import ConvConfig
 from umss_jax.frequency_conv import same_conv
 
 KernelSizes = Sequence[tuple[int, int, int]]
+
+BATCHINGS = ("auto", "whole", "example")
+RECOMPUTATIONS = ("none", "elementwise", "everything")
+_KEPT = "convolution"
 
 
 def stored_norm(
@@ -83,7 +88,8 @@ class Conv(nn.Module):
             (taps_f, taps_t, x.shape[-1], channels),
         )
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        return same_conv(x, kernel, self.config.method) + bias.reshape(1, 1, 1, -1)
+        x = same_conv(x, kernel, self.config.method) + bias.reshape(1, 1, 1, -1)
+        return checkpoint_name(x, _KEPT)
 
 
 class ConvBlock(nn.Module):
@@ -119,3 +125,54 @@ def conv_blocks(x: jax.Array, kernel_sizes: KernelSizes, config: ConvConfig) -> 
     for number, kernel_size in enumerate(kernel_sizes, start=1):
         x = ConvBlock(kernel_size, config, name=f"block_{number}")(x)
     return x
+
+
+def over_batch(
+    network: nn.Module,
+    compute: Callable[..., jax.Array],
+    *inputs: jax.Array,
+    config: ConvConfig,
+) -> jax.Array:
+    """Run a network over its batch with the memory that the configuration allows.
+
+    One example after another keeps the working set small, which on a CPU is also faster; what a
+    backward pass needs is kept or computed again as ``config.recompute`` says.
+
+    Args:
+        network: the module that owns the parameters, from whose ``__call__`` this is called.
+        compute: function of the module and of its inputs [B, ...], to [B, ...].
+        inputs: [B, ...] each.
+        config: of the network.
+
+    Returns:
+        What ``compute`` returns.
+
+    Raises:
+        ValueError: the configuration names an unknown batching or recomputation.
+    """
+    if config.batching not in BATCHINGS:
+        raise ValueError(f"unknown batching {config.batching!r}: choose among {BATCHINGS}")
+    if config.recompute not in RECOMPUTATIONS:
+        raise ValueError(f"unknown recompute {config.recompute!r}: choose among {RECOMPUTATIONS}")
+    if network.is_initializing():
+        return compute(network, *inputs)
+    by_example = inputs[0].shape[0] > 1 and (
+        config.batching == "example"
+        or (config.batching == "auto" and jax.default_backend() == "cpu")
+    )
+    policy = {
+        "elementwise": jax.checkpoint_policies.save_only_these_names(_KEPT),
+        "everything": jax.checkpoint_policies.nothing_saveable,
+    }
+    if config.recompute != "none":
+        # Inside a loop nothing can be merged with the forward pass, so that no barrier is needed.
+        compute = nn.remat(compute, policy=policy[config.recompute], prevent_cse=not by_example)
+    if not by_example:
+        return compute(network, *inputs)
+
+    def one(module: nn.Module, carry: None, example: tuple[jax.Array, ...]) -> tuple:
+        return carry, compute(module, *(x[None] for x in example))[0]
+
+    scan = nn.scan(one, variable_broadcast=("params", "batch_stats"), split_rngs={"params": False})
+    _, outputs = scan(network, None, inputs)
+    return outputs

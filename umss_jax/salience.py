@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import ConvConfig
-from umss_jax.conv_block import Conv, KernelSizes, StoredNorm, conv_blocks
+from umss_jax.conv_block import Conv, KernelSizes, StoredNorm, conv_blocks, over_batch
 
+_FEATURES = ("magnitude", "phase")
 _FIRST: KernelSizes = ((5, 5, 16),)
 _MIDDLE: KernelSizes = ((5, 5, 32), (5, 5, 32), (5, 5, 32), (70, 3, 32), (70, 3, 32))
 _DEEP: KernelSizes = ((3, 3, 64), (3, 3, 64))
@@ -78,14 +79,20 @@ class SalienceNetwork(nn.Module):
         Raises:
             ValueError: features are missing, superfluous or of different shapes.
         """
-        features = {"magnitude": features_magnitude}
+        features = [features_magnitude]
         if self.with_phase:
             if features_phase is None or features_phase.shape != features_magnitude.shape:
                 raise ValueError("the phase features must have the shape of the magnitude features")
-            features["phase"] = features_phase
+            features.append(features_phase)
         elif features_phase is not None:
             raise ValueError("this network takes no phase features")
-        branches = [_Branch(self.branch, self.config, name=name)(x) for name, x in features.items()]
+        return over_batch(self, SalienceNetwork._compute, *features, config=self.config)
+
+    def _compute(self, *features: jax.Array) -> jax.Array:
+        branches = [
+            _Branch(self.branch, self.config, name=name)(feature)
+            for name, feature in zip(_FEATURES, features, strict=False)
+        ]
         x = jnp.concatenate(branches, axis=-1)
         x = _Merged(self.merged, self.config, name="merged")(x)
         return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
