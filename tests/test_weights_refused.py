@@ -19,6 +19,7 @@ from weight_files import write_random
 
 from umss_jax.cli.weights import app
 from umss_jax.errors import UmssError, WeightsError
+from weights_convert import import_file
 
 MADE = "made-by-the-file"
 
@@ -508,6 +509,35 @@ def test_other_files(name, workplace):
     path = workplace / "x.pkl"
     path.write_bytes(content)
     refused(path, message)
+
+
+@pytest.mark.parametrize("kind", ["keras-voas-cnn", "npy-voas-cnn", "torch-unet-exact"])
+def test_garbled_anywhere_is_refused_or_read(kind, workplace):
+    """Changed bytes and lost ends: one type of error and no other, or finite numbers."""
+    if kind.startswith("torch"):
+        pytest.importorskip("torch", reason="needs PyTorch: pip install 'umss-jax[torch]'")
+    path = write_random(kind, workplace / "x")
+    rng = np.random.default_rng(0)
+    counts = {"refused": 0, "read": 0}
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    good = {file: file.read_bytes() for file in files}
+    for _ in range(20 if kind.startswith("torch") else 150):
+        file = files[rng.integers(len(files))]
+        content = bytearray(good[file])
+        near = min(4096, len(content))
+        for place in (rng.integers(near), len(content) - 1 - rng.integers(near)):
+            content[place] = rng.integers(256)
+        if rng.random() < 0.2:
+            del content[rng.integers(len(content)) :]
+        file.write_bytes(content)
+        try:
+            import_file(path)
+            counts["read"] += 1
+        except WeightsError:
+            counts["refused"] += 1
+        file.write_bytes(good[file])
+    assert counts["refused"] > 10
+    assert not Path("home").exists()
 
 
 def test_other_places(workplace):

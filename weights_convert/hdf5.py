@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
             arrays = _renamed(layers)
     except RefusedHdf5Error:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # h5py raises many types where a file is garbled
         raise RefusedHdf5Error([f"HDF5 is cut short or garbled ({error})"]) from error
     return arrays, left_aside
 

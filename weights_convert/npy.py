@@ -22,13 +22,13 @@ def read_file(path: Path) -> Arrays:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(file, _MAX_HEADER_CHARACTERS)
-        elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
-        else:
-            raise ValueError(f"it is of the unknown version {version}")
+        try:
+            if np.lib.format.read_magic(file) == (1, 0):
+                header = np.lib.format.read_array_header_1_0(file, _MAX_HEADER_CHARACTERS)
+            else:
+                header = np.lib.format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
+        except Exception as error:  # NumPy parses the header as Python and raises as Python does
+            raise ValueError(f"its header is cut short or garbled ({error})") from error
         shape, fortran, dtype = header
         content = file.read()
     if dtype == np.dtype(object):
