@@ -10,7 +10,7 @@ import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umss_jax import metrics
+from umss_jax import metrics, summary
 from umss_jax.config import EvaluationConfig
 
 FREQUENCY = st.one_of(st.just(0.0), st.floats(60.0, 1500.0))
@@ -88,13 +88,13 @@ def test_silence_is_undefined_and_counted(noise):
     scores = metrics.separation_scores(target, estimate)
     for score in scores:
         np.testing.assert_array_equal(np.isnan(score), [[True, False, False], [False, True, False]])
-    summary = metrics.summarise(scores.si_sdr_db)
-    assert (summary.frames, summary.undefined) == (4, 2)
-    assert summary.mean == pytest.approx(np.nanmean(scores.si_sdr_db))
-    counted = metrics.summarise(scores.si_sdr_db, undefined_as=-30.0)
+    result = summary.summarise(scores.si_sdr_db)
+    assert (result.frames, result.undefined) == (4, 2)
+    assert result.mean == pytest.approx(np.nanmean(scores.si_sdr_db))
+    counted = summary.summarise(scores.si_sdr_db, undefined_as=-30.0)
     assert (counted.frames, counted.undefined) == (6, 2)
-    assert counted.mean == pytest.approx((4 * summary.mean - 60) / 6)
-    kept = metrics.summarise(scores.si_sdr_db, keep=~np.isnan(scores.si_sdr_db))
+    assert counted.mean == pytest.approx((4 * result.mean - 60) / 6)
+    kept = summary.summarise(scores.si_sdr_db, keep=~np.isnan(scores.si_sdr_db))
     assert (kept.frames, kept.undefined) == (4, 0)
 
 
@@ -180,15 +180,15 @@ def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
     for _ in range(200):
         # frames of one excerpt share a level: an interval over frames would be far too narrow
         values = generator.standard_normal((30, 1)) + 0.1 * generator.standard_normal((30, 8))
-        low, high = metrics.bootstrap_interval(values, config)
+        low, high = summary.bootstrap_interval(values, config)
         hits += low <= 0 <= high
     assert 0.88 < hits / 200 < 0.99
 
 
 def test_statistics_of_nothing_are_undefined():
-    summary = metrics.summarise(np.full((3, 4), np.nan))
-    assert np.isnan(summary.mean)
-    assert (summary.frames, summary.undefined) == (0, 12)
+    result = summary.summarise(np.full((3, 4), np.nan))
+    assert np.isnan(result.mean)
+    assert (result.frames, result.undefined) == (0, 12)
 
 
 def test_unequal_shapes_are_errors(noise):

@@ -19,6 +19,7 @@ from umss_jax.comb import comb_masks
 from umss_jax.config import EvaluationConfig
 from umss_jax.excerpts import Excerpt
 from umss_jax.masking import apply_masks, soft_mask_stems
+from umss_jax.summary import Summary, summarise
 
 StemEstimator = Callable[[Excerpt], np.ndarray]
 """From an excerpt to stems [J, S] for its mixture [S]."""
@@ -37,7 +38,7 @@ class StemEvaluation(NamedTuple):
     energy: np.ndarray
     kept: np.ndarray
     """False for frames that the energy rule leaves out."""
-    summary: dict[str, metrics.Summary]
+    summary: dict[str, Summary]
 
 
 class F0Evaluation(NamedTuple):
@@ -46,7 +47,7 @@ class F0Evaluation(NamedTuple):
     names: tuple[str, ...]
     scores: metrics.MelodyScores
     kept: np.ndarray
-    summary: dict[str, metrics.Summary]
+    summary: dict[str, Summary]
     multi_pitch: metrics.MultiPitchScores
     """[excerpts]: the same tracks, voices not told apart."""
 
@@ -89,9 +90,7 @@ def evaluate_stems(
     energy = np.stack(energies)
     kept = energy >= config.minimum_energy
     summary = {
-        name: metrics.summarise(
-            values, kept, undefined_as if name.endswith("_db") else None, config
-        )
+        name: summarise(values, kept, undefined_as if name.endswith("_db") else None, config)
         for name, values in stacked._asdict().items()
     }
     return StemEvaluation(tuple(names), stacked, energy, kept, summary)
@@ -169,8 +168,7 @@ def evaluate_f0(
     stacked = metrics.MelodyScores(*map(np.stack, zip(*scores, strict=True)))
     keep = np.stack(kept)
     summary = {
-        name: metrics.summarise(values, keep, config=config)
-        for name, values in stacked._asdict().items()
+        name: summarise(values, keep, config=config) for name, values in stacked._asdict().items()
     }
     multi_pitch = metrics.MultiPitchScores(*map(np.stack, zip(*multi, strict=True)))
     return F0Evaluation(tuple(names), stacked, keep, summary, multi_pitch)

@@ -1,7 +1,7 @@
-"""What is measured: separation per second and voice, F0 tracks, multi-pitch, and their statistics.
+"""What is measured: separation per second and voice, F0 tracks, multi-pitch.
 
 NumPy in and out, float64 inside, every leading axis a batch. A second or voice for which a measure
-has no meaning (a silent target or estimate) is NaN; :func:`summarise` counts these beside the mean.
+has no meaning (a silent target or estimate) is NaN; `umss_jax.summary` counts these.
 """
 
 from __future__ import annotations
@@ -46,17 +46,6 @@ class MultiPitchScores(NamedTuple):
     recall: np.ndarray
     accuracy: np.ndarray
     f_measure: np.ndarray
-
-
-class Summary(NamedTuple):
-    """Statistics of one measure over all kept frames."""
-
-    mean: float
-    median: float
-    mean_low: float
-    mean_high: float
-    frames: int
-    undefined: int
 
 
 def seconds(audio: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
@@ -346,66 +335,3 @@ def _matches(reference: np.ndarray, estimate: np.ndarray, semitones: float) -> n
         i += close | (open_ & (a < b))
         j += close | (open_ & (b < a))
     return found
-
-
-def bootstrap_interval(
-    values: np.ndarray, config: EvaluationConfig = _DEFAULT, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, excerpts being drawn with replacement.
-
-    Frames of one excerpt are alike, so the excerpt and not the frame is the unit that is drawn.
-
-    Args:
-        values: ``[excerpts, ...]``; NaN entries are left out.
-        config: number of resamples and coverage (95 %).
-        seed: of the draws: the same values give the same interval.
-
-    Returns:
-        Lower and upper end; NaN where no excerpt holds a value.
-    """
-    values = np.asarray(values, np.float64).reshape(len(values), -1)
-    sums, counts = np.nansum(values, axis=1), np.sum(np.isfinite(values), axis=1)
-    held = counts > 0
-    sums, counts = sums[held], counts[held]
-    if not len(sums):
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, len(sums), (config.bootstrap_resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = (1 - config.bootstrap_coverage) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def summarise(
-    values: np.ndarray,
-    keep: np.ndarray | None = None,
-    undefined_as: float | None = None,
-    config: EvaluationConfig = _DEFAULT,
-) -> Summary:
-    """Mean, median and bootstrap interval of one measure.
-
-    Args:
-        values: ``[excerpts, ...]``, NaN where undefined.
-        keep: the same shape, False for frames that the energy rule leaves out.
-        undefined_as: a value to count undefined frames as; ``None`` leaves them out of the
-            statistics, as the reference does. Their number is in the result either way.
-        config: of the bootstrap.
-
-    Returns:
-        Statistics, NaN where no frame is left; ``frames`` is the number that they rest on.
-    """
-    values = np.asarray(values, np.float64)
-    keep = np.ones(values.shape, bool) if keep is None else np.asarray(keep, bool)
-    undefined = keep & np.isnan(values)
-    if undefined_as is not None:
-        values = np.where(undefined, undefined_as, values)
-    values = np.where(keep, values, np.nan)
-    used = values[~np.isnan(values)]
-    if not used.size:
-        nan = float("nan")
-        return Summary(nan, nan, nan, nan, 0, int(undefined.sum()))
-    low, high = bootstrap_interval(values, config)
-    return Summary(
-        float(used.mean()), float(np.median(used)), low, high, used.size, int(undefined.sum())
-    )
