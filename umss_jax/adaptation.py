@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -11,12 +11,15 @@ import numpy as np
 
 from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
 from umss_jax.errors import AudioError
+from umss_jax.separation import SegmentPlan, cut_segments
+from umss_jax.stem_files import read_blocks_16k
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 if TYPE_CHECKING:
+    from umss_jax.audio import Recording
     from umss_jax.engine import ModelEngine
 
-_SILENT_PEAK = 1e-4
+_SILENT_SHARE = 1e-3  # of the recording's peak (−60 dB): nothing to learn from
 
 
 class Adapted(NamedTuple):
@@ -101,32 +104,39 @@ def adapt(
 
 
 def training_segments(
-    segments: Iterable[tuple[float, np.ndarray, int]], config: AdaptationConfig = AdaptationConfig()
+    recording: Recording, config: AdaptationConfig = AdaptationConfig()
 ) -> np.ndarray:
-    """Those segments of a recording that are worth training on.
+    """Segments of a recording to train on, read in one pass and in constant memory.
 
     Args:
-        segments: start in seconds, mixture [samples] of peak 1 (or silent), seed, as
-            :func:`umss_jax.separation.segments_of_array` yields them.
-        config: how many at most.
+        recording: from :func:`umss_jax.audio.scan`.
+        config: distance of the segments, and how many at most.
 
     Returns:
-        [N, samples] float32, N ≥ 1.
+        [N, samples] float32, the mono mixture at 16 kHz, each scaled to peak 1; N ≥ 1. Silent
+        segments are left out.
 
     Raises:
-        AudioError: all of it is silent.
+        AudioError: all of it is silent, or it cannot be read.
     """
-    heard = [mixture for _, mixture, _ in segments if np.abs(mixture).max() > _SILENT_PEAK]
+    audio = AudioConfig()
+    step = round(config.segment_step_s * audio.sample_rate_hz)
+    plan = SegmentPlan(audio.example_samples, audio.example_samples - step, audio.hop_samples)
+    samples, blocks = read_blocks_16k(recording)
+    count = plan.count(samples)
+    wanted = {round(i) for i in np.linspace(0, count - 1, min(count, config.max_segments))}
+    downmix = np.asarray(recording.downmix, np.float32)
+    heard = []
+    for index, segment in enumerate(cut_segments(blocks, samples, len(downmix), plan)):
+        if index not in wanted:
+            continue
+        mixture = downmix @ segment
+        peak = np.abs(mixture).max()
+        if peak > _SILENT_SHARE * recording.peak:
+            heard.append(mixture / peak)
     if not heard:
         raise AudioError("nothing to adapt to: the recording is silent", "check the file")
-    spread = np.linspace(0, len(heard) - 1, min(len(heard), config.max_segments))
-    return np.stack([heard[round(i)] for i in spread])
-
-
-def overlap_for_training(config: AdaptationConfig = AdaptationConfig()) -> float:
-    """Overlap of the training segments as a share of their length."""
-    audio = AudioConfig()
-    return 1.0 - config.segment_step_s * audio.sample_rate_hz / audio.example_samples
+    return np.stack(heard)
 
 
 def _analysed(engine: ModelEngine, mixture_16k: np.ndarray, keep_salience: bool) -> np.ndarray:
