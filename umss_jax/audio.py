@@ -241,7 +241,7 @@ class StemWriter:
             container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
         try:
             self._file = soundfile.SoundFile(
-                path,
+                _system_name(path),
                 "w",
                 recording.sample_rate_hz,
                 recording.channels,
@@ -294,10 +294,15 @@ class _Reader(soundfile.SoundFile):
         return False
 
 
+def _system_name(path: Path) -> str | bytes:
+    """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
 def _open(path: Path) -> soundfile.SoundFile:
     try:
         with _quiet_decoder():
-            return _Reader(path)
+            return _Reader(_system_name(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
 
