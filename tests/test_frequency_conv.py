@@ -7,7 +7,13 @@ import pytest
 from conftest import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.frequency_conv import METHODS, direct_conv, long_frequency_conv, same_conv
+from umss_jax.frequency_conv import (
+    METHODS,
+    direct_conv,
+    long_frequency_conv,
+    narrow_conv,
+    same_conv,
+)
 
 SHAPES = [
     # batch, bins, frames, kernel
@@ -51,12 +57,13 @@ def test_direct_convolution_pads_after():
         np.testing.assert_allclose(conv(x, kernel).ravel(), [10, 21, 32, 3], rtol=1e-5)
 
 
+@pytest.mark.parametrize("conv", [long_frequency_conv, narrow_conv])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_long_convolution_equals_the_direct_one(shape):
+def test_convolutions_equal_the_direct_one(shape, conv):
     x, kernel, gradient = operands(*shape)
     reference = oracle(x, kernel, gradient)
     value = jax.jit(value_and_gradients, static_argnums=0)(
-        long_frequency_conv, *(jnp.float32(a) for a in (x, kernel, gradient))
+        conv, *(jnp.float32(a) for a in (x, kernel, gradient))
     )
     for name, ours, theirs in zip(("value", "x", "kernel"), value, reference, strict=True):
         assert ours.dtype == jnp.float32

@@ -12,10 +12,28 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
-from umss_jax.conv_block import Conv, StoredNorm, conv_blocks, over_batch
+from umss_jax.conv_block import (
+    Conv,
+    ConvWeights,
+    StoredNorm,
+    conv_blocks,
+    conv_with_bias,
+    over_batch,
+)
 from umss_jax.frequency_conv import direct_conv
 
 _COMMON = ((3, 3, 32), (3, 3, 32), (70, 3, 16), (70, 3, 16))
+_VOICE_KERNEL = (3, 3, 16, 16)
+
+
+class _FirstBlock(nn.Module):
+    """The first block of one voice, whose convolution is done for all voices at once."""
+
+    config: ConvConfig
+
+    def setup(self) -> None:
+        self.conv = ConvWeights(_VOICE_KERNEL)
+        self.norm = StoredNorm(self.config)
 
 
 class _CnnVoice(nn.Module):
@@ -23,11 +41,19 @@ class _CnnVoice(nn.Module):
 
     config: ConvConfig
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = conv_blocks(x, ((3, 3, 16),), self.config)
-        x = jax.nn.relu(Conv((3, 3, 16), self.config, name="conv_2")(x))
-        return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
+    def setup(self) -> None:
+        taps_f, taps_t, _, channels = _VOICE_KERNEL
+        self.block_1 = _FirstBlock(self.config)
+        self.conv_2 = Conv((taps_f, taps_t, channels), self.config)
+        self.output = Conv((1, 1, 1), self.config)
+
+    def first_weights(self) -> tuple[jax.Array, jax.Array]:
+        return self.block_1.conv()
+
+    def __call__(self, convolved: jax.Array) -> jax.Array:
+        x = self.block_1.norm(jax.nn.relu(convolved))
+        x = jax.nn.relu(self.conv_2(x))
+        return jax.nn.sigmoid(self.output(x)[..., 0])
 
 
 class VoasCnn(nn.Module):
@@ -54,7 +80,13 @@ class VoasCnn(nn.Module):
     def _compute(self, salience: jax.Array) -> jax.Array:
         x = StoredNorm(self.config, name="input_norm")(salience[..., None])
         x = conv_blocks(x, _COMMON, self.config)
-        return jnp.stack([_CnnVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)
+        voices = [_CnnVoice(self.config, name=voice) for voice in VOICES]
+        # One convolution for the four that share their input: wider ones are faster.
+        kernels, biases = zip(*(voice.first_weights() for voice in voices), strict=True)
+        kernel, bias = jnp.concatenate(kernels, axis=-1), jnp.concatenate(biases)
+        first = jnp.split(conv_with_bias(x, kernel, bias, self.config), len(voices), axis=-1)
+        outputs = [voice(convolved) for voice, convolved in zip(voices, first, strict=True)]
+        return jnp.stack(outputs, axis=1)
 
 
 def conv_lstm(

@@ -68,6 +68,30 @@ class StoredNorm(nn.Module):
         return stored_norm(x, scale, bias, mean, var, self.config.norm_epsilon)
 
 
+class ConvWeights(nn.Module):
+    """Kernel and bias of a convolution, for those who apply them themselves.
+
+    Attributes:
+        shape: taps in frequency, taps in time, input channels, output channels.
+    """
+
+    shape: tuple[int, int, int, int]
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """Give kernel [k_f, k_t, C_in, C_out] and bias [C_out]."""
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), self.shape)
+        return kernel, self.param("bias", nn.initializers.zeros, self.shape[-1:])
+
+
+def conv_with_bias(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, config: ConvConfig
+) -> jax.Array:
+    """Convolve [B, F, T, C_in] to [B, F, T, C_out] and mark the result as worth keeping."""
+    x = same_conv(x, kernel, config.method) + bias.reshape(1, 1, 1, -1)
+    return checkpoint_name(x, _KEPT)
+
+
 class Conv(nn.Module):
     """Convolution with bias over frequency and time, 'same' padding.
 
@@ -82,14 +106,9 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B, F, T, C_in] to [B, F, T, C_out]."""
         taps_f, taps_t, channels = self.kernel_size
-        kernel = self.param(
-            "kernel",
-            nn.initializers.glorot_uniform(),
-            (taps_f, taps_t, x.shape[-1], channels),
-        )
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        x = same_conv(x, kernel, self.config.method) + bias.reshape(1, 1, 1, -1)
-        return checkpoint_name(x, _KEPT)
+        weights = ConvWeights((taps_f, taps_t, x.shape[-1], channels))
+        nn.share_scope(self, weights)
+        return conv_with_bias(x, *weights(), self.config)
 
 
 class ConvBlock(nn.Module):
