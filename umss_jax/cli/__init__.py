@@ -17,11 +17,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import umss_jax
-from umss_jax.cli import separate
 from umss_jax.errors import UmssError
 
+_COMMANDS = ("separate", "evaluate")
+"""Modules of this package with a function of the same name, in the order of the help text."""
 _GROUPS = ("weights",)
-"""Sub-commands with commands of their own: modules of this package with an ``app``."""
+"""Modules of this package with an ``app`` of several commands."""
 
 app = typer.Typer(
     name="umss-jax",
@@ -32,20 +33,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("separate")(separate.separate)
 
 
-def _mount_groups() -> None:
+def _mount() -> None:
+    for name in _COMMANDS:
+        app.command(name)(getattr(importlib.import_module(f"{__name__}.{name}"), name))
     for name in _GROUPS:
-        module = f"{__name__}.{name}"
-        try:
-            app.add_typer(importlib.import_module(module).app, name=name)
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise
+        app.add_typer(importlib.import_module(f"{__name__}.{name}").app, name=name)
 
 
-_mount_groups()
+_mount()
 
 
 def _print_version(wanted: bool) -> None:
