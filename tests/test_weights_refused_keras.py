@@ -130,6 +130,11 @@ def one_norm_less(file):
     relist(file, "batch_normalization_8", None)
 
 
+def path_for_a_name(file):
+    file.create_group("folder").copy(file["conv1"], "conv1")
+    file.attrs["layer_names"] = np.array([*file.attrs["layer_names"], b"folder/conv1"])
+
+
 BIAS = np.zeros(32, np.float32)
 KERAS = {
     "truncated": (truncate, ["cut short or garbled"]),
@@ -181,6 +186,7 @@ KERAS = {
     "compressed": (edit(bomb), ["conv1/bias: it is stored in pieces or through a filter"]),
     "no layer names": (edit(no_layer_names), ["neither layer_names nor model_weights"]),
     "names are numbers": (edit(names_are_numbers), ["layer_names holds something else"]),
+    "path for a name": (edit(path_for_a_name), ["layer folder/conv1 has a path for a name"]),
     "listed twice": (edit(listed_twice), ["layer conv1 is listed twice"]),
 }
 

@@ -26,7 +26,7 @@ from umss_jax.weight_tree import (
 from umss_jax.weights import file_sha256, write_aside
 from weights_convert import hdf5, npy, npy_2024, recognise, torch_file
 from weights_convert.table import Arrays, Table
-from weights_convert.tables import PUBLISHED_ARCHITECTURE, table_of_kind, tables_of
+from weights_convert.tables import table_of_kind, tables_of
 
 _REMEDY = "nothing was imported; give the file as it was published, or the right --kind"
 
@@ -125,7 +125,9 @@ def _derived_problems(arrays: Arrays, table: Table) -> list[str]:
 def _metadata(path: Path, table: Table, left_aside: list[str], dtypes: list[str]) -> dict[str, Any]:
     source: dict[str, Any] = {"name": path.resolve().name, "dtypes": dtypes}
     if path.is_dir():
-        source["sha256"] = {file.name: file_sha256(file) for file in sorted(path.glob("*.npy"))}
+        source["sha256"] = {
+            f"{name}.npy": file_sha256(file) for name, file in npy.files_of(path).items()
+        }
     else:
         source["sha256"] = file_sha256(path)
     if left_aside:
@@ -149,25 +151,7 @@ def import_published(folder: str | os.PathLike[str]) -> Imported:
     Raises:
         WeightsError: as `import_file`.
     """
-    folder = Path(folder)
-    salience = import_file(folder / "multi-f0_estimator", npy_2024.LATE_DEEP.kind)
-    assignment = import_file(folder / "multi-f0_assigner", npy_2024.VOAS_CNN.kind)
-    variables = {
-        collection: {**salience.variables[collection], **assignment.variables[collection]}
-        for collection in ("params", "batch_stats")
-    }
-    metadata = {
-        "kind": "npy-published",
-        "architecture": PUBLISHED_ARCHITECTURE,
-        "hyper_parameters": {
-            **salience.metadata["hyper_parameters"],
-            **assignment.metadata["hyper_parameters"],
-        },
-        "origin": f"{salience.metadata['origin']}; {assignment.metadata['origin']}",
-        "licence": salience.metadata["licence"],
-        "source": [salience.metadata["source"], assignment.metadata["source"]],
-    }
-    return Imported("npy-published", variables, metadata)
+    return import_file(folder, npy_2024.PUBLISHED.kind)
 
 
 def kind_for(variables: Mapping[str, Any], origin: str) -> str:

@@ -93,6 +93,8 @@ def _names(attributes: Any, key: str) -> list[str]:
             text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             if not isinstance(text, str):
                 raise RefusedHdf5Error([f"{key} holds something else than names"])
+            if key == "layer_names" and "/" in text:
+                raise RefusedHdf5Error([f"layer {text} has a path for a name"])
             names.append(text)
     return names
 

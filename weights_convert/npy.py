@@ -10,17 +10,23 @@ import numpy as np
 from weights_convert.restricted_pickle import RefusedPickleError, load_arrays
 from weights_convert.table import Arrays
 
+SUBFOLDERS = ("multi-f0_estimator", "multi-f0_assigner")
+"""Folders of the 2024 code, read as one where the folder above them is given."""
+
 _MAX_HEADER_CHARACTERS = 10_000
+_MAX_FILE_BYTES = 1 << 28
 _GLOBAL = "c{}.multiarray\n_reconstruct\n"
 
 
 def read_file(path: Path) -> Arrays:
-    """One ``.npy`` file: ``{stem}`` for a plain array, ``{stem}[layer][array]`` for a pickled one.
+    """One ``.npy`` file: name ``""`` for a plain array, ``[layer][number]`` for pickled ones.
 
     Raises:
         ValueError: the file is cut short, garbled, too long, of another type or unsafe.
         OSError: it cannot be read.
     """
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError("it is larger than any such file")
     with open(path, "rb") as file:
         try:
             if np.lib.format.read_magic(file) == (1, 0):
@@ -36,7 +42,7 @@ def read_file(path: Path) -> Arrays:
         if shape != (len(layers),):
             raise RefusedPickleError(f"its header tells {list(shape)} layers, it has {len(layers)}")
         return {
-            f"{path.stem}[{layer}][{number}]": array
+            f"[{layer}][{number}]": array
             for layer, arrays in enumerate(layers)
             for number, array in enumerate(arrays)
         }
@@ -48,7 +54,15 @@ def read_file(path: Path) -> Arrays:
     if size < 0 or len(content) != 4 * size:
         raise ValueError(f"its header tells shape {list(shape)}, but {len(content)} bytes follow")
     array = np.frombuffer(content, "<f4").reshape(shape, order="F" if fortran else "C")
-    return {path.stem: np.array(array, np.float32, order="C")}
+    return {"": np.array(array, np.float32, order="C")}
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """The ``.npy`` files of a folder and of its `SUBFOLDERS`, by relative path without suffix."""
+    paths = [*folder.glob("*.npy")]
+    for name in SUBFOLDERS:
+        paths += (folder / name).glob("*.npy")
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(paths)}
 
 
 def read_folder(folder: Path) -> tuple[Arrays, list[str]]:
@@ -59,11 +73,13 @@ def read_folder(folder: Path) -> tuple[Arrays, list[str]]:
     """
     arrays: Arrays = {}
     problems = []
-    for path in sorted(folder.glob("*.npy")):
+    for name, path in files_of(folder).items():
         try:
-            arrays.update(read_file(path))
+            read = read_file(path)
         except (OSError, ValueError) as error:
-            problems.append(f"{path.name}: {error}")
+            problems.append(f"{name}.npy: {error}")
+            continue
+        arrays.update({f"{name}{place}": array for place, array in read.items()})
     return arrays, problems
 
 
@@ -75,6 +91,7 @@ def write_folder(arrays: Arrays, folder: Path) -> None:
     files: dict[str, list[list[np.ndarray]]] = {}
     for name, array in arrays.items():
         stem, *places = name.replace("]", "").split("[")
+        (folder / stem).parent.mkdir(exist_ok=True)
         if not places:
             np.save(folder / f"{stem}.npy", array, allow_pickle=False)
             continue

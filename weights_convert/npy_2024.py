@@ -5,9 +5,15 @@ github PierreChouteau/umss_icassp, folders ``pre-trained_models/multi-f0_estimat
 weights, in the order of computation: [kernel, bias] of a convolution (frequency × time × in × out),
 [scale, bias, mean, variance] of a normalisation. Rows name them ``file[layer][array]``. The last
 convolution of each voice lies in two plain arrays with a leading axis of one.
+
+One number differs from the Keras file of VoasCNN: ``voas_cnn_postprocess3_bias.npy`` is a copy of
+``voas_cnn_postprocess4_bias.npy``, so the tenor's output has the bass's bias. The paper's models
+were trained from these files; they are read as they are.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from weights_convert import keras_multif0, keras_voas
 from weights_convert.table import LIST_OF_ONE, Row, Table
@@ -104,4 +110,24 @@ VOAS_CNN = Table(
     licence="Apache-2.0 (originally MIT)",
 )
 
-TABLES = (LATE_DEEP, VOAS_CNN)
+
+def _in_folder(folder: str, table: Table) -> tuple[Row, ...]:
+    return tuple(replace(row, source=f"{folder}/{row.source}") for row in table.rows)
+
+
+PUBLISHED = Table(
+    kind="npy-published",
+    origin="npy",
+    architecture="late-deep+voas-cnn",
+    rows=(
+        *_in_folder("multi-f0_estimator", LATE_DEEP),
+        *_in_folder("multi-f0_assigner", VOAS_CNN),
+    ),
+    hyper_parameters={**LATE_DEEP.hyper_parameters, **VOAS_CNN.hyper_parameters},
+    citation=f"{keras_multif0.CITATION} and {keras_voas.CITATION}, "
+    "as in github PierreChouteau/umss_icassp",
+    licence="Apache-2.0 (originally MIT)",
+)
+"""Both folders, given by the folder above them (``pre-trained_models``)."""
+
+TABLES = (LATE_DEEP, VOAS_CNN, PUBLISHED)

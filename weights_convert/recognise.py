@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from umss_jax.errors import WeightsError
+from weights_convert import npy
 from weights_convert.table import Table
 from weights_convert.tables import tables_of
 
@@ -29,7 +30,7 @@ def origin(path: Path) -> str:
         WeightsError: neither, too large, or not there.
     """
     if path.is_dir():
-        if any(path.glob("*.npy")):
+        if npy.files_of(path):
             return "npy"
         raise WeightsError(f"{path} holds no .npy files", _KNOWN)
     try:

@@ -21,8 +21,6 @@ TABLES: tuple[Table, ...] = (
     *torch_2023.TABLES,
     *torch_unet.TABLES,
 )
-PUBLISHED_ARCHITECTURE = "late-deep+voas-cnn"
-"""Both F0 networks in one tree."""
 
 
 def tables_of(origin: str) -> tuple[Table, ...]:
@@ -47,8 +45,6 @@ def table_of_kind(kind: str) -> Table:
 
 def architecture_shapes(architecture: str) -> dict[str, Shape] | None:
     """Shapes by path of an architecture, None where no table knows it."""
-    if architecture == PUBLISHED_ARCHITECTURE:
-        return {**npy_2024.LATE_DEEP.flax_shapes(), **npy_2024.VOAS_CNN.flax_shapes()}
     for table in TABLES:
         if table.architecture == architecture:
             return table.flax_shapes()

@@ -154,15 +154,12 @@ def fetch(
 ) -> None:
     """Download published weights at a pinned commit, check their hash, import and store them."""
     from umss_jax import fetch as fetching
-    from umss_jax import weights
-    from weights_convert import import_file, import_published
+    from weights_convert import import_file
 
     if name == "list":
         for known, files in fetching.SOURCES.items():
             pinned = "SHA-256" if all(file.sha256 for file in files) else "git object (SHA-1)"
             typer.echo(f"{known}\t{files[0].repository}@{files[0].commit[:7]}\t{pinned}")
         return
-    path = fetching.fetch(name, source, progress=sys.stderr.isatty())
-    read = import_published if name == weights.PUBLISHED else import_file
-    imported = read(path)
+    imported = import_file(fetching.fetch(name, source, progress=sys.stderr.isatty()))
     _store(name, imported.variables, imported.metadata)
