@@ -261,6 +261,7 @@ def read_all(descriptor):
     ("terminal", "delay_s", "quiet", "expected"),
     [
         (True, 0.7, False, True),
+        (True, 4.0, False, True),
         (True, 0.0, False, False),
         (True, 0.7, True, False),
         (False, 0.7, False, False),
@@ -269,7 +270,7 @@ def read_all(descriptor):
 def test_progress_bar_only_on_a_terminal_and_after_two_seconds(
     tmp_path, terminal, delay_s, quiet, expected
 ):
-    path = record(tmp_path / "choir.wav", 14.0)
+    path = record(tmp_path / "choir.wav", 14.0 if delay_s < 1 else 1.0)
     arguments = ["separate", path, "-o", tmp_path, "-n", "stub", *(["-q"] if quiet else [])]
     if terminal:
         ours, theirs = pty.openpty()

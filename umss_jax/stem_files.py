@@ -58,8 +58,8 @@ class Track(NamedTuple):
     manifest: dict[str, object]
 
 
-Progress = Callable[[float], None]
-"""Told the seconds of the recording that were separated since the last call."""
+Progress = Callable[[str, float], None]
+"""Told the stage (``separating``, then ``writing``) and the seconds done since the last call."""
 
 
 def track_folder(path: Path, out: Path, model: str) -> Path:
@@ -89,7 +89,7 @@ def separate_file(
         engine: The model.
         config: Segments, overlap and seed.
         options: Format, clipping and what to do with an existing folder.
-        progress: Called after every segment with its seconds.
+        progress: Called after every segment, and again as the stems are written.
         recording: The result of :func:`umss_jax.audio.scan`, where it is known already.
 
     Returns:
@@ -110,7 +110,9 @@ def separate_file(
     with _finished_together(folder) as work:
         scratch = work / "stems_16k.f32"
         _separate_to_scratch(recording, scratch, work / "f0.csv", engine, config, progress)
-        gain, clipped = _write_stems(recording, scratch, work, encoding, options.clip_mode)
+        gain, clipped = _write_stems(
+            recording, scratch, work, encoding, options.clip_mode, progress
+        )
         scratch.unlink()
         manifest = _manifest(recording, engine, config, options, encoding, gain, clipped)
         text = json.dumps(manifest, indent=2, ensure_ascii=True) + "\n"
@@ -164,11 +166,16 @@ def _separate_to_scratch(
                 rows.writerow((f"{time_s:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in f0_hz)))
             frame += frames
             if progress is not None:
-                progress(block.stems_16k.shape[-1] / rate_16k)
+                progress("separating", block.stems_16k.shape[-1] / rate_16k)
 
 
 def _write_stems(
-    recording: Recording, scratch: Path, work: Path, encoding: Encoding, clip_mode: ClipMode
+    recording: Recording,
+    scratch: Path,
+    work: Path,
+    encoding: Encoding,
+    clip_mode: ClipMode,
+    progress: Progress | None,
 ) -> tuple[float, int]:
     """Second pass, and a third where the stems must be turned down.
 
@@ -176,10 +183,10 @@ def _write_stems(
         The gain of all files and the number of samples that were cut at full scale.
     """
     gain = 1.0
-    peak, clipped = _render(recording, scratch, work, encoding, gain, clip_mode)
+    peak, clipped = _render(recording, scratch, work, encoding, gain, clip_mode, progress)
     if clipped and clip_mode == ClipMode.RESCALE:
         gain = FileConfig().rescaled_peak / peak
-        _, clipped = _render(recording, scratch, work, encoding, gain, clip_mode)
+        _, clipped = _render(recording, scratch, work, encoding, gain, clip_mode, None)
     return gain, clipped
 
 
@@ -190,6 +197,7 @@ def _render(
     encoding: Encoding,
     gain: float,
     clip_mode: ClipMode,
+    progress: Progress | None,
 ) -> tuple[float, int]:
     """Writes the five files at one gain; returns their peak before cutting, and samples cut.
 
@@ -223,6 +231,8 @@ def _render(
                 # What is cut will not stay so when rescaling: it must not swell the residual.
                 left = left - (exact if encoding.full_scale and rescale else written)
                 peak, clipped = max(peak, block_peak), clipped + cut
+            if progress is not None:
+                progress("writing", block.shape[1] / recording.sample_rate_hz)
     return peak, clipped
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from umss_jax.device import Device
 from umss_jax.errors import UmssError, UsageError
 
 if TYPE_CHECKING:
+    from umss_jax.audio import Recording
     from umss_jax.engine import ModelEngine
     from umss_jax.stem_files import StemOptions
 
@@ -108,11 +112,12 @@ def separate(
     def open_engine() -> ModelEngine:
         return load_engine(name, assigner, device, config, adapt > 0)
 
-    def adapted(engine: ModelEngine, path: Path) -> ModelEngine:
+    def adapted(engine: ModelEngine, recording: Recording) -> ModelEngine:
         if not adapt:
             return engine
-        with _progress_bar(adapt, f"{path.name}: adapting", "step", quiet) as advance:
-            return adapt_engine(engine, path, adapt, adapt_assignment, config, advance)
+        with _progress_bars("adapting", adapt, recording.path.name, "steps", quiet) as advance:
+            step = functools.partial(advance, "adapting")
+            return adapt_engine(engine, recording, adapt, adapt_assignment, config, step)
 
     batch = _Batch(out, name, open_engine, adapted, config, options, skip_existing, quiet, verbose)
     return batch.run(files)
@@ -135,7 +140,7 @@ def load_engine(
 
 def adapt_engine(
     engine: ModelEngine,
-    path: Path,
+    recording: Recording,
     steps: int,
     assignment: bool,
     config: SeparationConfig,
@@ -143,11 +148,10 @@ def adapt_engine(
 ) -> ModelEngine:
     """The engine after unsupervised training on one recording."""
     from umss_jax.adaptation import adapt, training_segments
-    from umss_jax.audio import scan
     from umss_jax.config import AdaptationConfig
 
     options = AdaptationConfig(steps=steps, train_assignment=assignment, seed=config.seed)
-    segments = training_segments(scan(path), options)
+    segments = training_segments(recording, options)
     return adapt(engine, segments, options, advance).engine
 
 
@@ -159,7 +163,7 @@ class _Batch:
         out: Path,
         name: str,
         open_engine: Callable[[], ModelEngine],
-        adapted: Callable[[ModelEngine, Path], ModelEngine],
+        adapted: Callable[[ModelEngine, Recording], ModelEngine],
         config: SeparationConfig,
         options: StemOptions,
         skip_existing: bool,
@@ -217,8 +221,10 @@ class _Batch:
         if self._engine is None:
             self._engine = self._open_engine()
             _log.info("model %s: %s", self._engine.name, dict(self._engine.provenance))
-        engine = self._adapted(self._engine, path)
-        with _progress_bar(recording.duration_s, path.name, "s", self._quiet) as advance:
+        engine = self._adapted(self._engine, recording)
+        with _progress_bars(
+            "separating", recording.duration_s, path.name, "s", self._quiet
+        ) as advance:
             track = separate_file(
                 path, self._out, engine, self._config, self._options, advance, recording
             )
@@ -269,19 +275,55 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def _progress_bar(
-    total: float, label: str, unit: str, quiet: bool
-) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr after two seconds of work, where stderr is a terminal."""
-    from tqdm import tqdm
+_BAR_DELAY_S = 2.0
 
-    hidden = quiet or not sys.stderr.isatty()
-    form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
-    with tqdm(
-        total=total, desc=label, unit=unit, disable=hidden, delay=2, leave=False, bar_format=form
-    ) as bar:
-        yield bar.update
+
+class _Bar:
+    """A bar on stderr once two seconds have passed, whether or not anything was done by then."""
+
+    def __init__(self, total: float, label: str, unit: str) -> None:
+        from tqdm import tqdm
+
+        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
+        self._bar = tqdm(
+            total=total, desc=label, unit=unit, delay=_BAR_DELAY_S, leave=False, bar_format=form
+        )
+        self._timer = threading.Timer(_BAR_DELAY_S, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+        self.advance = self._bar.update
+
+    def _show(self) -> None:
+        self._bar.refresh()
+        self._bar.last_print_t = time.time()  # or closing would not wipe it
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def _progress_bars(
+    first_stage: str, total: float, label: str, unit: str, quiet: bool
+) -> Iterator[Callable[[str, float], None]]:
+    """One bar per stage, where stderr is a terminal; is told the stage and what was done of it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, amount: None
+        return
+    current = first_stage
+    bar = _Bar(total, f"{label}: {first_stage}", unit)
+
+    def advance(stage: str, amount: float) -> None:
+        nonlocal bar, current
+        if stage != current:
+            bar.close()
+            bar, current = _Bar(total, f"{label}: {stage}", unit), stage
+        bar.advance(amount)
+
+    try:
+        yield advance
+    finally:
+        bar.close()
 
 
 def _say(text: str) -> None:
