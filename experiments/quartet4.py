@@ -54,7 +54,7 @@ def f0(
     result = evaluate_f0(
         csd_excerpts(data, [NINO_DIOS]),
         lambda excerpt: engine.f0_hz_250(excerpt.mixture[None])[0],
-        windows="reference",
+        windows="excerpt",
     )
     for measure in ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy"):
         summary = result.summary[measure]

@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# What one test compiled, the next one and the next run need not.
+jax.config.update(
+    "jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax")
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 SHARED = Path(os.environ.get("UMSS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -103,11 +104,14 @@ def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarO
 
 def init_state(variables: dict[str, Any], optimiser: optax.GradientTransformation) -> TrainState:
     """State at step 0 from loaded or fresh variables."""
-    params = jax.tree.map(jax.numpy.asarray, variables["params"])
+    # Copies: the step donates its state, and the caller's arrays must outlive that.
+    params = jax.tree.map(partial(jax.numpy.array, copy=True), variables["params"])
     return TrainState(
         step=jax.numpy.zeros((), jax.numpy.int32),
         params=params,
-        batch_stats=jax.tree.map(jax.numpy.asarray, variables.get("batch_stats", {})),
+        batch_stats=jax.tree.map(
+            partial(jax.numpy.array, copy=True), variables.get("batch_stats", {})
+        ),
         opt_state=optimiser.init(params),
     )
 
@@ -168,7 +172,7 @@ def make_train_step(
             state.params, state.batch_stats, batch, key, trainable, model, loss
         )
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
-        metrics = {**terms._asdict(), "gradient_norm": optax.global_norm(gradient)}
+        metrics = {**terms._asdict(), "gradient_norm": optax.tree.norm(gradient)}
         return state._replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
