@@ -245,6 +245,21 @@ def test_interruption_leaves_nothing_half_written(tmp_path, number, code):
     assert "Traceback" not in messages
 
 
+def test_interruption_while_libraries_are_imported():
+    code = (
+        "import os, signal\n"
+        "from umss_jax.cli.interrupt import exit_at_once\n"
+        "with exit_at_once():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('went on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=TESTS.parent
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "umss-jax: interrupted\n"
+
+
 def read_all(descriptor):
     text = b""
     while True:

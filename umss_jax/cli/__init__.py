@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import umss_jax
+from umss_jax.cli.interrupt import INTERRUPTED, leave
 from umss_jax.errors import UmssError
 
 _COMMANDS = ("separate", "evaluate")
@@ -71,7 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: Without the program's name; by default those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(arguments))
+    try:
+        code = run(arguments)
+    except SystemExit as terminated:
+        leave(terminated.code if isinstance(terminated.code, int) else 1)
+    if code == INTERRUPTED:
+        leave(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +96,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our results has gone; keep the interpreter from flushing into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,7 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         path = context.command_path if context else "umss-jax"
         _say(f"{error.format_message()} (see `{path} --help`)")
         return int(getattr(error, "exit_code", 2))
-    if code == 130:
+    if code == INTERRUPTED:
         _say("interrupted")
     return code if isinstance(code, int) else 0
 

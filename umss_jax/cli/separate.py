@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import DEFAULT_MODEL, Assigner, ClipMode, SeparationConfig
 from umss_jax.device import Device
 from umss_jax.errors import UmssError, UsageError
@@ -87,9 +89,10 @@ def separate(
     Writes OUT/<model>/<track>/ with five audio files that sum to the recording, f0.csv and
     manifest.json, and prints the folder. Stems have the recording's rate, channels and length.
     """
-    from umss_jax.audio import choose_encoding
-    from umss_jax.separation import plan_segments
-    from umss_jax.stem_files import StemOptions
+    with exit_at_once():
+        from umss_jax.audio import choose_encoding
+        from umss_jax.separation import plan_segments
+        from umss_jax.stem_files import StemOptions
 
     _exclude("--quiet", quiet, "--verbose", verbose)
     _exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
@@ -131,6 +134,8 @@ def load_engine(
     draw_missing: bool,
 ) -> ModelEngine:
     """The model of this name on this device."""
+    with exit_at_once():
+        importlib.import_module("umss_jax.engine")
     from umss_jax.api import load
 
     return load(
