@@ -12,18 +12,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from umss_jax.config import DEFAULT_MODEL, Assigner, SeparationConfig
+from umss_jax.config import DEFAULT_MODEL, Assigner, SeparationConfig, TrackAssigner
 from umss_jax.errors import UsageError
 from umss_jax.separation import Separation, segments_of_array, separate_array
 from umss_jax.stem_files import Progress, StemOptions, Track, separate_file
 
 if TYPE_CHECKING:
+    from umss_jax.config import ModelConfig
     from umss_jax.engine import ModelEngine
     from umss_jax.model import ModelOutput
+    from umss_jax.pitch_engine import F0Engine
+    from umss_jax.pitch_files import PitchOptions
+    from umss_jax.pitch_tracks import PitchTracks
+
+Choice = TypeVar("Choice", Assigner, TrackAssigner)
 
 
 class Separator:
@@ -81,8 +87,9 @@ def load(
     """Loads a model.
 
     Args:
-        name: Name in the store of weights, or a ``.safetensors`` file.
-        assigner: ``voas-cnn`` or ``heuristic``.
+        name: Name in the store of weights, or a ``.safetensors`` file; several joined by ``+`` are
+            combined (:func:`load_weights`).
+        assigner: ``voas-cnn``, ``voas-clstm`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
         config: Segments, overlap and seed.
         draw_missing: Draw encoder and decoder at random where the model has none: they must be
@@ -95,36 +102,179 @@ def load(
         UsageError: There is no such assigner, or the model lacks a network and ``draw_missing``
             was not asked for.
     """
-    from umss_jax import weights
-    from umss_jax.device import select_device
     from umss_jax.engine import ModelEngine
 
     config = config or SeparationConfig()
-    if assigner not in list(Assigner):
-        raise UsageError(
-            f"no assigner is called {assigner!r}", f"choose from {', '.join(Assigner)}"
-        )
-    device_name = select_device(device)
-    variables, side_car = weights.load(name)
-    variables = _complete(name, variables, Assigner(assigner), draw_missing, config.seed)
-    provenance: dict[str, object] = {
-        "device": device_name,
-        "assigner": str(assigner),
-        "weights": {
-            key: side_car[key]
-            for key in ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
-            if key in side_car
-        },
-    }
+    chosen = _known(assigner, Assigner)
+    variables, model_config, provenance = _open(name, chosen, device)
+    variables = _complete(name, variables, chosen, draw_missing, config.seed)
     return Separator(
-        ModelEngine(model_name(name), variables, Assigner(assigner), provenance), config
+        ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
     )
 
 
+class PitchTracker:
+    """The F0 networks alone.
+
+    Args:
+        engine: Networks with their weights; :func:`load_tracker` makes one.
+        config: Segments and overlap.
+    """
+
+    def __init__(self, engine: F0Engine, config: SeparationConfig | None = None) -> None:
+        self.engine = engine
+        self.config = config or SeparationConfig()
+
+    def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
+        """Pitches of ``[N]`` or ``[C, N]``; see :func:`umss_jax.pitch_tracks.track_array`."""
+        from umss_jax.pitch_tracks import track_array
+
+        return track_array(audio, sample_rate_hz, self.engine, self.config)
+
+    def track_file(
+        self,
+        path: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        options: PitchOptions | None = None,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Pitches of a file into a folder; see :func:`umss_jax.pitch_files.track_file`."""
+        from umss_jax.pitch_files import track_file
+
+        return track_file(path, out, self.engine, self.config, options, progress)
+
+
+def load_tracker(
+    name: str = DEFAULT_MODEL,
+    *,
+    assigner: str = TrackAssigner.VOAS_CNN,
+    device: str = "auto",
+    config: SeparationConfig | None = None,
+) -> PitchTracker:
+    """Loads the F0 networks of a model; encoder and decoder are not needed.
+
+    Args and errors as :func:`load`; the assigner may also be ``none``, which leaves the peaks of
+    every frame without voices.
+    """
+    from umss_jax.pitch_engine import F0Engine
+
+    chosen = _known(assigner, TrackAssigner)
+    variables, model_config, provenance = _open(name, chosen, device)
+    _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
+    used = {
+        collection: {part: tree for part, tree in trees.items() if part in _F0_PARTS}
+        for collection, trees in variables.items()
+    }
+    return PitchTracker(F0Engine(model_name(name), used, chosen, provenance, model_config), config)
+
+
+def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights by name, or several combined: ``my-salience+my-assigner``.
+
+    Of a part that several bring (salience, assignment, encoder, decoder) the last one's is taken:
+    ``published+my-assigner`` replaces the published assignment network.
+
+    Args:
+        name: A name in the store or a ``.safetensors`` file, or several joined by ``+``.
+
+    Returns:
+        Variables, and what is known of them: of one model as :func:`umss_jax.weights.load`
+        returns it, of several by name under ``combined``.
+
+    Raises:
+        UnknownModelError: there is nothing of a name.
+        WeightsError: weights are damaged or do not fit.
+        UsageError: nothing stands before or after a ``+``.
+    """
+    from umss_jax import weights
+
+    names = _names(name)
+    if not all(names):
+        raise UsageError(f"{name!r} names no model on one side of a +", "give a name on both")
+    loaded = {one: weights.load(one) for one in names}
+    if len(loaded) == 1:
+        return loaded[names[0]]
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for tree, _ in loaded.values():
+        for part in weights.parts(tree):
+            for collection, trees in variables.items():
+                trees.pop(part, None)
+                if part in tree.get(collection, {}):
+                    trees[part] = tree[collection][part]
+    return variables, {"combined": {one: side_car for one, (_, side_car) in loaded.items()}}
+
+
 def model_name(name: str) -> str:
-    """The folder name of a model that may be given as a file."""
-    path = Path(name)
-    return path.stem if path.suffix == ".safetensors" else path.name
+    """The folder name of a model that may be given as a file, or as several."""
+    paths = [Path(one) for one in _names(name)]
+    return "+".join(path.stem if path.suffix == ".safetensors" else path.name for path in paths)
+
+
+_F0_PARTS = ("salience", "assignment")
+_RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
+
+
+def _names(name: str) -> list[str]:
+    """The models of a combination; the name of a file may have a ``+`` of its own."""
+    is_file = name.endswith(".safetensors") and Path(name).is_file()
+    return [name] if is_file else name.split("+")
+
+
+def _known(assigner: str, kinds: type[Choice]) -> Choice:
+    if assigner not in list(kinds):
+        raise UsageError(f"no assigner is called {assigner!r}", f"choose from {', '.join(kinds)}")
+    return kinds(assigner)
+
+
+def _open(
+    name: str, assigner: Assigner | TrackAssigner, device: str
+) -> tuple[dict[str, Any], ModelConfig, dict[str, object]]:
+    """Weights, the configuration of their networks, and where they come from."""
+    from umss_jax.device import select_device
+    from umss_jax.networks import config_for
+
+    device_name = select_device(device)
+    variables, about = load_weights(name)
+    model_config = config_for(variables)
+    network = model_config.assignment_network
+    if (
+        _assigning_parts(assigner)
+        and "assignment" in variables["params"]
+        and network != str(assigner)
+    ):
+        raise UsageError(
+            f"the assignment network of model {name} is {network}, not {assigner}",
+            f"use --assigner {network}, or add a model that has one (-n {name}+OTHER)",
+        )
+    recorded = about.get("combined")
+    source: dict[str, object] = (
+        {one: _recorded(side_car) for one, side_car in recorded.items()}
+        if recorded
+        else _recorded(about)
+    )
+    return (
+        variables,
+        model_config,
+        {"device": device_name, "assigner": str(assigner), "weights": source},
+    )
+
+
+def _recorded(side_car: dict[str, Any]) -> dict[str, object]:
+    return {key: side_car[key] for key in _RECORDED if key in side_car}
+
+
+def _assigning_parts(assigner: Assigner | TrackAssigner) -> set[str]:
+    """What an assigner needs of the weights besides the salience network."""
+    return {"assignment"} if assigner.value in ("voas-cnn", "voas-clstm") else set()
+
+
+def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> None:
+    missing = sorted(needed - set(variables["params"]))
+    if missing:
+        raise UsageError(
+            f"model {name} has no {' and no '.join(missing)}",
+            f"choose a model with F0 networks, or combine two (-n {name}+OTHER)",
+        )
 
 
 def _complete(
@@ -136,23 +286,16 @@ def _complete(
     from umss_jax.config import ModelConfig
     from umss_jax.model import init_variables
 
-    needed = {"salience", "encoder", "decoder"}
-    if assigner is Assigner.VOAS_CNN:
-        needed.add("assignment")
-    missing = sorted(needed - set(variables["params"]))
+    _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
+    missing = sorted({"encoder", "decoder"} - set(variables["params"]))
     if not missing:
         return variables
-    trainable = [part for part in missing if part in ("encoder", "decoder")]
-    if trainable != missing:
-        raise UsageError(
-            f"model {name} has no {' and no '.join(missing)}", "choose a model with F0 networks"
-        )
     if not draw_missing:
         raise UsageError(
             f"model {name} has no {' and no '.join(missing)}",
             "train them on the recording itself with --adapt 200, or choose another model",
         )
-    drawn = init_variables(jax.random.key(seed), ModelConfig(), tuple(trainable))
+    drawn = init_variables(jax.random.key(seed), ModelConfig(), tuple(missing))
     return {
         collection: {**variables.get(collection, {}), **drawn.get(collection, {})}
         for collection in ("params", "batch_stats")

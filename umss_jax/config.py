@@ -10,7 +10,9 @@ Numbers are those of the paper (Richard, Chouteau, Torres, ICASSP 2024) and of i
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
 """The voices, in the order of every voice axis J."""
@@ -64,12 +66,26 @@ class ConvConfig:
     recompute: str = "elementwise"
 
 
+DEFAULT_SALIENCE = "late-deep"
+DEFAULT_ASSIGNMENT = "voas-cnn"
+
+MULTI_F0_THRESHOLDS: Mapping[str, float] = MappingProxyType(
+    {"early-deep": 0.4, "early-shallow": 0.5, "late-deep": 0.5, "late-deep-magnitude": 0.4}
+)
+"""Least salience of a peak, by salience network (models 1, 2, 3 and 7 of the 2020 paper's code)."""
+
+VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {"voas-cnn": (0.23, 0.17, 0.15, 0.17), "voas-clstm": (0.29, 0.20, 0.17, 0.23)}
+)
+"""Least assigned salience of a voiced frame, S A T B, by assignment network."""
+
+
 @dataclass(frozen=True)
 class F0Config:
     """Peak-picking of the assigned saliences."""
 
-    thresholds: tuple[float, ...] = (0.23, 0.17, 0.15, 0.17)
-    multi_f0_threshold: float = 0.5
+    thresholds: tuple[float, ...] = VOICE_THRESHOLDS[DEFAULT_ASSIGNMENT]
+    multi_f0_threshold: float = MULTI_F0_THRESHOLDS[DEFAULT_SALIENCE]
     floor_hz: float = 1e-5
 
 
@@ -151,7 +167,17 @@ class Assigner(enum.StrEnum):
     """What gives the F0s of the salience to the voices."""
 
     VOAS_CNN = "voas-cnn"
+    VOAS_CLSTM = "voas-clstm"
     HEURISTIC = "heuristic"
+
+
+class TrackAssigner(enum.StrEnum):
+    """As :class:`Assigner`, or *none*: the peaks of every frame, given to nobody."""
+
+    VOAS_CNN = "voas-cnn"
+    VOAS_CLSTM = "voas-clstm"
+    HEURISTIC = "heuristic"
+    NONE = "none"
 
 
 class ClipMode(enum.StrEnum):
@@ -195,6 +221,37 @@ class SeparationConfig:
     seed: int = 0
     silence: float = 1e-5
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+
+@dataclass(frozen=True)
+class NoteConfig:
+    """From a pitch track to the notes of a MIDI file."""
+
+    smoothing_s: float = 0.176
+    """Running median over about one vibrato cycle (5 to 6 Hz)."""
+    largest_gap_s: float = 0.064
+    """Unvoiced stretches up to this long (a consonant, a missed frame) do not end a note."""
+    shortest_note_s: float = 0.096
+    hysteresis_semitones: float = 0.75
+    """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""
+    velocity: int = 80
+    program: int = 52
+    """Of General MIDI: choir, "aah"."""
+    ticks_per_beat: int = 480
+    microseconds_per_beat: int = 500_000
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """The picture of salience and tracks."""
+
+    inches_per_s: float = 0.5
+    least_width_inches: float = 9.0
+    most_width_inches: float = 60.0
+    height_inches: float = 6.0
+    dots_per_inch: int = 110
+    margin_octaves: float = 0.5
+    """Shown below the lowest and above the highest pitch."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +304,14 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that shapes the computation from mixture to voices."""
+    """Everything that shapes the computation from mixture to voices.
 
+    The networks go by the names of :mod:`umss_jax.networks`, which also makes the configuration
+    that fits given weights, thresholds included.
+    """
+
+    salience_network: str = DEFAULT_SALIENCE
+    assignment_network: str = DEFAULT_ASSIGNMENT
     audio: AudioConfig = field(default_factory=AudioConfig)
     hcqt: HcqtConfig = field(default_factory=HcqtConfig)
     conv: ConvConfig = field(default_factory=ConvConfig)

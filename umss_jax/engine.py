@@ -11,6 +11,7 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import Assigner, ModelConfig
+from umss_jax.f0 import nearest_frames
 from umss_jax.heuristic import heuristic_f0_250
 from umss_jax.masking import soft_mask_channels
 from umss_jax.separation import SegmentResult
@@ -29,7 +30,7 @@ class ModelEngine:
         variables: All parts that the assigner needs.
         assigner: The assignment network, or the continuity rule.
         provenance: For the manifest.
-        config: Sizes and constants.
+        config: Sizes, constants and which networks the weights are of.
         batch_segments: Most segments at once; memory grows with it (about 1 GiB each).
     """
 
@@ -85,7 +86,8 @@ class ModelEngine:
             return None
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         salience = self.salience(mixture_16k)
-        return np.stack([heuristic_f0_250(one, frames) for one in salience])
+        threshold = self.config.f0.multi_f0_threshold
+        return np.stack([heuristic_f0_250(one, frames, threshold) for one in salience])
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments ``[B, S]`` of peak 1."""
@@ -135,7 +137,5 @@ class ModelEngine:
             f0_hz_250 = np.asarray(output.f0_hz_250)
             return np.where(f0_hz_250 < self.config.hcqt.fmin_hz * 0.99, 0, f0_hz_250)
         f0_hz_344 = np.asarray(output.f0_hz_344)
-        count = f0_hz_344.shape[-1]
-        nearest = ((np.arange(frames) + 0.5) * count / frames).astype(int)
-        reported: np.ndarray = f0_hz_344[..., np.minimum(nearest, count - 1)]
+        reported: np.ndarray = f0_hz_344[..., nearest_frames(f0_hz_344.shape[-1], frames)]
         return reported

@@ -72,6 +72,16 @@ def f0_to_frames_250(f0_hz_344: jax.Array, frames_250: int, floor_hz: float) -> 
     return jnp.einsum("...s,ts->...t", floored, weights, precision="highest")
 
 
+def nearest_frames(source: int, target: int) -> np.ndarray:
+    """For each of ``target`` frames the nearest of ``source`` frames over the same duration.
+
+    Returns:
+        int ``[target]``. Taking these leaves pitches as they are: none lies between two notes.
+    """
+    nearest = ((np.arange(target) + 0.5) * source / target).astype(int)
+    return np.minimum(nearest, source - 1)
+
+
 @lru_cache
 def _interpolation(source: int, target: int) -> np.ndarray:
     """[target, source] weights of half-pixel linear interpolation.

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax.assignment import VoasCnn
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.decoder import Decoder
 from umss_jax.encoder import Encoder, encoder_input
 from umss_jax.f0 import extract_f0, f0_to_frames_250
 from umss_jax.hcqt import HcqtFeatures, hcqt
+from umss_jax.networks import assignment_network, salience_inputs, salience_network
 from umss_jax.noise import draw_noise
 from umss_jax.resample import resample
-from umss_jax.salience import LateDeep
 from umss_jax.synth import Controls, RawControls, physical_controls, synthesise
 
 Variables = Mapping[str, Any]
@@ -89,9 +88,9 @@ def features(mixture: jax.Array, config: ModelConfig) -> HcqtFeatures:
 def estimate_salience(
     variables: Variables, hcqt_features: HcqtFeatures, config: ModelConfig
 ) -> jax.Array:
-    """Salience [B, 360, 344] of the features by the Late/Deep network."""
-    inputs = (hcqt_features.magnitude_db, hcqt_features.phase_difference)
-    salience: Any = LateDeep(config=config.conv).apply(_part(variables, "salience"), *inputs)
+    """Salience [B, 360, 344] of the features by the network that ``config`` names."""
+    inputs = salience_inputs(hcqt_features.magnitude_db, hcqt_features.phase_difference, config)
+    salience: Any = salience_network(config).apply(_part(variables, "salience"), *inputs)
     return salience
 
 
@@ -114,7 +113,7 @@ def analyse(
     if salience is None:
         hcqt_features = features(mixture, config)
         salience = estimate_salience(variables, hcqt_features, config)
-    network = VoasCnn(config=config.conv)
+    network = assignment_network(config)
     assigned: Any = network.apply(_part(variables, "assignment"), salience)
     tracks = extract_f0(assigned, config.f0, config.hcqt)
     frames_250 = mixture.shape[-1] // config.audio.hop_samples
@@ -211,9 +210,10 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
     bins = config.hcqt.bins
     if part == "salience":
         example = jnp.zeros((1, len(config.hcqt.harmonics), bins, frames))
-        return dict(LateDeep(config=config.conv).init(key, example, example))
+        inputs = salience_inputs(example, example, config)
+        return dict(salience_network(config).init(key, *inputs))
     if part == "assignment":
-        return dict(VoasCnn(config=config.conv).init(key, jnp.zeros((1, bins, frames))))
+        return dict(assignment_network(config).init(key, jnp.zeros((1, bins, frames))))
     if part == "encoder":
         example = jnp.zeros((1, frames, config.encoder.fft_size // 2 + 1))
         return dict(Encoder(config.encoder).init(key, example))

@@ -206,7 +206,7 @@ def separate_array(
     Raises:
         AudioError: no samples, samples that are not numbers, or nothing but silence.
     """
-    channels, downmix, peak = _check_array(audio)
+    channels, downmix, peak = check_array(audio)
     count, samples = channels.shape
     rate_16k = AudioConfig().sample_rate_hz
     blocks_16k = [resample_array(channels, sample_rate_hz)]
@@ -242,7 +242,7 @@ def segments_of_array(
         AudioError: as :func:`separate_array`.
     """
     config = config or SeparationConfig()
-    channels, downmix, _ = _check_array(audio)
+    channels, downmix, _ = check_array(audio)
     plan = plan_segments(config)
     channels_16k = resample_array(channels, sample_rate_hz)
     mixture = np.asarray(downmix, np.float32)[None] @ channels_16k
@@ -267,7 +267,7 @@ def frame_times_s(frames: int, audio: AudioConfig | None = None) -> np.ndarray:
     return np.arange(frames) * audio.hop_samples / audio.sample_rate_hz
 
 
-def _check_array(audio: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], float]:
+def check_array(audio: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], float]:
     """float32 ``[C, N]``, downmix and peak; refuses what cannot be separated."""
     channels = np.atleast_2d(np.asarray(audio, np.float32))
     if channels.ndim != 2 or channels.size == 0:
@@ -314,6 +314,25 @@ def cut_segments(
         held = held[:, plan.step :]
 
 
+def heard_mixtures(
+    channels: np.ndarray, downmix: tuple[float, ...], silence_peak: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which segments sound, and their mono mixtures as a network hears them.
+
+    Args:
+        channels: ``[B, C, S]``.
+        downmix: Weight of every channel.
+        silence_peak: Segments of no higher peak are silent.
+
+    Returns:
+        Their numbers ``[H]``, and float32 ``[H, S]`` of peak 1.
+    """
+    mixture = np.einsum("c,bcs->bs", np.asarray(downmix, np.float32), channels)
+    peaks = np.abs(mixture).max(axis=1)
+    heard = np.flatnonzero(peaks > silence_peak)
+    return heard, mixture[heard] / peaks[heard, None]
+
+
 def _separate_batch(
     batch: list[np.ndarray],
     seeds: list[int],
@@ -323,15 +342,13 @@ def _separate_batch(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stems ``[J, C, S]`` and F0 ``[J, frames]`` of each segment; silence spares the engine."""
     channels = np.stack(batch)
-    mixture = np.einsum("c,bcs->bs", np.asarray(downmix, np.float32), channels)
-    peaks = np.abs(mixture).max(axis=1)
-    heard = np.flatnonzero(peaks > silence_peak)
+    heard, mixture = heard_mixtures(channels, downmix, silence_peak)
     frames = channels.shape[-1] // AudioConfig().hop_samples
     stems = np.zeros((len(batch), len(VOICES), *channels.shape[1:]), np.float32)
     f0_hz_250 = np.zeros((len(batch), len(VOICES), frames), np.float32)
     if len(heard):
         result = engine.separate(
-            mixture[heard] / peaks[heard, None],
+            mixture,
             channels[heard],
             np.asarray(seeds, np.uint32)[heard],
         )

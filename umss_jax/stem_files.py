@@ -37,6 +37,7 @@ from umss_jax.audio import (
 from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
 from umss_jax.errors import OutputError
 from umss_jax.separation import SegmentEngine, frame_times_s, plan_segments, separate_blocks
+from umss_jax.working_folder import working_folder
 
 FILES = (*VOICES, "residual")
 """Names of the audio files of a track, without extension."""
@@ -141,6 +142,11 @@ def read_blocks_16k(recording: Recording) -> tuple[int, Iterator[np.ndarray]]:
     return samples_16k, blocks()
 
 
+def f0_row(time_s: float, f0_hz: np.ndarray) -> tuple[str, ...]:
+    """One line of an F0 table: time, then a pitch per voice in Hz, 0 where unvoiced."""
+    return (f"{time_s:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in f0_hz))
+
+
 def _separate_to_scratch(
     recording: Recording,
     scratch: Path,
@@ -163,7 +169,7 @@ def _separate_to_scratch(
             frames = block.f0_hz_250.shape[-1]
             times = frame_times_s(frame + frames)[frame:]
             for time_s, f0_hz in zip(times, block.f0_hz_250.T, strict=True):
-                rows.writerow((f"{time_s:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in f0_hz)))
+                rows.writerow(f0_row(time_s, f0_hz))
             frame += frames
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / rate_16k)
@@ -317,21 +323,10 @@ def _finished_together(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: The system refuses to write.
     """
-    work: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    with working_folder(folder) as work:
         yield work
-        work.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner only
+        work.chmod(0o777 & ~_umask())  # the folder is for its owner only
         _replace(work, folder)
-    except (OSError, soundfile.SoundFileError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise OutputError(
-            f"{folder} cannot be written ({reason})", "free some space or choose another -o"
-        ) from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _replace(work: Path, folder: Path) -> None:

@@ -7,6 +7,7 @@ name, normalisations by their order of creation (`keras_layers`).
 
 from __future__ import annotations
 
+from umss_jax.config import MULTI_F0_THRESHOLDS
 from weights_convert.keras_layers import conv, norm
 from weights_convert.table import Row, Table
 
@@ -93,15 +94,13 @@ _EARLY_ORDER = (
 )
 
 
-def _table(
-    architecture: str, rows: tuple[Row, ...], order: tuple[str, ...], threshold: float
-) -> Table:
+def _table(architecture: str, rows: tuple[Row, ...], order: tuple[str, ...]) -> Table:
     return Table(
         kind=f"keras-{architecture}",
         origin="keras",
         architecture=architecture,
         rows=rows,
-        hyper_parameters={"multi_f0_threshold": threshold},
+        hyper_parameters={"multi_f0_threshold": MULTI_F0_THRESHOLDS[architecture]},
         citation=CITATION,
         licence=LICENCE,
         layer_order=order,
@@ -113,13 +112,11 @@ EARLY_DEEP = _table(
     "early-deep",
     EARLY_DEEP_ROWS,
     (*_EARLY_ORDER, "conv7", "norm 9", "conv8", "norm 10", "distribution", "norm 11", "squishy"),
-    0.4,
 )
 EARLY_SHALLOW = _table(
     "early-shallow",
     EARLY_SHALLOW_ROWS,
     (*_EARLY_ORDER, "distribution", "norm 9", "squishy"),
-    0.5,
 )
 LATE_DEEP = _table(
     "late-deep",
@@ -131,7 +128,6 @@ LATE_DEEP = _table(
         *("harm2a", "harm2b", "norm 6", "norm 13"),
         *("conv7", "norm 14", "conv8", "norm 15", "distribution", "norm 16", "squishy"),
     ),
-    0.5,
 )
 LATE_DEEP_MAGNITUDE = _table(
     "late-deep-magnitude",
@@ -141,7 +137,6 @@ LATE_DEEP_MAGNITUDE = _table(
         *("conv4a", "norm 4", "harm1a", "norm 5", "harm2a", "norm 6"),
         *("conv7", "norm 7", "conv8", "norm 8", "distribution", "norm 9", "squishy"),
     ),
-    0.5,
 )
 
 TABLES = (EARLY_DEEP, EARLY_SHALLOW, LATE_DEEP, LATE_DEEP_MAGNITUDE)

@@ -7,6 +7,7 @@ Cuesta and Gómez, TISMIR 2022; github helenacuesta/voas-vocal-quartets, layer n
 
 from __future__ import annotations
 
+from umss_jax.config import VOICE_THRESHOLDS
 from weights_convert.keras_layers import conv, conv_lstm, norm
 from weights_convert.table import Row, Table
 
@@ -56,7 +57,7 @@ VOAS_CNN = Table(
     origin="keras",
     architecture="voas-cnn",
     rows=(*_COMMON, *(row for n, v in enumerate(VOICES, 1) for row in _cnn_voice(n, v))),
-    hyper_parameters={"thresholds": [0.23, 0.17, 0.15, 0.17], "voices": list(VOICES)},
+    hyper_parameters={"thresholds": list(VOICE_THRESHOLDS["voas-cnn"]), "voices": list(VOICES)},
     citation=CITATION,
     licence=LICENCE,
     layer_order=(
@@ -71,7 +72,7 @@ VOAS_CLSTM = Table(
     origin="keras",
     architecture="voas-clstm",
     rows=(*_COMMON, *(row for n, v in enumerate(VOICES, 1) for row in _clstm_voice(n, v))),
-    hyper_parameters={"thresholds": [0.29, 0.20, 0.17, 0.23], "voices": list(VOICES)},
+    hyper_parameters={"thresholds": list(VOICE_THRESHOLDS["voas-clstm"]), "voices": list(VOICES)},
     citation=CITATION,
     licence=LICENCE,
     layer_order=(

@@ -123,9 +123,9 @@ def _model_rows(
     """A model's own stems where it has a decoder, and the comb on its F0."""
     import numpy as np
 
-    from umss_jax import api, evaluation, weights
+    from umss_jax import api, evaluation
 
-    variables, _ = weights.load(name)
+    variables, _ = api.load_weights(name)
     f0 = _remembered(_network_f0(variables, assigner))
     label = api.model_name(name)
     if "decoder" in variables["params"]:
@@ -143,14 +143,17 @@ def _network_f0(variables: dict[str, Any], assigner: Assigner) -> F0Estimator:
     import jax
     import numpy as np
 
-    from umss_jax.config import ModelConfig
     from umss_jax.heuristic import heuristic_f0_250
     from umss_jax.model import analyse, estimate_salience, features
+    from umss_jax.networks import config_for
 
-    config = ModelConfig()
+    config = config_for(variables)
     if assigner is Assigner.HEURISTIC:
         salience = jax.jit(lambda mix: estimate_salience(variables, features(mix, config), config))
-        return lambda excerpt: heuristic_f0_250(np.asarray(salience(excerpt.mixture[None])[0]))
+        threshold = config.f0.multi_f0_threshold
+        return lambda excerpt: heuristic_f0_250(
+            np.asarray(salience(excerpt.mixture[None])[0]), threshold=threshold
+        )
     tracks = jax.jit(lambda mix: analyse(variables, mix, config).f0_hz_250)
     return lambda excerpt: np.asarray(tracks(excerpt.mixture[None])[0])
 

@@ -1,0 +1,176 @@
+"""What commands over several recordings share: options, checks, progress, late failures."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from umss_jax.device import Device
+from umss_jax.errors import UmssError, UsageError
+
+log = logging.getLogger("umss_jax")
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(help="Recordings: WAV, FLAC, OGG, MP3, any rate, mono or more channels."),
+]
+NameOption = Annotated[
+    str,
+    typer.Option(
+        "--name", "-n", help="Model: a name in the store, a .safetensors, or several joined by +."
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option("--device", "-d", help="Where to compute.")]
+SegmentOption = Annotated[
+    float, typer.Option("--segment", help="Seconds that the model hears at once.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")]
+
+
+def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool) -> int:
+    """Does every file, whatever becomes of the others.
+
+    Args:
+        files: Recordings.
+        one: Does one of them.
+        verbose: Print where a defect occurred.
+
+    Returns:
+        The exit code: 1 if any failed.
+
+    Raises:
+        UsageError: It would meet every other file too.
+    """
+    failed: list[Path] = []
+    for path in files:
+        try:
+            one(path)
+        except UsageError:
+            raise
+        except UmssError as error:
+            say(str(error))
+            failed.append(path)
+        except Exception as error:
+            # A defect or a machine out of memory: the other files still get their chance.
+            if verbose:
+                traceback.print_exc()
+            say(f"{path} failed ({type(error).__name__}: {error}): run it alone with -v")
+            failed.append(path)
+    if failed and len(files) > 1:
+        listed = ", ".join(str(path) for path in failed)
+        say(f"{len(failed)} of {len(files)} files failed: {listed}")
+    return 1 if failed else 0
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Messages of this package from INFO on where asked, of others from WARNING on."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    logging.getLogger().setLevel(logging.WARNING)
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def exclude(one: str, has_one: bool, other: str, has_other: bool) -> None:
+    """Refuses two options together."""
+    if has_one and has_other:
+        raise UsageError(f"{one} and {other} exclude each other", "choose one of them")
+
+
+def refuse_twins(files: Sequence[Path]) -> None:
+    """Two recordings of one name would share their results (on some systems whatever the case)."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        twin = seen.setdefault(path.stem.casefold(), path)
+        if twin is not path:
+            raise UsageError(
+                f"the results of {twin} and {path} would both be called {path.stem!r}",
+                "rename one of them, or run them with different -o",
+            )
+
+
+def check_writable(out: Path) -> None:
+    """Finds out before an hour of work, not after; makes nothing."""
+    import tempfile
+
+    existing = next((folder for folder in (out, *out.parents) if folder.exists()), out)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"output folder {out} cannot be written ({error.strerror}: {existing})",
+            "choose another -o",
+        ) from error
+
+
+_BAR_DELAY_S = 2.0
+
+
+class _Bar:
+    """A bar on stderr once two seconds have passed, whether or not anything was done by then."""
+
+    def __init__(self, total: float, label: str, unit: str) -> None:
+        from tqdm import tqdm
+
+        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
+        self._bar = tqdm(
+            total=total, desc=label, unit=unit, delay=_BAR_DELAY_S, leave=False, bar_format=form
+        )
+        self._timer = threading.Timer(_BAR_DELAY_S, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+        self.advance = self._bar.update
+
+    def _show(self) -> None:
+        self._bar.refresh()
+        self._bar.last_print_t = time.time()  # or closing would not wipe it
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def progress_bars(
+    first_stage: str, total: float, label: str, unit: str, quiet: bool
+) -> Iterator[Callable[[str, float], None]]:
+    """One bar per stage, where stderr is a terminal; is told the stage and what was done of it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, amount: None
+        return
+    current = first_stage
+    bar = _Bar(total, f"{label}: {first_stage}", unit)
+
+    def advance(stage: str, amount: float) -> None:
+        nonlocal bar, current
+        if stage != current:
+            bar.close()
+            bar, current = _Bar(total, f"{label}: {stage}", unit), stage
+        bar.advance(amount)
+
+    try:
+        yield advance
+    finally:
+        bar.close()
+
+
+def print_path(path: Path) -> None:
+    """A result, on stdout at once; not every name is valid UTF-8."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def say(text: str) -> None:
+    """A message of one line, on stderr."""
+    print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)

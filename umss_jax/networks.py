@@ -1,0 +1,108 @@
+"""The F0 networks by name, and which of them given weights are of.
+
+The names are those of the stored architectures (`weights_convert`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import numpy as np
+
+from umss_jax.assignment import VoasClstm, VoasCnn
+from umss_jax.config import MULTI_F0_THRESHOLDS, VOICE_THRESHOLDS, ModelConfig
+from umss_jax.errors import WeightsError
+from umss_jax.salience import (
+    EarlyDeep,
+    EarlyShallow,
+    LateDeep,
+    LateDeepMagnitude,
+    SalienceNetwork,
+)
+from umss_jax.weight_tree import flatten, parts, select_parts
+from umss_jax.weights import architecture_shapes
+
+SalienceClass = type[LateDeep] | type[LateDeepMagnitude] | type[EarlyDeep] | type[EarlyShallow]
+
+SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
+    {
+        "early-deep": EarlyDeep,
+        "early-shallow": EarlyShallow,
+        "late-deep": LateDeep,
+        "late-deep-magnitude": LateDeepMagnitude,
+    }
+)
+ASSIGNMENT_NETWORKS: Mapping[str, type[VoasCnn] | type[VoasClstm]] = MappingProxyType(
+    {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm}
+)
+
+
+def salience_network(config: ModelConfig) -> SalienceNetwork:
+    """The salience module that ``config`` names."""
+    return SALIENCE_NETWORKS[config.salience_network](config=config.conv)
+
+
+def salience_inputs(
+    magnitude_db: jax.Array, phase_difference: jax.Array, config: ModelConfig
+) -> tuple[jax.Array, ...]:
+    """The features that the salience network takes: both, or the magnitude alone."""
+    with_phase = SALIENCE_NETWORKS[config.salience_network].with_phase
+    return (magnitude_db, phase_difference) if with_phase else (magnitude_db,)
+
+
+def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm:
+    """The assignment module that ``config`` names."""
+    return ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
+
+
+def recognise(variables: Mapping[str, Any], part: str) -> str:
+    """Name of the network that a part's weights are of.
+
+    Told from names and shapes, which differ between all networks; so weights without a side-car's
+    architecture, as after training, are recognised too. Where a side-car names one, loading has
+    checked it against the same shapes.
+
+    Args:
+        variables: ``{'params': {part: …}, 'batch_stats': {part: …}}``.
+        part: ``salience`` or ``assignment``.
+
+    Raises:
+        WeightsError: the part is not there, or of no network known.
+    """
+    known = SALIENCE_NETWORKS if part == "salience" else ASSIGNMENT_NETWORKS
+    found = {
+        name: np.shape(leaf) for name, leaf in flatten(select_parts(variables, [part])).items()
+    }
+    for name in known:
+        if architecture_shapes(name) == found:
+            return name
+    raise WeightsError(
+        f"the part {part!r} of these weights is of no network known",
+        f"import one of {', '.join(known)}",
+    )
+
+
+def config_for(variables: Mapping[str, Any], config: ModelConfig | None = None) -> ModelConfig:
+    """The configuration with the networks of these weights and their thresholds.
+
+    Args:
+        variables: any parts; those absent keep what ``config`` says.
+        config: all other settings.
+
+    Raises:
+        WeightsError: a part is of no network known.
+    """
+    config = config or ModelConfig()
+    if "salience" in parts(variables):
+        name = recognise(variables, "salience")
+        f0 = replace(config.f0, multi_f0_threshold=MULTI_F0_THRESHOLDS[name])
+        config = replace(config, salience_network=name, f0=f0)
+    if "assignment" in parts(variables):
+        name = recognise(variables, "assignment")
+        f0 = replace(config.f0, thresholds=VOICE_THRESHOLDS[name])
+        config = replace(config, assignment_network=name, f0=f0)
+    return config

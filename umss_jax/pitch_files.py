@@ -1,0 +1,223 @@
+"""From one recording to its pitch files: tracks, and if asked notes, salience and a picture.
+
+Everything is written in a hidden folder beside the results and renamed when it is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib.util
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from umss_jax.audio import Recording, scan
+from umss_jax.config import AudioConfig, SeparationConfig
+from umss_jax.errors import OutputError, UsageError
+from umss_jax.midi import notes, write_midi
+from umss_jax.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
+from umss_jax.salience_plot import SalienceImage, image_columns, write_plot
+from umss_jax.separation import frame_times_s, plan_segments
+from umss_jax.stem_files import f0_row, read_blocks_16k
+from umss_jax.working_folder import working_folder
+
+
+class PitchOptions(NamedTuple):
+    """What is written besides the tracks, and what happens to files that exist."""
+
+    midi: bool = False
+    salience: bool = False
+    plot: bool = False
+    overwrite: bool = False
+    skip_existing: bool = False
+    """Leave the files that are there and write those that are missing."""
+
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that are wanted, the tracks first."""
+        wanted = {
+            ".f0.csv": True,
+            ".f0.mid": self.midi,
+            ".salience.npz": self.salience,
+            ".f0.png": self.plot,
+        }
+        return tuple(suffix for suffix, asked in wanted.items() if asked)
+
+
+def check_options(options: PitchOptions, has_voices: bool) -> None:
+    """Refuses before the work what could not be written after it.
+
+    Raises:
+        UsageError: a package is not installed, or notes are asked for without voices.
+    """
+    if options.midi and not has_voices:
+        raise UsageError("--midi needs voices, --assigner none has none", "drop one of them")
+    for option, asked, package, extra in (
+        ("--midi", options.midi, "mido", "midi"),
+        ("--plot", options.plot, "matplotlib", "plot"),
+    ):
+        if asked and importlib.util.find_spec(package) is None:
+            raise UsageError(
+                f"{option} needs {package}, which is not installed",
+                f"pip install 'umss-jax[{extra}]'",
+            )
+
+
+def pitch_paths(path: Path, out: Path, options: PitchOptions) -> list[Path]:
+    """The files of a recording: ``OUT/<track>.f0.csv`` and those asked for besides."""
+    return [out / f"{path.stem}{suffix}" for suffix in options.suffixes()]
+
+
+def track_file(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    engine: PitchEngine,
+    config: SeparationConfig | None = None,
+    options: PitchOptions | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    recording: Recording | None = None,
+) -> list[Path]:
+    """Finds the pitches of one file and writes them to ``OUT/<track>.f0.csv``.
+
+    With voices the table is comma-separated, ``time_s,soprano,alto,tenor,bass``, 0 where unvoiced,
+    as in separation; without, it has no heading and per line a time and the pitches of that frame,
+    tab-separated (read by ``mir_eval.io.load_ragged_time_series``). Frames are 16 ms apart.
+
+    ``.f0.mid`` holds a track per voice, ``.salience.npz`` the arrays ``salience`` [360, frames],
+    ``time_s`` and ``frequency_hz``, ``.f0.png`` salience and tracks. Memory stays constant, but
+    for the tracks themselves (4 MB an hour) where notes or a picture are made.
+
+    Args:
+        path: The recording.
+        out: Folder for all results; made where it is missing.
+        engine: The networks.
+        config: Segments and overlap.
+        options: What to write, and what to do with existing files.
+        progress: Told the stage (``tracking``) and the seconds done since the last call.
+        recording: The result of :func:`umss_jax.audio.scan`, where it is known already.
+
+    Returns:
+        The files written: none where all exist and shall be left.
+
+    Raises:
+        AudioError: The recording cannot be read or is silent.
+        OutputError: A file exists already or cannot be written.
+        UsageError: Options that cannot be met.
+    """
+    config, options, path = config or SeparationConfig(), options or PitchOptions(), Path(path)
+    plan_segments(config)
+    check_options(options, bool(engine.voices))
+    targets = pitch_paths(path, Path(out), options)
+    wanted = missing_paths(targets, options)
+    if not wanted:
+        return []
+    recording = recording or scan(path)
+    with working_folder(targets[0]) as work:
+        made = pitch_paths(path, work, options)
+        _write_all(recording, made, engine, config, options, progress)
+        # The tracks last: where they are, everything is.
+        for source, target in reversed(list(zip(made, targets, strict=True))):
+            if target in wanted:
+                os.replace(source, target)
+    return wanted
+
+
+def missing_paths(targets: list[Path], options: PitchOptions) -> list[Path]:
+    """Which of the files are to be written.
+
+    Raises:
+        OutputError: a file would be replaced unasked, or a folder has its name.
+    """
+    for target in targets:
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder", "move it away or choose another -o")
+        if target.exists() and not (options.overwrite or options.skip_existing):
+            raise OutputError(f"{target} exists", "use --overwrite or --skip-existing")
+    return [target for target in targets if not (options.skip_existing and target.exists())]
+
+
+def _write_all(
+    recording: Recording,
+    made: list[Path],
+    engine: PitchEngine,
+    config: SeparationConfig,
+    options: PitchOptions,
+    progress: Callable[[str, float], None] | None,
+) -> None:
+    """Writes the files in one pass over the recording."""
+    by_suffix = dict(zip(options.suffixes(), made, strict=True))
+    samples_16k, blocks_16k = read_blocks_16k(recording)
+    plan = plan_segments(config)
+    times = frame_times_s(-(-samples_16k // plan.frame_hop))
+    hz = engine.frequencies_hz
+    image = SalienceImage(len(hz), len(times), image_columns(recording.duration_s))
+    kept: list[np.ndarray] = []
+    frame_s = plan.frame_hop / AudioConfig().sample_rate_hz
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(made[0].open("w", newline="", encoding="ascii"))
+        write_rows = _voice_rows if engine.voices else _multi_f0_rows
+        if engine.voices:
+            csv.writer(table, lineterminator="\n").writerow(("time_s", *engine.voices))
+        store = None
+        if options.salience:
+            path = by_suffix[".salience.npz"]
+            store = stack.enter_context(_salience_archive(path, times, hz))
+        frame = 0
+        blocks = track_blocks(
+            blocks_16k, samples_16k, recording.downmix, recording.peak, engine, config
+        )
+        for block in blocks:
+            frames = block.f0_hz_250.shape[1]
+            write_rows(table, times[frame : frame + frames], block)
+            if store is not None:
+                store.write(np.asarray(block.salience_250.T, "<f4", order="C").tobytes())
+            if options.plot:
+                image.push(block.salience_250)
+            if options.midi or options.plot:
+                kept.append(block.f0_hz_250)
+            frame += frames
+            if progress is not None:
+                progress("tracking", frames * frame_s)
+    if options.midi:
+        tracks = zip(engine.voices, concatenate_tracks(kept), strict=True)
+        write_midi(by_suffix[".f0.mid"], {voice: notes(f0_hz) for voice, f0_hz in tracks})
+    if options.plot:
+        title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
+        tracks_hz = concatenate_tracks(kept)
+        write_plot(by_suffix[".f0.png"], title, image, tracks_hz, times, hz, engine.voices)
+
+
+def _voice_rows(table: IO[str], times_s: np.ndarray, block: PitchBlock) -> None:
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerows(f0_row(t, f0_hz) for t, f0_hz in zip(times_s, block.f0_hz_250.T, strict=True))
+
+
+def _multi_f0_rows(table: IO[str], times_s: np.ndarray, block: PitchBlock) -> None:
+    rows = csv.writer(table, delimiter="\t", lineterminator="\n")
+    for time_s, f0_hz in zip(times_s, block.f0_hz_250.T, strict=True):
+        rows.writerow((f"{time_s:.3f}", *(f"{hz:.3f}" for hz in f0_hz if hz > 0)))
+
+
+@contextlib.contextmanager
+def _salience_archive(
+    path: Path, times_s: np.ndarray, frequencies_hz: np.ndarray
+) -> Iterator[IO[bytes]]:
+    """An ``.npz`` whose ``salience`` is written frame by frame: ``[bins, frames]`` by columns."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in (("time_s", times_s), ("frequency_hz", frequencies_hz)):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        with archive.open("salience.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(
+                member,
+                {
+                    "descr": "<f4",
+                    "fortran_order": True,
+                    "shape": (len(frequencies_hz), len(times_s)),
+                },
+            )
+            yield member
