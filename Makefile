@@ -10,6 +10,7 @@ help:
 	@echo "make demo      render the main job end to end: a mixture in, four stems out"
 	@echo "make test      lint, then every test that is not marked slow"
 	@echo "make test-all  the slow tests too"
+	@echo "make bench     time every strategy and stage on this machine"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove the environment and the caches"
 
@@ -31,6 +32,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -q -n 2
+
+bench: $(STAMP)
+	$(BIN)/umss-jax bench --out benchmarks/results
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo

@@ -1,0 +1,177 @@
+"""The bench: counted arithmetic against hand counts, rows complete, requests checked. No times."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from umss_jax import benchmark, benchmark_table
+from umss_jax.benchmark_stages import STAGES, Stage
+from umss_jax.cli import run
+from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
+from umss_jax.operation_count import count_operations
+from umss_jax.strategies import STRATEGIES
+
+SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
+KEYS = {
+    "strategy",
+    "stage",
+    "batch",
+    "seconds",
+    "step_s",
+    "step_s_spread",
+    "examples_per_second",
+    "gflop_per_example",
+    "achieved_gflops",
+    "ceiling_gflops",
+    "peak_memory_bytes",
+    "compile_s",
+    "device",
+    "commit",
+}
+
+
+def test_matrix_product_is_counted_by_hand_and_by_xla():
+    a, b = jnp.ones((3, 5)), jnp.ones((5, 7))
+    function = partial(jnp.dot, precision="highest")
+    products = count_operations(function, a, b).products
+    assert products == 2 * 3 * 5 * 7
+    assert products == jax.jit(function).lower(a, b).compile().cost_analysis()["flops"]
+
+
+def test_convolution_is_counted_by_hand():
+    x, kernel = jnp.ones((2, 10, 12, 4)), jnp.ones((3, 5, 4, 6))
+
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    assert count_operations(convolve, x, kernel).products == 2 * (2 * 10 * 12 * 6) * (3 * 5 * 4)
+
+
+def test_grouped_convolution_counts_its_own_inputs_only():
+    x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 1, 4))
+
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=4,
+        )
+
+    assert count_operations(convolve, x, kernel).products == 2 * (8 * 8 * 4) * 9
+
+
+def test_loops_count_as_often_as_they_run():
+    matrix = jnp.ones((4, 4))
+
+    def loop(x):
+        return jax.lax.fori_loop(0, 10, lambda _, y: jnp.dot(matrix, y), x)
+
+    assert count_operations(jax.jit(loop), jnp.ones((4, 2))).products == 10 * 2 * 4 * 4 * 2
+
+
+def test_real_transform_counts_half_a_complex_one():
+    x = jnp.ones((3, 64))
+    real = count_operations(jnp.fft.rfft, x).transforms
+    complex_ = count_operations(jnp.fft.fft, x.astype(jnp.complex64)).transforms
+    assert real == 3 * 2.5 * 64 * 6
+    assert complex_ == 2 * real
+
+
+def test_gradient_of_a_product_costs_twice_as_much():
+    w, x = jnp.ones((6, 5)), jnp.ones((5, 4))
+
+    def total(w, x):
+        return jnp.sum(jnp.dot(w, x) ** 2)
+
+    forward = count_operations(total, w, x).products
+    assert count_operations(jax.grad(total, argnums=(0, 1)), w, x).products == 3 * forward
+
+
+def test_strategy_row_is_complete():
+    row = benchmark.measure_strategy("umss", 2, 1.024, 1, SMALL)
+    assert set(row) == KEYS
+    assert row["batch"] == 2
+    assert row["gflop_per_example"] > 0
+    assert row["step_s_spread"][0] <= row["step_s"] <= row["step_s_spread"][1]
+    assert row["peak_memory_bytes"] > 2**20
+    assert json.loads(json.dumps(row)) == row
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "harmonic", "noise", "all_pole", "losses"])
+def test_stages_run_forward_and_with_gradient(name):
+    forward, gradient = benchmark.measure_stage(name, 1, 0.512, 1, SMALL)
+    assert (forward["stage"], gradient["stage"]) == (name, f"{name} + gradient")
+    assert gradient["gflop_per_example"] >= forward["gflop_per_example"]
+
+
+@pytest.mark.parametrize("name", ["harmonic", "all_pole"])
+def test_naive_forms_compute_the_same(name):
+    """What the bench compares must be the same function; the gradient too."""
+    (naive,) = (other for other in STAGES if other.startswith(f"{name} ("))
+    ours: Stage = STAGES[name](1, 16_384, SMALL)
+    theirs: Stage = STAGES[naive](1, 16_384, SMALL)
+    if name == "harmonic":
+        # The bank leaves the roll-off out; it is linear, so compare before it.
+        from umss_jax import harmonic
+
+        def closed_form(raw, f0_hz):
+            controls = harmonic.harmonic_controls(raw, f0_hz, SMALL.synth)
+            return harmonic.harmonic_signal(controls, SMALL.synth)
+
+        ours = ours._replace(forward=closed_form)
+    for (_, one), (_, other) in zip(ours.functions(), theirs.functions(), strict=True):
+        for a, b in zip(
+            jax.tree.leaves(jax.jit(one)(*ours.arguments)),
+            jax.tree.leaves(jax.jit(other)(*theirs.arguments)),
+            strict=True,
+        ):
+            error = np.linalg.norm(a - b) / np.linalg.norm(b)
+            assert error < 2e-3
+
+
+def test_table_holds_reference_ratio_and_floor():
+    row = {
+        "strategy": "umss",
+        "stage": "",
+        "batch": 4,
+        "seconds": 4.0,
+        "step_s": 2.0,
+        "step_s_spread": [1.9, 2.2],
+        "gflop_per_example": 20.0,
+        "ceiling_gflops": 100.0,
+        "peak_memory_bytes": 2_000_000_000,
+        "compile_s": 16.0,
+        "device": "cpu",
+        "commit": "abc",
+    }
+    text = benchmark_table.markdown([row], "machine", 10.0)
+    # 5.7 s against 0.5 s per example; floor 0.2 s, so 2.5 away from it.
+    line = next(line for line in text.splitlines() if line.startswith("| UMSS"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2:6] == ["0.500 (0.475–0.550)", "5.7", "11.4", "2.00"]
+    assert cells[7:] == ["20.0", "0.200", "2.50", "16"]
+
+
+def test_every_strategy_has_its_reference():
+    assert set(benchmark_table.REFERENCE) == {*STRATEGIES, benchmark.SEPARATION}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--strategy", "umsss"], ["--stage", "hcqtt"], ["--batch", "0"]]
+)
+def test_unknown_requests_are_usage_errors(arguments, capsys):
+    assert run(["bench", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_machine_name_fits_a_file_name():
+    assert all(c.isalnum() or c == "-" for c in benchmark.machine_name())

@@ -1,0 +1,238 @@
+"""Measuring: time, spread, memory and arithmetic of training steps, separation and stages.
+
+Figures are whole-call wall-clock times after a warm-up; peak memory is the largest resident size
+of the process, so that it means something only where one process measures one thing (the command
+starts a fresh one for each). Nothing here judges: floors and ratios are put beside the figures.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax import model
+from umss_jax.benchmark_stages import STAGES
+from umss_jax.config import VOICES, ModelConfig
+from umss_jax.engine import ModelEngine
+from umss_jax.operation_count import count_operations
+from umss_jax.strategies import STRATEGIES
+from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
+
+SEPARATION = "separation"
+
+
+class Timing(NamedTuple):
+    """Of one call."""
+
+    compile_s: float
+    """First call: tracing, compiling and running once."""
+    step_s: float
+    """Median."""
+    step_s_spread: tuple[float, float]
+    """Shortest and longest."""
+
+
+def measure(call: Callable[[], Any], repeats: int) -> Timing:
+    """Times a call that compiles the first time.
+
+    Args:
+        call: returns arrays, which are waited for.
+        repeats: counted calls, after one for compilation and one to warm up.
+    """
+    started = time.perf_counter()
+    jax.block_until_ready(call())
+    compiled = time.perf_counter() - started
+    jax.block_until_ready(call())
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - started)
+    return Timing(compiled, float(np.median(seconds)), (min(seconds), max(seconds)))
+
+
+def measure_strategy(
+    name: str, batch: int, seconds: float, repeats: int, config: ModelConfig | None = None
+) -> dict[str, Any]:
+    """One training strategy, or ``separation``, from random weights.
+
+    Args:
+        name: of :data:`umss_jax.strategies.STRATEGIES`, or ``separation``.
+        batch: examples.
+        seconds: length of an example.
+        repeats: counted steps.
+        config: sizes.
+
+    Returns:
+        One row; see :func:`row`.
+    """
+    config = config or ModelConfig()
+    mixture = _mixtures(batch, seconds, config)
+    if name == SEPARATION:
+        variables = model.init_variables(jax.random.key(0), config)
+        engine = ModelEngine(name, variables, config=config, batch_segments=batch)
+        seeds = np.arange(batch, dtype=np.uint32)
+        heard = np.asarray(mixture)
+
+        def forward(mixture: jax.Array) -> jax.Array:
+            uniform = model.draw_uniform(jax.random.key(0), mixture, config)
+            return model.forward(variables, mixture, uniform, config).sources
+
+        operations = count_operations(forward, mixture)
+        timing = measure(lambda: engine.separate(heard, heard[:, None], seeds).stems_16k, repeats)
+        return row(name, "", batch, seconds, timing, operations.products)
+    strategy = STRATEGIES[name]
+    needed = set(strategy.trainable)
+    if strategy.start == "mixture":
+        needed = set(model.PARTS)
+    parts = tuple(part for part in model.PARTS if part in needed)
+    variables = model.init_variables(jax.random.key(0), config, parts)
+    optimiser = make_optimiser(strategy.trainable)
+    state = init_state(variables, optimiser)
+    step = make_train_step(optimiser, strategy.trainable, config, strategy.loss)
+    given = _batch(mixture, strategy.start, config)
+    rng = jax.random.key(1)
+    operations = count_operations(step, state, given, rng)
+
+    def train() -> Any:
+        nonlocal state
+        state, metrics = step(state, given, rng)
+        return state, metrics
+
+    return row(name, "", batch, seconds, measure(train, repeats), operations.products)
+
+
+def measure_stage(
+    name: str, batch: int, seconds: float, repeats: int, config: ModelConfig | None = None
+) -> list[dict[str, Any]]:
+    """One stage, forward and with the gradient: two rows (one where there is no gradient)."""
+    config = config or ModelConfig()
+    stage = STAGES[name](batch, round(seconds * config.audio.sample_rate_hz), config)
+    rows = []
+    for suffix, function in stage.functions():
+        compiled = jax.jit(function)
+        timing = measure(lambda f=compiled: f(*stage.arguments), repeats)  # type: ignore[misc]
+        products = count_operations(function, *stage.arguments).products
+        rows.append(row("", f"{name}{suffix}", batch, seconds, timing, products))
+    return rows
+
+
+def row(
+    strategy: str, stage: str, batch: int, seconds: float, timing: Timing, products: float
+) -> dict[str, Any]:
+    """One JSON object; ``ceiling_gflops`` is filled in by whoever measured it.
+
+    ``gflop_per_example`` counts matrix products and convolutions as the code runs them.
+    """
+    gflop = products / batch / 1e9
+    device = jax.devices()[0]
+    return {
+        "strategy": strategy,
+        "stage": stage,
+        "batch": batch,
+        "seconds": seconds,
+        "step_s": timing.step_s,
+        "step_s_spread": list(timing.step_s_spread),
+        "examples_per_second": batch / timing.step_s,
+        "gflop_per_example": gflop,
+        "achieved_gflops": gflop * batch / timing.step_s,
+        "ceiling_gflops": None,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "compile_s": timing.compile_s,
+        "device": f"{device.platform}: {device.device_kind} × {jax.local_device_count()}",
+        "commit": commit(),
+    }
+
+
+def product_ceiling_gflops(repeats: int = 5) -> float:
+    """Best float32 rate of plain matrix products, over several shapes."""
+    best = 0.0
+    for rows, depth, columns in ((2048, 2048, 2048), (4000, 512, 1536), (434, 360, 11_008)):
+        keys = jax.random.split(jax.random.key(0))
+        a = jax.random.normal(keys[0], (rows, depth))
+        b = jax.random.normal(keys[1], (depth, columns))
+        product = jax.jit(lambda a, b: jnp.dot(a, b, precision="highest"))
+        timing = measure(lambda p=product, a=a, b=b: p(a, b), repeats)  # type: ignore[misc]
+        best = max(best, 2e-9 * rows * depth * columns / timing.step_s_spread[0])
+    return best
+
+
+def copy_ceiling_gib_s(repeats: int = 5) -> float:
+    """Best rate of reading and writing memory, by adding 1 to 256 MiB of float32."""
+    array = jnp.zeros(1 << 26)
+    timing = measure(lambda: jax.jit(lambda x: x + 1.0)(array), repeats)
+    return 2 * array.nbytes / 2**30 / timing.step_s_spread[0]
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far; on an accelerator, its allocator's peak."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def machine_name() -> str:
+    """Processor and number of cores, or the accelerator, fit for a file name."""
+    device = jax.devices()[0]
+    kind = device.device_kind if device.platform != "cpu" else _processor()
+    words = "".join(c if c.isalnum() else " " for c in kind).split()
+    count = jax.local_device_count() if device.platform != "cpu" else _cores()
+    return "-".join([*words, f"x{count}"])
+
+
+def commit() -> str:
+    """Commit of the checkout that this package runs from; empty where it is none."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()
+
+
+def _mixtures(batch: int, seconds: float, config: ModelConfig) -> jax.Array:
+    samples = round(seconds * config.audio.sample_rate_hz)
+    noise = jax.random.normal(jax.random.key(2), (batch, samples))
+    return noise / jnp.max(jnp.abs(noise), axis=1, keepdims=True)
+
+
+def _batch(mixture: jax.Array, start: str, config: ModelConfig) -> Batch:
+    batch, samples = mixture.shape
+    key = jax.random.key(3)
+    if start == "f0":
+        shape = (batch, len(VOICES), samples // config.audio.hop_samples)
+        return Batch(mixture, f0_hz_250=80.0 * 2.0 ** jax.random.uniform(key, shape, maxval=3.0))
+    if start == "salience":
+        rate = config.hcqt.sample_rate_hz / config.audio.sample_rate_hz
+        frames = int(samples * rate) // config.hcqt.hop_samples
+        return Batch(mixture, salience=jax.random.uniform(key, (batch, config.hcqt.bins, frames)))
+    return Batch(mixture)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1]
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,96 @@
+"""The bench's figures as Markdown, beside what the published PyTorch code takes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from umss_jax.strategies import STRATEGIES
+
+
+class Reference(NamedTuple):
+    """The published PyTorch code on 2 CPU cores, per 4-second example at a batch of 4."""
+
+    step_s: float
+    peak_gb: float | None
+
+
+REFERENCE = {
+    "umss": Reference(5.7, 4.5),
+    "sf_sf": Reference(10.5, 4.6),
+    "sf_sf_cached": Reference(10.5, 4.6),
+    "sf_sft": Reference(12.4, 5.7),
+    "sf_sft_cached": Reference(12.4, 5.7),
+    "sft_sft": Reference(22.0, 7.9),
+    "separation": Reference(9.0, None),
+}
+"""Measured with the reference at commit ddda7d2 on a machine with 2 cores; it caches nothing."""
+
+
+def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str:
+    """Two tables: strategies beside the reference and the floor, and stages.
+
+    The floor is the counted arithmetic of matrix products and convolutions over the measured rate
+    of plain matrix products; transforms, element-wise work and memory traffic are not in it.
+
+    Args:
+        rows: of :mod:`umss_jax.benchmark`.
+        machine: its name.
+        copy_gib_s: measured copy rate.
+    """
+    lines = []
+    if rows:
+        lines += [
+            f"{machine}, {rows[0]['device']}, commit {rows[0]['commit']}; products "
+            f"{rows[0]['ceiling_gflops']:.0f} GFLOP/s, copies {copy_gib_s:.1f} GiB/s.",
+            "",
+        ]
+    strategies = [row for row in rows if row["strategy"]]
+    if strategies:
+        lines += [
+            "| strategy | batch × s | s/example (spread) | PyTorch | ratio | peak GB | PyTorch |"
+            " GFLOP | floor s | distance | first call s |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            *map(_strategy_line, strategies),
+            "",
+        ]
+    stages = [row for row in rows if row["stage"]]
+    if stages:
+        lines += [
+            "| stage | batch × s | ms/example (spread) | GFLOP | floor ms | distance |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *map(_stage_line, stages),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def _strategy_line(row: dict[str, Any]) -> str:
+    batch, name = row["batch"], row["strategy"]
+    each, low, high = (x / batch for x in (row["step_s"], *row["step_s_spread"]))
+    floor = row["gflop_per_example"] / row["ceiling_gflops"]
+    # Published for 4 seconds; longer examples are compared by the second.
+    reference = REFERENCE.get(name)
+    theirs = reference.step_s * row["seconds"] / 4 if reference else None
+    peak = f"{reference.peak_gb:.1f}" if reference and reference.peak_gb and batch == 4 else "–"
+    title = STRATEGIES[name].title if name in STRATEGIES else name
+    return (
+        f"| {title} | {batch} × {row['seconds']:g} | {each:.3f} ({low:.3f}–{high:.3f}) "
+        f"| {_or_dash(theirs, '.1f')} | {_or_dash(theirs and theirs / each, '.1f')} "
+        f"| {row['peak_memory_bytes'] / 1e9:.2f} | {peak} | {row['gflop_per_example']:.1f} "
+        f"| {floor:.3f} | {each / floor:.2f} | {row['compile_s']:.0f} |"
+    )
+
+
+def _stage_line(row: dict[str, Any]) -> str:
+    batch = row["batch"]
+    each, low, high = (1e3 * x / batch for x in (row["step_s"], *row["step_s_spread"]))
+    floor = 1e3 * row["gflop_per_example"] / row["ceiling_gflops"]
+    distance = f"{each / floor:.1f}" if floor > 0.05 else "–"
+    return (
+        f"| {row['stage']} | {batch} × {row['seconds']:g} | {each:.1f} ({low:.1f}–{high:.1f}) "
+        f"| {row['gflop_per_example']:.2f} | {floor:.1f} | {distance} |"
+    )
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -1,0 +1,133 @@
+"""``umss-jax bench``: how fast every strategy and stage runs on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from umss_jax.errors import UmssError, UsageError
+from umss_jax.strategies import STRATEGIES
+
+_STRATEGIES = (*STRATEGIES, "separation")
+
+
+def bench(
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", help=f"One of {', '.join(_STRATEGIES)}; may be repeated."),
+    ] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="A stage by name; may be repeated.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", min=1, help="Examples; may be repeated.")
+    ] = None,
+    seconds: Annotated[
+        list[float] | None,
+        typer.Option("--seconds", min=1.0, help="Length of an example; may be repeated."),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Counted calls.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for <machine>.json and <machine>.md."),
+    ] = None,
+    ceiling_gflops: Annotated[
+        float | None, typer.Option("--ceiling-gflops", hidden=True, help="Already measured.")
+    ] = None,
+) -> int:
+    """Measure training steps, separation and stages: time, memory, arithmetic, ceilings.
+
+    Without --strategy and --stage all of them, at a batch of 4. Each runs in a process of its own,
+    so that peak memory is its own. Progress is on standard error.
+    """
+    from umss_jax import benchmark
+    from umss_jax.benchmark_stages import STAGES
+    from umss_jax.benchmark_table import markdown
+
+    jobs = _jobs(strategy, stage, tuple(STAGES))
+    sizes = [(b, s) for b in (batch or [4]) for s in (seconds or [4.0])]
+    if ceiling_gflops is not None:
+        rows = []
+        for kind, name in jobs:
+            for examples, length in sizes:
+                if kind == "strategy":
+                    measured = [benchmark.measure_strategy(name, examples, length, repeats)]
+                else:
+                    measured = benchmark.measure_stage(name, examples, length, repeats)
+                rows += [{**row, "ceiling_gflops": ceiling_gflops} for row in measured]
+        _print_json(rows)
+        return 0
+    ceiling = benchmark.product_ceiling_gflops()
+    copy = benchmark.copy_ceiling_gib_s()
+    typer.echo(f"ceilings: {ceiling:.0f} GFLOP/s in products, {copy:.1f} GiB/s copied", err=True)
+    rows = []
+    for kind, name in jobs:
+        for examples, length in sizes:
+            typer.echo(f"{kind} {name}, batch {examples}, {length:g} s …", err=True)
+            rows += _in_own_process(kind, name, examples, length, repeats, ceiling)
+    if as_json:
+        _print_json(rows)
+    text = markdown(rows, benchmark.machine_name(), copy)
+    if not as_json:
+        typer.echo(text)
+    if out:
+        _write(out, benchmark.machine_name(), rows, text)
+    return 0
+
+
+def _jobs(
+    strategies: list[str] | None, stages: list[str] | None, known_stages: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """What to measure, checked: all where nothing was named."""
+    if not strategies and not stages:
+        strategies, stages = list(_STRATEGIES), list(known_stages)
+    for name in strategies or []:
+        if name not in _STRATEGIES:
+            raise UsageError(
+                f"no strategy is called {name!r}", f"choose from {', '.join(_STRATEGIES)}"
+            )
+    for name in stages or []:
+        if name not in known_stages:
+            raise UsageError(
+                f"no stage is called {name!r}", f"choose from {', '.join(known_stages)}"
+            )
+    jobs = [("strategy", name) for name in strategies or []]
+    return jobs + [("stage", name) for name in stages or []]
+
+
+def _in_own_process(
+    kind: str, name: str, batch: int, seconds: float, repeats: int, ceiling: float
+) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "umss_jax", "bench", f"--{kind}", name, "--json"]
+    command += ["--batch", str(batch), "--seconds", str(seconds), "--repeats", str(repeats)]
+    command += ["--ceiling-gflops", str(ceiling)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UmssError(f"{kind} {name} failed: {last}", "try a smaller --batch")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _print_json(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        typer.echo(json.dumps(row))
+
+
+def _write(folder: Path, machine: str, rows: list[dict[str, Any]], text: str) -> None:
+    from umss_jax.weights import write_aside
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(rows, indent=1) + "\n"
+    write_aside(folder / f"{machine}.json", lambda path: _put(path, content))
+    write_aside(folder / f"{machine}.md", lambda path: _put(path, text + "\n"))
+    typer.echo(str(folder / f"{machine}.md"))
+
+
+def _put(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
