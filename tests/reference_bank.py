@@ -1,10 +1,10 @@
 """The reference's oscillator bank in PyTorch's arithmetic, callable from within JAX.
 
 The recorded training steps depend on how float32 rounds the phases of that bank. In unvoiced
-frames F0 is 1e-5 Hz: the phase freezes wherever it happens to be, and the sum of 101 harmonics at a frozen
-phase magnifies an error of 1e-3 rad in the highest of them; gradients with respect to F0 add up
-such values over all later samples. So a test that replays the steps needs the same rounding, in this
-one place. In float64 the same function is the truth that both are measured against.
+frames F0 is 1e-5 Hz: the phase freezes wherever it happens to be, and the sum of 101 harmonics at a
+frozen phase magnifies an error of 1e-3 rad in the highest of them; gradients with respect to F0 add
+up such values over all later samples. So a test that replays the steps needs the same rounding, in
+this one place. In float64 the same function is the truth that both are measured against.
 """
 
 import jax
