@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +44,8 @@ def notes(f0_hz_250: np.ndarray, config: NoteConfig = NoteConfig()) -> list[Note
     shortest = _frames(config.shortest_note_s, frame_s)
     for start, end in _voiced_runs(f0_hz > 0, _frames(config.largest_gap_s, frame_s)):
         voiced = start + np.flatnonzero(f0_hz[start:end] > 0)
-        pitch = _A4_NOTE + 12 * np.log2(f0_hz[voiced] / _A4_HZ)
-        pitch = np.interp(np.arange(start, end), voiced, pitch)
+        held = f0_hz[voiced[np.searchsorted(voiced, np.arange(start, end), side="right") - 1]]
+        pitch = _A4_NOTE + 12 * np.log2(held / _A4_HZ)
         smooth = _running_median(pitch, _frames(config.smoothing_s, frame_s))
         for first, last, number in _split(smooth, shortest, config.hysteresis_semitones):
             if last - first >= shortest and 0 <= number <= 127:
@@ -111,11 +112,11 @@ def _voiced_runs(voiced: np.ndarray, largest_gap: int) -> list[tuple[int, int]]:
 
 
 def _running_median(pitch: np.ndarray, frames: int) -> np.ndarray:
-    """Median of the frames around each, fewer at the ends."""
+    """Median of the frames around each, mirrored at the ends: of an odd number, always one sung."""
     half = frames // 2
-    padded = np.pad(pitch, half, constant_values=np.nan)
+    padded = np.pad(pitch, half, mode="symmetric")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    median: np.ndarray = np.nanmedian(windows, axis=1)
+    median: np.ndarray = np.median(windows, axis=1)
     return median
 
 
@@ -124,7 +125,7 @@ def _split(pitch: np.ndarray, shortest: int, hysteresis: float) -> list[tuple[in
     cut: list[tuple[int, int, int]] = []
     first = 0
     while first < len(pitch):
-        number = round(float(np.median(pitch[first : first + shortest])))
+        number = round(statistics.median_low(pitch[first : first + shortest].tolist()))
         away = np.abs(pitch[first:] - number) > hysteresis
         # A slide may begin a stretch: at least one frame belongs to it, or nothing would move on.
         last = first + max(1, int(np.argmax(away))) if away.any() else len(pitch)

@@ -1,0 +1,108 @@
+"""Notes of synthetic tracks with known answers, and the file as `mido` reads it."""
+
+import mido
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umss_jax.config import NoteConfig
+from umss_jax.midi import Note, notes, write_midi
+
+FRAME_S = 0.016
+
+
+def hz(number):
+    return 440.0 * 2.0 ** ((np.asarray(number, float) - 69) / 12)
+
+
+def sung(*parts):
+    """Track of (number or None, frames)."""
+    return np.concatenate(
+        [np.full(n, 0.0 if number is None else hz(number)) for number, n in parts]
+    )
+
+
+def numbers(track):
+    return [note.number for note in notes(track)]
+
+
+def test_steps_become_notes_with_their_times():
+    found = notes(sung((None, 10), (60, 50), (64, 40), (None, 30), (57, 25), (None, 5)))
+    assert [note.number for note in found] == [60, 64, 57]
+    times = np.array([(note.start_s, note.end_s) for note in found]) / FRAME_S
+    np.testing.assert_allclose(times, [(10, 60), (60, 100), (130, 155)], atol=1e-9)
+
+
+@pytest.mark.parametrize("rate_hz", [5.0, 6.0])
+@pytest.mark.parametrize("depth", [0.3, 0.6])
+def test_vibrato_is_one_note(rate_hz, depth):
+    t = np.arange(200) * FRAME_S
+    found = notes(hz(62 + depth * np.sin(2 * np.pi * rate_hz * t)))
+    assert [note.number for note in found] == [62]
+    assert found[0].end_s - found[0].start_s == pytest.approx(200 * FRAME_S)
+
+
+def test_a_voice_between_two_semitones_does_not_flicker():
+    wander = 60.5 + 0.2 * np.sin(np.arange(300) / 30)
+    assert len(notes(hz(wander))) == 1
+
+
+def test_gaps_and_blips():
+    config = NoteConfig()
+    gap = round(config.largest_gap_s / FRAME_S)
+    assert numbers(sung((60, 30), (None, gap), (60, 30))) == [60]
+    assert numbers(sung((60, 30), (None, gap + 1), (60, 30))) == [60, 60]
+    blip = round(config.shortest_note_s / FRAME_S) - 1
+    assert numbers(sung((None, 20), (60, blip), (None, 20))) == []
+    assert numbers(sung((None, 20), (60, blip + 1), (None, 20))) == [60]
+    assert numbers(sung((60, 30), (72, 3), (60, 30))) == [60]  # one octave error
+    assert numbers(sung((10, 30), (140, 30))) == [10]  # 140 is beyond MIDI
+    assert notes(np.zeros(0)) == notes(np.zeros(9)) == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(30, 90)), st.integers(1, 40)), max_size=9))
+def test_notes_are_in_order_and_where_the_voice_sounds(parts):
+    track = sung(*parts) if parts else np.zeros(0)
+    end = 0.0
+    for note in notes(track):
+        assert end <= note.start_s < note.end_s <= len(track) * FRAME_S + 1e-9
+        end = note.end_s
+        inside = track[round(note.start_s / FRAME_S) : round(note.end_s / FRAME_S)]
+        assert (inside > 0).mean() > 0.5
+        low, high = hz(note.number - 0.76), hz(note.number + 0.76)
+        assert ((inside >= low) & (inside <= high)).any()
+
+
+def test_a_track_per_voice(tmp_path):
+    voices = {
+        "soprano": [Note(0.5, 1.0, 72), Note(1.0, 2.25, 74)],
+        "alto": [],
+        "bass": [Note(3600.0, 3601.5, 41)],
+    }
+    write_midi(tmp_path / "notes.mid", voices)
+    file = mido.MidiFile(tmp_path / "notes.mid")
+    assert file.type == 1
+    assert [track.name for track in file.tracks] == ["", *voices]
+    assert file.length == pytest.approx(3601.5, abs=2e-3)
+    (tempo,) = [message.tempo for message in file.tracks[0] if message.type == "set_tempo"]
+    channels = set()
+    for track in file.tracks[1:]:
+        tick, read, started = 0, [], {}
+        for message in track:
+            tick += message.time
+            time_s = mido.tick2second(tick, file.ticks_per_beat, tempo)
+            if message.type == "note_on":
+                started[message.note] = time_s
+                assert message.velocity > 0
+            elif message.type == "note_off":
+                read.append((started.pop(message.note), time_s, message.note))
+            elif message.type == "program_change":
+                channels.add(message.channel)
+        assert not started
+        expected = [tuple(note) for note in voices[track.name]]
+        assert len(read) == len(expected)
+        for found, wanted in zip(read, expected, strict=True):
+            assert found == pytest.approx(wanted, abs=1e-3)
+    assert len(channels) == 3

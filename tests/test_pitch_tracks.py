@@ -1,0 +1,359 @@
+"""Joining of segments, the files that become of them, and the networks behind them."""
+
+import csv
+import tracemalloc
+
+import jax
+import mir_eval
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stub_pitch_engine import BINS, StubPitchEngine
+from weight_files import random_variables
+
+from umss_jax import salience, weights
+from umss_jax.api import load, load_tracker, load_weights, model_name
+from umss_jax.assignment import VoasClstm
+from umss_jax.config import VOICES, ModelConfig, SeparationConfig, TrackAssigner
+from umss_jax.errors import OutputError, UsageError, WeightsError
+from umss_jax.f0 import nearest_frames
+from umss_jax.hcqt import hcqt
+from umss_jax.heuristic import multi_f0_peaks
+from umss_jax.networks import config_for, recognise
+from umss_jax.pitch_engine import F0Engine
+from umss_jax.pitch_files import PitchOptions, track_file
+from umss_jax.pitch_tracks import SegmentPitches, track_array, track_blocks
+from umss_jax.resample import resample
+from umss_jax.salience_plot import SalienceImage
+from umss_jax.separation import plan_segments
+
+
+def noise(samples, seed=0):
+    return np.random.default_rng(seed).uniform(-0.4, 0.4, samples).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.integers(1, 200_000),
+    segment_s=st.floats(1.0, 5.0),
+    overlap=st.floats(0.0, 0.5),
+    batch=st.integers(1, 3),
+)
+def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
+    samples, segment_s, overlap, batch
+):
+    config = SeparationConfig(segment_s, overlap)
+    plan = plan_segments(config)
+    engine = StubPitchEngine(batch)
+    tracks = track_array(noise(samples), 16_000, engine, config)
+    frames = -(-samples // 256)
+    assert tracks.f0_hz_250.shape == (4, frames)
+    assert tracks.salience_250.shape == (BINS, frames)
+    segment = np.rint(tracks.f0_hz_250[0] - 100).astype(int)
+    within = np.rint(tracks.salience_250[0] * 1000).astype(int)
+    np.testing.assert_array_equal(segment * plan.step // 256 + within, np.arange(frames))
+    np.testing.assert_allclose(tracks.time_s, np.arange(frames) * 0.016)
+    changes = np.flatnonzero(np.diff(segment)) + 1
+    half = plan.overlap // 256 // 2
+    starts = plan.step // 256 * np.arange(1, plan.count(samples)) + half
+    # The last segment may end before its own change-over would be reached.
+    np.testing.assert_array_equal(changes, starts[starts < frames])
+
+
+def test_silent_segments_spare_the_engine_and_have_no_pitch():
+    audio = noise(5 * 64_000)
+    audio[64_000 : 4 * 64_000] = 0
+    engine = StubPitchEngine(2)
+    tracks = track_array(np.stack([audio, audio]), 16_000, engine, SeparationConfig(4.0, 0.0))
+    assert engine.heard == pytest.approx([1.0, 1.0])  # each scaled to peak 1
+    assert not tracks.f0_hz_250[:, 250:1000].any()
+    assert not tracks.salience_250[:, 250:1000].any()
+    assert (tracks.f0_hz_250[0, :250] == 100).all()
+    assert (tracks.f0_hz_250[0, 1000:] == 101).all()
+
+
+@pytest.mark.parametrize(
+    ("result", "word"),
+    [
+        (SegmentPitches([np.zeros((3, 250))], np.zeros((1, BINS, 250))), "F0"),
+        (SegmentPitches([np.zeros((4, 249))], np.zeros((1, BINS, 250))), "F0"),
+        (SegmentPitches([np.zeros((4, 250))], np.zeros((1, BINS, 249))), "salience"),
+        (SegmentPitches([np.full((4, 250), np.nan)], np.zeros((1, BINS, 250))), "not numbers"),
+        (SegmentPitches([], np.zeros((1, BINS, 250))), "segments"),
+    ],
+)
+def test_engines_that_break_their_word(result, word):
+    engine = StubPitchEngine()
+    engine.pitches = lambda mixture: result
+    with pytest.raises(ValueError, match=word):
+        track_array(noise(64_000), 16_000, engine)
+
+
+def test_memory_does_not_grow_with_the_length():
+    def peak_bytes(seconds):
+        blocks = (noise(16_000, index)[None] for index in range(seconds))
+        tracemalloc.start()
+        for _ in track_blocks(blocks, seconds * 16_000, (1.0,), 0.4, StubPitchEngine()):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    assert peak_bytes(200) < 1.2 * peak_bytes(20)
+
+
+@pytest.mark.parametrize(("source", "target"), [(344, 250), (86, 63), (1, 5), (5, 1)])
+def test_nearest_frames(source, target):
+    centres = (np.arange(source) + 0.5) / source
+    wanted = (np.arange(target) + 0.5) / target
+    distance = np.abs(centres[nearest_frames(source, target)] - wanted)
+    np.testing.assert_allclose(distance, np.abs(centres[:, None] - wanted).min(axis=0), atol=1e-12)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "choir.wav"
+    soundfile.write(path, np.stack([noise(150_000), noise(150_000, 1)], axis=1), 22_050)
+    return path
+
+
+def test_files_hold_what_the_array_call_returns(recording, tmp_path):
+    options = PitchOptions(midi=True, salience=True, plot=True)
+    seconds = []
+    written = track_file(
+        *(recording, tmp_path / "out", StubPitchEngine(), None, options),
+        lambda stage, amount: seconds.append(amount),
+    )
+    names = ["choir.f0.csv", "choir.f0.mid", "choir.salience.npz", "choir.f0.png"]
+    assert [path.name for path in written] == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    audio, rate = soundfile.read(recording, dtype="float32")
+    expected = track_array(audio.T, rate, StubPitchEngine())
+    with written[0].open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["time_s", *VOICES]
+    table = np.array(rows[1:], float)
+    np.testing.assert_allclose(table[:, 0], expected.time_s, atol=1e-9)
+    np.testing.assert_allclose(table[:, 1:].T, expected.f0_hz_250, atol=5e-4)
+    assert {row[4] for row in rows[1:]} == {"0"}
+    with np.load(written[2], allow_pickle=False) as archive:
+        assert sorted(archive.files) == ["frequency_hz", "salience", "time_s"]
+        np.testing.assert_array_equal(archive["salience"], expected.salience_250)
+        np.testing.assert_array_equal(archive["time_s"], expected.time_s)
+        np.testing.assert_array_equal(archive["frequency_hz"], expected.frequencies_hz)
+    assert written[3].read_bytes().startswith(b"\x89PNG")
+    assert sum(seconds) == pytest.approx(len(table) * 0.016)
+
+
+def test_pitches_of_nobody_are_read_by_mir_eval(recording, tmp_path):
+    engine = StubPitchEngine(voices=())
+    (path,) = track_file(recording, tmp_path / "out", engine)
+    times, values = mir_eval.io.load_ragged_time_series(str(path))
+    np.testing.assert_allclose(times, np.arange(len(times)) * 0.016, atol=1e-9)
+    assert [list(value) for value in values[:2]] == [[100.0], [100.0]]
+    assert list(values[-1]) == [101.0, 201.0]
+    with pytest.raises(UsageError, match="--midi"):
+        track_file(recording, tmp_path / "midi", engine, options=PitchOptions(midi=True))
+    assert not (tmp_path / "midi").exists()
+
+
+def test_nothing_is_half_written(recording, tmp_path):
+    class Failing(StubPitchEngine):
+        def pitches(self, mixture_16k):
+            if self.heard:
+                raise RuntimeError("out of memory")
+            return super().pitches(mixture_16k)
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "choir.f0.csv").write_text("mine\n")
+    with pytest.raises(OutputError, match="--overwrite"):
+        track_file(recording, out, StubPitchEngine())
+    options = PitchOptions(overwrite=True, salience=True)
+    with pytest.raises(RuntimeError, match="memory"):
+        track_file(recording, out, Failing(), options=options)
+    assert [path.name for path in out.iterdir()] == ["choir.f0.csv"]
+    assert (out / "choir.f0.csv").read_text() == "mine\n"
+    added = track_file(
+        *(recording, out, StubPitchEngine()),
+        options=PitchOptions(skip_existing=True, salience=True),
+    )
+    assert [path.name for path in added] == ["choir.salience.npz"]
+    assert (out / "choir.f0.csv").read_text() == "mine\n"
+    track_file(recording, out, StubPitchEngine(), options=options)
+    assert (out / "choir.f0.csv").read_text().startswith("time_s,")
+    (out / "folder.f0.csv").mkdir()
+    with pytest.raises(OutputError, match="folder"):
+        track_file(recording.rename(tmp_path / "folder.wav"), out, StubPitchEngine())
+
+
+@given(blocks=st.lists(st.integers(1, 40), min_size=1, max_size=6), columns=st.integers(1, 50))
+def test_the_image_keeps_the_largest_salience_of_each_column(blocks, columns):
+    frames = sum(blocks)
+    salience_250 = np.random.default_rng(frames).random((5, frames), np.float32)
+    image = SalienceImage(5, frames, columns)
+    for part in np.split(salience_250, np.cumsum(blocks)[:-1], axis=1):
+        image.push(part)
+    width = image.frames_per_column
+    expected = [
+        salience_250[:, start : start + width].max(axis=1) for start in range(0, frames, width)
+    ]
+    assert len(expected) <= columns
+    np.testing.assert_array_equal(image.image, np.stack(expected, axis=1))
+
+
+SALIENCE_KINDS = {
+    "early-deep": 0.4,
+    "early-shallow": 0.5,
+    "late-deep": 0.5,
+    "late-deep-magnitude": 0.4,
+}
+ASSIGNMENT_KINDS = {"voas-cnn": (0.23, 0.17, 0.15, 0.17), "voas-clstm": (0.29, 0.2, 0.17, 0.23)}
+
+
+@pytest.mark.parametrize("name", [*SALIENCE_KINDS, *ASSIGNMENT_KINDS])
+def test_networks_are_recognised_by_their_weights(name):
+    variables = random_variables(f"keras-{name}")
+    config = config_for(variables)
+    if name in SALIENCE_KINDS:
+        assert (config.salience_network, config.assignment_network) == (name, "voas-cnn")
+        assert config.f0.multi_f0_threshold == SALIENCE_KINDS[name]
+    else:
+        assert (config.salience_network, config.assignment_network) == ("late-deep", name)
+        assert config.f0.thresholds == ASSIGNMENT_KINDS[name]
+
+
+def test_other_weights_are_not_recognised():
+    assert config_for({"params": {"decoder": {}}}) == ModelConfig()
+    variables = random_variables("keras-late-deep")
+    del variables["params"]["salience"]["phase"]["block_6"]
+    with pytest.raises(WeightsError, match="no network known"):
+        recognise(variables, "salience")
+
+
+MODULES = {
+    "early-deep": salience.EarlyDeep(),
+    "early-shallow": salience.EarlyShallow(),
+    "late-deep-magnitude": salience.LateDeepMagnitude(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_engine_runs_the_network_of_the_weights(name):
+    variables = random_variables(f"keras-{name}")
+    mixture = noise(8 * 256)[None]
+    engine = F0Engine("drawn", variables, TrackAssigner.NONE, config=config_for(variables))
+    result = engine.pitches(mixture)
+    features = hcqt(resample(mixture, 16_000, 22_050))
+    inputs = features[: 1 if name == "late-deep-magnitude" else 2]
+    part = {key: tree["salience"] for key, tree in variables.items()}
+    expected = np.asarray(jax.jit(MODULES[name].apply)(part, *inputs))
+    assert np.ptp(expected) > 1e-3
+    expected = expected[..., nearest_frames(expected.shape[-1], 8)]
+    np.testing.assert_allclose(result.salience_250, expected, atol=1e-5)
+    peaks = multi_f0_peaks(result.salience_250[0], SALIENCE_KINDS[name])
+    np.testing.assert_array_equal(result.f0_hz_250[0], peaks.T)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("UMSS_SHARED", raising=False)
+
+
+def test_models_are_combined(store, tmp_path):
+    weights.save("ours", random_variables("keras-late-deep", 1), {"architecture": "late-deep"})
+    weights.save("cnn", random_variables("keras-voas-cnn", 2), {"architecture": "voas-cnn"})
+    clstm = weights.save(
+        tmp_path / "a+b" / "clstm.safetensors", random_variables("keras-voas-clstm", 3)
+    )
+    variables, about = load_weights("ours+cnn")
+    assert weights.parts(variables) == ("assignment", "salience")
+    assert about["combined"]["cnn"]["architecture"] == "voas-cnn"
+    engine = load_tracker("ours+cnn", device="cpu").engine
+    assert engine.name == "ours+cnn"
+    assert set(engine.provenance["weights"]) == {"ours", "cnn"}
+    # The last one's part counts, none of the earlier one's is left.
+    both, _ = load_weights("ours+cnn+" + str(tmp_path / "home" / "weights" / "cnn.safetensors"))
+    assert recognise(both, "assignment") == "voas-cnn"
+    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    tracker = load_tracker("ours+cnn+clstm", assigner="voas-clstm", device="cpu")
+    assert tracker.engine.config.assignment_network == "voas-clstm"
+    assert tracker.engine.config.f0.thresholds == ASSIGNMENT_KINDS["voas-clstm"]
+    assert model_name("ours+x/cnn.safetensors") == "ours+cnn"
+    assert model_name(str(clstm)) == "clstm"  # a + in a folder's name joins nothing
+    assert load_weights(str(clstm))[1]["parts"] == ["assignment"]
+
+
+@pytest.mark.slow
+def test_separation_takes_the_networks_of_a_combination(store):
+    weights.save("ours", random_variables("keras-early-shallow", 1))
+    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    engine = load("ours+clstm", assigner="voas-clstm", device="cpu", draw_missing=True).engine
+    assert engine.config.salience_network == "early-shallow"
+    assert engine.config.assignment_network == "voas-clstm"
+    mixture = noise(8 * 256)[None]
+    f0_engine = F0Engine(
+        "the same", engine.variables, TrackAssigner.VOAS_CLSTM, config=engine.config
+    )
+    separated = engine.separate(mixture, mixture[:, None], np.zeros(1, np.uint32))
+    np.testing.assert_array_equal(separated.f0_hz_250[0], f0_engine.pitches(mixture).f0_hz_250[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "assigner", "words"),
+    [
+        ("ours", "voas-cnn", "ours has no assignment.*ours.OTHER"),
+        ("cnn", "none", "cnn has no salience"),
+        ("ours+cnn", "voas-clstm", "is voas-cnn, not voas-clstm"),
+        ("ours+", "none", "one side"),
+        ("ours+nobody", "none", "nobody"),
+        ("ours", "dice", "dice"),
+    ],
+)
+def test_what_cannot_be_tracked(store, name, assigner, words):
+    weights.save("ours", random_variables("keras-late-deep", 1))
+    weights.save("cnn", random_variables("keras-voas-cnn", 2))
+    with pytest.raises(UsageError, match=words):
+        load_tracker(name, assigner=assigner, device="cpu")
+
+
+@pytest.mark.slow
+def test_clstm_assigns_by_its_own_thresholds():
+    variables = random_variables("keras-early-shallow")
+    clstm = random_variables("keras-voas-clstm", 1)
+    for collection, trees in clstm.items():
+        variables.setdefault(collection, {}).update(trees)
+    config = config_for(variables)
+    mixture = noise(8 * 256)[None]
+    engine = F0Engine("drawn", variables, TrackAssigner.VOAS_CLSTM, config=config)
+    unassigned = F0Engine("drawn", variables, TrackAssigner.NONE, config=config)
+    raw = np.asarray(unassigned._salience(variables, mixture))
+    part = {key: tree["assignment"] for key, tree in variables.items() if "assignment" in tree}
+    assigned = np.asarray(jax.jit(VoasClstm().apply)(part, raw))[0]
+    voiced = assigned.max(axis=1) >= np.array(ASSIGNMENT_KINDS["voas-clstm"])[:, None]
+    expected = np.where(voiced, engine.frequencies_hz[assigned.argmax(axis=1)], 0)
+    nearest = nearest_frames(raw.shape[-1], 8)
+    assert len(np.unique(expected)) > 3
+    found = engine.pitches(mixture).f0_hz_250[0]
+    np.testing.assert_allclose(found, expected[:, nearest], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_published_networks_give_the_recorded_tracks(golden, shared, tmp_path, monkeypatch):
+    """Of the reference's own mixture: the same pitch in nearly all frames, nearest in time."""
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UMSS_SHARED", str(shared))
+    recorded = golden("salience_assignment_f0")
+    mixture = golden("input")["mixture"]
+    tracker = load_tracker("published", device="cpu")
+    tracks = tracker.track(mixture, 16_000)
+    expected = recorded["f0_hz_344"][:, nearest_frames(344, 250)]
+    near = np.abs(tracks.f0_hz_250 - expected) <= 0.02 * expected
+    assert near.mean() > 0.97
+    expected_salience = recorded["salience_librosa"][:, nearest_frames(344, 250)]
+    error = np.linalg.norm(tracks.salience_250 - expected_salience)
+    assert error < 0.02 * np.linalg.norm(expected_salience)
