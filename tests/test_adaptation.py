@@ -4,39 +4,19 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+from small_engine import F0_HZ, small_engine
 
-from umss_jax import model
 from umss_jax.adaptation import adapt, training_segments
 from umss_jax.audio import scan
-from umss_jax.config import AdaptationConfig, DecoderConfig, EncoderConfig, ModelConfig
-from umss_jax.engine import ModelEngine
+from umss_jax.config import AdaptationConfig
 from umss_jax.errors import AudioError
 
 SAMPLES = 8192
-SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
-F0_HZ = np.float32([440.0, 330.0, 220.0, 110.0])
-
-
-class KnownPitch(ModelEngine):
-    """An engine whose F0 networks are replaced by what the test knows."""
-
-    def f0_hz_250(self, mixture_16k):
-        frames = mixture_16k.shape[-1] // 256
-        return np.broadcast_to(F0_HZ[None, :, None], (len(mixture_16k), 4, frames))
-
-    def salience(self, mixture_16k):
-        frames = mixture_16k.shape[-1] * 22050 // 16000 // 256
-        salience = np.zeros((len(mixture_16k), 360, frames), np.float32)
-        for hz in F0_HZ:
-            salience[:, round(60 * np.log2(hz / 32.7))] = 0.9
-        return salience
 
 
 @pytest.fixture(scope="module")
 def engine():
-    parts = ("assignment", "encoder", "decoder")
-    variables = model.init_variables(jax.random.key(0), SMALL, parts)
-    return KnownPitch("small", variables, config=SMALL)
+    return small_engine()
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ class ModelEngine:
 
     def with_variables(self, variables: Mapping[str, Any], **provenance: object) -> ModelEngine:
         """The same engine with other weights of the same shapes, as after an adaptation."""
-        return ModelEngine(
+        return type(self)(
             self.name,
             variables,
             self.assigner,
