@@ -286,6 +286,7 @@ def test_models_are_combined(store, tmp_path):
     assert model_name("ours+x/cnn.safetensors") == "ours+cnn"
     assert model_name(str(clstm)) == "clstm"  # a + in a folder's name joins nothing
     assert load_weights(str(clstm))[1]["parts"] == ["assignment"]
+    assert load_weights(str(clstm.with_suffix("")))[1]["parts"] == ["assignment"]
 
 
 @pytest.mark.slow

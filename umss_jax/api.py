@@ -215,8 +215,9 @@ _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licen
 
 
 def _names(name: str) -> list[str]:
-    """The models of a combination; the name of a file may have a ``+`` of its own."""
-    is_file = name.endswith(".safetensors") and Path(name).is_file()
+    """The models of a combination; the path of a file may have a ``+`` of its own."""
+    endings = ("", ".safetensors") if os.sep in name else ("",)
+    is_file = any(Path(name + ending).is_file() for ending in endings)
     return [name] if is_file else name.split("+")
 
 

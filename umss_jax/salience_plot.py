@@ -69,6 +69,7 @@ def write_plot(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     frame_s = float(time_s[1] - time_s[0]) if len(time_s) > 1 else 0.016
     duration_s = len(time_s) * frame_s
@@ -96,6 +97,7 @@ def write_plot(
     _draw_tracks(axes, bins, time_s, voices, _JUMP_OCTAVES * bins_per_octave)
     _hz_axis(axes, bins, frequencies_hz, bins_per_octave, config.margin_octaves)
     axes.set_xlim(left, max(duration_s, frame_s))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=round(_width_inches(duration_s, config))))
     axes.set_xlabel("time (s)")
     axes.set_title(title.replace("$", r"\$"), loc="left")
     figure.colorbar(image, ax=axes, label="salience", pad=0.01)
