@@ -27,7 +27,7 @@ from umss_jax.pitch_files import PitchOptions, track_file
 from umss_jax.pitch_tracks import SegmentPitches, track_array, track_blocks
 from umss_jax.resample import resample
 from umss_jax.salience_plot import SalienceImage
-from umss_jax.separation import plan_segments
+from umss_jax.segments import plan_segments
 
 
 def noise(samples, seed=0):

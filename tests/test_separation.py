@@ -17,11 +17,9 @@ from stub_engine import StubEngine
 
 from umss_jax.config import VOICES, ClipMode, SeparationConfig
 from umss_jax.errors import AudioError, OutputError, UsageError
+from umss_jax.segments import cross_fade, plan_segments, segment_seed
 from umss_jax.separation import (
     SegmentResult,
-    cross_fade,
-    plan_segments,
-    segment_seed,
     segments_of_array,
     separate_array,
     separate_blocks,

@@ -11,7 +11,7 @@ import numpy as np
 
 from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
 from umss_jax.errors import AudioError
-from umss_jax.separation import SegmentPlan, cut_segments
+from umss_jax.segments import SegmentPlan, cut_segments
 from umss_jax.stem_files import read_blocks_16k
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 

@@ -22,7 +22,7 @@ from umss_jax.errors import OutputError, UsageError
 from umss_jax.midi import notes, write_midi
 from umss_jax.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
 from umss_jax.salience_plot import SalienceImage, image_columns, write_plot
-from umss_jax.separation import frame_times_s, plan_segments
+from umss_jax.segments import frame_times_s, plan_segments
 from umss_jax.stem_files import f0_row, read_blocks_16k
 from umss_jax.working_folder import working_folder
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from umss_jax.config import SeparationConfig
-from umss_jax.separation import (
+from umss_jax.segments import (
     SegmentPlan,
     check_array,
     cut_segments,

@@ -36,7 +36,8 @@ from umss_jax.audio import (
 )
 from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
 from umss_jax.errors import OutputError
-from umss_jax.separation import SegmentEngine, frame_times_s, plan_segments, separate_blocks
+from umss_jax.segments import frame_times_s, plan_segments
+from umss_jax.separation import SegmentEngine, separate_blocks
 from umss_jax.working_folder import working_folder
 
 FILES = (*VOICES, "residual")

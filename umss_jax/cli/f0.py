@@ -82,7 +82,7 @@ def f0(
     """
     with exit_at_once():
         from umss_jax.pitch_files import PitchOptions, check_options
-        from umss_jax.separation import plan_segments
+        from umss_jax.segments import plan_segments
 
     exclude("--quiet", quiet, "--verbose", verbose)
     exclude("--overwrite", overwrite, "--skip-existing", skip_existing)

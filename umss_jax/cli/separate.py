@@ -92,7 +92,7 @@ def separate(
     """
     with exit_at_once():
         from umss_jax.audio import choose_encoding
-        from umss_jax.separation import plan_segments
+        from umss_jax.segments import plan_segments
         from umss_jax.stem_files import StemOptions
 
     exclude("--quiet", quiet, "--verbose", verbose)
