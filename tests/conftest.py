@@ -20,7 +20,9 @@ SHARED = Path(os.environ.get("UMSS_SHARED", Path(__file__).resolve().parents[2] 
 def pytest_collection_modifyitems(items):
     if SHARED.is_dir():
         return
-    skip = pytest.mark.skip(reason=f"needs the reference data: set UMSS_SHARED (looked in {SHARED})")
+    skip = pytest.mark.skip(
+        reason=f"needs the reference data: set UMSS_SHARED (looked in {SHARED})"
+    )
     for item in items:
         if "shared" in item.fixturenames or "golden" in item.fixturenames:
             item.add_marker(skip)
