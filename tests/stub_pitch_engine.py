@@ -1,4 +1,4 @@
-"""An engine without networks: pitches tell the segment's number, salience the frame within it."""
+"""An engine without networks: pitches tell the segment's number and the frame within it."""
 
 import time
 
@@ -33,6 +33,7 @@ class StubPitchEngine:
                 np.full((rows, frames), 100.0 + len(self.heard)) + 100 * np.arange(rows)[:, None]
             )
             if self.voices:
+                track[-2] += np.arange(frames)
                 track[-1] = 0
             f0_hz.append(track)
             salience[index] = np.arange(frames) / 1000 + np.arange(BINS)[:, None] / 100

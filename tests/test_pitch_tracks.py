@@ -18,6 +18,7 @@ from umss_jax.api import load, load_tracker, load_weights, model_name
 from umss_jax.assignment import VoasClstm
 from umss_jax.config import VOICES, ModelConfig, SeparationConfig, TrackAssigner
 from umss_jax.errors import OutputError, UsageError, WeightsError
+from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.f0 import nearest_frames
 from umss_jax.hcqt import hcqt
 from umss_jax.heuristic import multi_f0_peaks
@@ -52,7 +53,7 @@ def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
     assert tracks.f0_hz_250.shape == (4, frames)
     assert tracks.salience_250.shape == (BINS, frames)
     segment = np.rint(tracks.f0_hz_250[0] - 100).astype(int)
-    within = np.rint(tracks.salience_250[0] * 1000).astype(int)
+    within = np.rint(tracks.f0_hz_250[2] - 300).astype(int) - segment
     np.testing.assert_array_equal(segment * plan.step // 256 + within, np.arange(frames))
     np.testing.assert_allclose(tracks.time_s, np.arange(frames) * 0.016)
     changes = np.flatnonzero(np.diff(segment)) + 1
@@ -60,6 +61,31 @@ def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
     starts = plan.step // 256 * np.arange(1, plan.count(samples)) + half
     # The last segment may end before its own change-over would be reached.
     np.testing.assert_array_equal(changes, starts[starts < frames])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.integers(1, 200_000),
+    segment_s=st.floats(1.0, 5.0),
+    overlap=st.floats(0.0, 0.5),
+    batch=st.integers(1, 3),
+)
+def test_saliences_are_cross_faded(samples, segment_s, overlap, batch):
+    config = SeparationConfig(segment_s, overlap)
+    plan = plan_segments(config)
+    found = track_array(noise(samples), 16_000, StubPitchEngine(batch), config).salience_250
+    whole, both, step = plan.segment // 256, plan.overlap // 256, plan.step // 256
+    rising = np.sin(np.pi * (np.arange(both) + 0.5) / max(2 * both, 1)) ** 2
+    expected = np.zeros((BINS, plan.count(samples) * step + both))
+    for index in range(plan.count(samples)):
+        weight = np.ones(whole)
+        if index > 0:
+            weight[:both] = rising
+        if index + 1 < plan.count(samples):
+            weight[whole - both :] = rising[::-1]
+        one = np.arange(whole) / 1000 + np.arange(BINS)[:, None] / 100
+        expected[:, index * step : index * step + whole] += weight * one
+    np.testing.assert_allclose(found, expected[:, : -(-samples // 256)], atol=1e-6)
 
 
 def test_silent_segments_spare_the_engine_and_have_no_pitch():
@@ -341,6 +367,23 @@ def test_clstm_assigns_by_its_own_thresholds():
     assert len(np.unique(expected)) > 3
     found = engine.pitches(mixture).f0_hz_250[0]
     np.testing.assert_allclose(found, expected[:, nearest], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("assigner", ["voas-cnn", "heuristic"])
+def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner):
+    """Published networks, a real quartet of three segments: every pitch equal, to the last bit."""
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UMSS_SHARED", str(shared))
+    excerpts = csd_excerpts(shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS])
+    audio = np.concatenate([next(excerpts).mixture, next(excerpts).mixture])
+    assert plan_segments().count(len(audio)) == 3
+    options = {"assigner": assigner, "device": "cpu"}
+    separated = load("published", draw_missing=True, **options).separate(audio, 16_000)
+    tracks = load_tracker("published", **options).track(audio, 16_000)
+    assert (tracks.f0_hz_250 > 0).mean() > 0.1
+    np.testing.assert_array_equal(tracks.f0_hz_250, separated.f0_hz_250)
+    np.testing.assert_array_equal(tracks.time_s, separated.time_s)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Pitch tracks of recordings of any length: overlapping segments, joined in constant memory.
 
 An engine finds the pitches of segments of a fixed length; this module cuts a stream of blocks into
-such segments and joins what comes back in the middle of each overlap (two notes have no mean).
+such segments and joins what comes back. Where two overlap, their saliences are cross-faded; pitches
+change over in the middle (two notes have no mean).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from umss_jax.config import SeparationConfig
 from umss_jax.segments import (
     SegmentPlan,
     check_array,
+    cross_fade,
     cut_segments,
     frame_times_s,
     heard_mixtures,
@@ -68,7 +70,8 @@ class PitchBlock(NamedTuple):
     """The next finished stretch of a recording; fields as in :class:`SegmentPitches`."""
 
     f0_hz_250: np.ndarray
-    """``[N, frames]``; N differs between blocks where the pitches are given to nobody."""
+    """``[N, frames]``; N differs between blocks where the pitches are given to nobody. They are
+    then the peaks of one segment's salience, not of a cross-faded one."""
     salience_250: np.ndarray
     """``[bins, frames]``."""
 
@@ -116,16 +119,15 @@ def track_blocks(
     """
     config = config or SeparationConfig()
     plan = plan_segments(config)
-    count = plan.count(samples)
+    join = _Join(plan, samples)
     batch: list[np.ndarray] = []
     start = 0
     for segment in cut_segments(blocks_16k, samples, len(downmix), plan):
         batch.append(segment)
-        if len(batch) == max(1, engine.batch_segments) or start + len(batch) == count:
-            found = _track_batch(np.stack(batch), downmix, peak * config.silence, engine)
-            for index, block in enumerate(found, start):
-                frames = _frames_of(index, plan, samples)
-                yield PitchBlock(block.f0_hz_250[:, frames], block.salience_250[:, frames])
+        if len(batch) == max(1, engine.batch_segments) or start + len(batch) == join.count:
+            stacked = np.stack(batch)
+            for found in _track_batch(stacked, downmix, peak * config.silence, plan, engine):
+                yield join.push(found)
             start += len(batch)
             batch = []
 
@@ -165,22 +167,47 @@ def concatenate_tracks(blocks: Sequence[np.ndarray]) -> np.ndarray:
     )
 
 
-def _frames_of(index: int, plan: SegmentPlan, samples: int) -> slice:
-    """The frames of one segment that are kept: between the middles of its two overlaps."""
-    half = plan.overlap // plan.frame_hop // 2
-    if index + 1 < plan.count(samples):
-        end = plan.step // plan.frame_hop + half
-    else:
-        end = -(-(samples - index * plan.step) // plan.frame_hop)
-    return slice(half if index else 0, end)
+class _Join:
+    """Keeps what the last segment found in the overlap, nothing else."""
+
+    def __init__(self, plan: SegmentPlan, samples: int) -> None:
+        self.count = plan.count(samples)
+        self._index = 0
+        self._step = plan.step // plan.frame_hop
+        self._frames = -(-samples // plan.frame_hop)
+        self._fade_in = cross_fade(plan.overlap // plan.frame_hop)
+        self._tail: PitchBlock | None = None
+
+    def push(self, found: PitchBlock) -> PitchBlock:
+        """Takes the next segment, returns the frames that no later segment touches any more."""
+        f0_hz, salience = found
+        if self._tail is not None:
+            overlap = len(self._fade_in)
+            f0_hz = concatenate_tracks(
+                [self._tail.f0_hz_250[:, : overlap // 2], f0_hz[:, overlap // 2 :]]
+            )
+            faded = salience[:, :overlap] * self._fade_in
+            faded += self._tail.salience_250 * self._fade_in[::-1]
+            salience = np.concatenate([faded, salience[:, overlap:]], axis=1)
+        self._index += 1
+        if self._index == self.count:
+            ready = self._frames - (self.count - 1) * self._step
+        else:
+            ready = self._step
+            self._tail = PitchBlock(f0_hz[:, ready:], salience[:, ready:])
+        return PitchBlock(f0_hz[:, :ready], salience[:, :ready])
 
 
 def _track_batch(
-    channels: np.ndarray, downmix: tuple[float, ...], silence_peak: float, engine: PitchEngine
+    channels: np.ndarray,
+    downmix: tuple[float, ...],
+    silence_peak: float,
+    plan: SegmentPlan,
+    engine: PitchEngine,
 ) -> list[PitchBlock]:
     """Pitches of whole segments ``[B, C, S]``; silence spares the engine."""
     heard, mixture = heard_mixtures(channels, downmix, silence_peak)
-    frames = channels.shape[-1] // plan_segments().frame_hop
+    frames = plan.segment // plan.frame_hop
     bins = len(engine.frequencies_hz)
     silent = PitchBlock(
         np.zeros((len(engine.voices), frames), np.float32), np.zeros((bins, frames), np.float32)
