@@ -148,6 +148,9 @@ class OptimiserConfig:
     l2_penalty: float = 1e-5
     f0_learning_rate_factor: float = 1.0
     """Learning rate of salience and assignment, as a factor of the others'."""
+    decay_steps: int = 0
+    """The rate is multiplied by ``decay_factor`` every so many steps; 0 = constant."""
+    decay_factor: float = 0.98
     # For short runs; the reference uses none of these (0 = off).
     clip_norm: float = 0.0
     warmup_steps: int = 0
@@ -320,3 +323,62 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """Recordings of a training or validation set."""
+
+    folders: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ("*",)
+    """Shell patterns of their names."""
+    exclude: tuple[str, ...] = ()
+    singers: tuple[int, ...] = ()
+    """Of every voice, from 1; none for all."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training and validation examples."""
+
+    train: SetConfig = SetConfig()
+    validation: SetConfig = SetConfig()
+    pool: int = 0
+    """Different training examples, which then repeat; 0 = ever new ones."""
+    validation_examples: int = 64
+    """Most validation excerpts; 0 = all."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run; the numbers are the reference's."""
+
+    name: str = "run"
+    strategy: str = "w_up"
+    seed: int = 4
+    weights: str = "published"
+    """Initial weights by name or file; parts that they lack are drawn."""
+    batch: int = 15
+    epoch_examples: int = 1600
+    epochs: tuple[int, ...] = ()
+    """Of each phase, instead of what the strategy says."""
+    max_epochs: int = 8000
+    """Of phases that last until they no longer improve."""
+    patience: int = 200
+    """Epochs without a better validation loss before a phase ends; 0 = never."""
+    decay_epochs: int = 200
+    """See ``optimiser.decay_steps``, which this sets where that is 0."""
+    cosine: bool = False
+    """Warm-up and cosine over each phase instead of the decay by steps."""
+    cache_salience: bool = False
+    """Keep what frozen networks say of an example; pays with ``data.pool``."""
+    f0_assigner: str = "heuristic"
+    """What gives the F0 where the strategy takes it as known."""
+    checkpoint_steps: int = 0
+    """Besides the end of each epoch."""
+    parallel: str = "pmap"
+    tensorboard: bool = True
+    data: DataConfig = DataConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    loss: LossConfig = LossConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,8 +1,8 @@
-"""Training strategies as data: what trains, which losses count, where a batch begins."""
+"""Training strategies as data: what trains, which losses count, where a batch begins, how long."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from umss_jax.config import LossConfig
@@ -10,6 +10,7 @@ from umss_jax.config import LossConfig
 Start = Literal["mixture", "salience", "f0"]
 
 _RECONSTRUCTION = LossConfig(l1_weight=0.0, l2_weight=0.0, l3_weight=0.0)
+_F0_LOSSES = LossConfig(rec_weight=0.0)
 _SYNTHESIS = ("encoder", "decoder")
 
 
@@ -38,3 +39,61 @@ STRATEGIES: dict[str, Strategy] = {
         "S_FT S_FT", ("salience", "assignment", *_SYNTHESIS), LossConfig(), "mixture"
     ),
 }
+"""Single steps, as the bench measures them."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run in which the same parts train on the same losses."""
+
+    name: str
+    step: Strategy
+    epochs: int | None = None
+    """None: until it no longer improves, at most ``max_epochs``."""
+    with_sources: bool = False
+    """L_rec between true and synthesised voices instead of the mixtures."""
+
+
+_ASSIGNMENT_ALONE = Strategy("W_UP 1", ("assignment",), _F0_LOSSES, "mixture")
+
+SCHEDULES: dict[str, tuple[Phase, ...]] = {
+    "umss": (Phase("synthesis", STRATEGIES["umss"]),),
+    "sf_sf": (Phase("synthesis", STRATEGIES["sf_sf"]),),
+    "sf_sft": (Phase("assignment_and_synthesis", STRATEGIES["sf_sft"]),),
+    "sft_sft": (Phase("everything", STRATEGIES["sft_sft"]),),
+    "w_up": (
+        Phase("assignment", _ASSIGNMENT_ALONE, 50),
+        Phase("synthesis", STRATEGIES["sf_sf"], 50),
+        Phase("everything", STRATEGIES["sft_sft"]),
+    ),
+    # The paper does not say when all is unfrozen; 50 epochs are those of the phases of W_UP.
+    "sf_sft_f": (
+        Phase("assignment_and_synthesis", STRATEGIES["sf_sft"], 50),
+        Phase("everything", STRATEGIES["sft_sft"]),
+    ),
+    "supervised": (Phase("synthesis", STRATEGIES["umss"], with_sources=True),),
+}
+"""Whole runs by name: one row a phase."""
+
+
+def cached(strategy: Strategy) -> Strategy:
+    """The same step from what the frozen networks at its beginning say, instead of the mixture.
+
+    That is the F0 where salience and assignment are frozen, else the salience where that is
+    frozen; with the salience network training there is nothing to cache.
+    """
+    if strategy.start != "mixture" or "salience" in strategy.trainable:
+        return strategy
+    start: Start = "salience" if "assignment" in strategy.trainable else "f0"
+    return replace(strategy, start=start)
+
+
+def weighted(switches: LossConfig, weights: LossConfig) -> LossConfig:
+    """The losses of a row with the weights and sizes of a run: what the row leaves out stays 0."""
+    return replace(
+        weights,
+        rec_weight=weights.rec_weight if switches.rec_weight else 0.0,
+        l1_weight=weights.l1_weight if switches.l1_weight else 0.0,
+        l2_weight=weights.l2_weight if switches.l2_weight else 0.0,
+        l3_weight=weights.l3_weight if switches.l3_weight else 0.0,
+    )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
@@ -36,6 +37,8 @@ class Batch(NamedTuple):
     """[B, 360, 344]: cached output of a frozen salience network."""
     uniform: jax.Array | None = None
     """[B, J, samples + 256]: recorded noise instead of drawing it."""
+    sources: jax.Array | None = None
+    """[B, J, samples]: true voices; L_rec then compares voices instead of mixtures."""
 
 
 def make_optimiser(
@@ -84,7 +87,9 @@ def _optimiser_label(part: str, trainable: tuple[str, ...]) -> str:
 
 
 def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarOrSchedule:
-    """Constant by default; with ``total_steps`` a linear rise over ``warmup_steps``, then a cosine.
+    """Constant by default; with ``decay_steps`` multiplied by a factor every so many.
+
+    With ``total_steps`` it rises linearly over ``warmup_steps`` and falls as a cosine instead.
 
     Args:
         config: rate and schedule.
@@ -92,7 +97,11 @@ def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarO
     """
     peak = config.learning_rate * factor
     if not config.total_steps:
-        return peak
+        if not config.decay_steps:
+            return peak
+        return optax.exponential_decay(
+            peak, config.decay_steps, config.decay_factor, staircase=True
+        )
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=peak,
@@ -105,13 +114,11 @@ def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarO
 def init_state(variables: dict[str, Any], optimiser: optax.GradientTransformation) -> TrainState:
     """State at step 0 from loaded or fresh variables."""
     # Copies: the step donates its state, and the caller's arrays must outlive that.
-    params = jax.tree.map(partial(jax.numpy.array, copy=True), variables["params"])
+    params = jax.tree.map(partial(jnp.array, copy=True), variables["params"])
     return TrainState(
-        step=jax.numpy.zeros((), jax.numpy.int32),
+        step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=jax.tree.map(
-            partial(jax.numpy.array, copy=True), variables.get("batch_stats", {})
-        ),
+        batch_stats=jax.tree.map(partial(jnp.array, copy=True), variables.get("batch_stats", {})),
         opt_state=optimiser.init(params),
     )
 
@@ -124,11 +131,13 @@ def batch_loss(
     trainable: tuple[str, ...],
     model: ModelConfig,
     loss: LossConfig,
+    first_example: int | jax.Array = 0,
 ) -> tuple[jax.Array, LossTerms]:
     """L_full of a batch.
 
     Frozen parts are constants of the loss, so that nothing before the first trainable part has a
-    backward pass.
+    backward pass. The noise of an example depends on its number in the global batch alone, not on
+    how the batch is divided: ``first_example`` is the number of the first one here.
     """
     params = {
         part: tree if part in trainable else jax.lax.stop_gradient(tree)
@@ -136,7 +145,12 @@ def batch_loss(
     }
     uniform = batch.uniform
     if uniform is None:
-        uniform = draw_uniform(rng, batch.mixture, model)
+        numbers = first_example + jnp.arange(batch.mixture.shape[0])
+
+        def draw(number: jax.Array, mixture: jax.Array) -> jax.Array:
+            return draw_uniform(jax.random.fold_in(rng, number), mixture[None], model)[0]
+
+        uniform = jax.vmap(draw)(numbers, batch.mixture)
     output = forward(
         {"params": params, "batch_stats": batch_stats},
         batch.mixture,
@@ -145,10 +159,16 @@ def batch_loss(
         salience=batch.salience,
         f0_hz_250=batch.f0_hz_250,
     )
-    terms = full_loss(
-        output.mixture, output.mixture_hat, output.salience, output.assigned, output.binary, loss
-    )
+    if batch.sources is None:
+        target, estimate = output.mixture, output.mixture_hat
+    else:
+        target, estimate = batch.sources, output.sources
+    terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
     return terms.total, terms
+
+
+Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+"""``(state, batch, rng) -> (state, metrics)``."""
 
 
 def make_train_step(
@@ -156,27 +176,65 @@ def make_train_step(
     trainable: tuple[str, ...],
     model: ModelConfig = ModelConfig(),
     loss: LossConfig = LossConfig(),
-) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
-    """The jitted step ``train_step(state, batch, rng) -> (state, metrics)``.
+) -> Step:
+    """The jitted step of one device; see :func:`step_body`.
 
-    It is pure; the given state's buffers are donated, so use the returned one. The noise of step n
-    is drawn from ``rng`` folded with n: the same key serves a whole run.
+    The state is donated: use the returned one.
+    """
+    return jax.jit(step_body(optimiser, trainable, model, loss), donate_argnums=0)
 
-    Metrics: ``total, rec, l1, l2, l3`` (unweighted terms) and ``gradient_norm``, scalars.
+
+def step_body(
+    optimiser: optax.GradientTransformation,
+    trainable: tuple[str, ...],
+    model: ModelConfig = ModelConfig(),
+    loss: LossConfig = LossConfig(),
+    axis: str | None = None,
+) -> Step:
+    """One training step as a pure function: of a whole batch, or of one device's share of it.
+
+    Args:
+        optimiser: from :func:`make_optimiser`.
+        trainable: parts that train.
+        model: sizes and constants.
+        loss: weights of the terms.
+        axis: name of the mapped axis over which the batch is divided into equal shares; gradients
+            and metrics are averaged over it.
+
+    Returns:
+        ``step(state, batch, rng)``; ``rng`` is the key of the whole run.
+
+    Metrics: ``total, rec, l1, l2, l3`` (unweighted terms) and ``gradient_norm``, scalars. Where
+    the loss or the gradient is not finite, the state comes back as it was.
     """
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
-        gradient_of = jax.grad(batch_loss, has_aux=True)
-        key = jax.random.fold_in(rng, state.step)
-        gradient, terms = gradient_of(
-            state.params, state.batch_stats, batch, key, trainable, model, loss
-        )
-        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
-        metrics = {**terms._asdict(), "gradient_norm": optax.tree.norm(gradient)}
-        return state._replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            opt_state=opt_state,
-        ), metrics
+        def loss_of(trained: dict[str, Any]) -> tuple[jax.Array, LossTerms]:
+            first = 0 if axis is None else jax.lax.axis_index(axis) * batch.mixture.shape[0]
+            key = jax.random.fold_in(rng, state.step)
+            params = {**state.params, **trained}
+            return batch_loss(params, state.batch_stats, batch, key, trainable, model, loss, first)
 
-    return jax.jit(train_step, donate_argnums=0)
+        trained = {part: state.params[part] for part in trainable}
+        gradient, terms = jax.grad(loss_of, has_aux=True)(trained)
+        if axis is not None:
+            gradient, terms = jax.lax.pmean((gradient, terms), axis)
+        metrics = {**terms._asdict(), "gradient_norm": optax.tree.norm(gradient)}
+        # Frozen parts get no update: what stands for their gradient is not used.
+        updates, opt_state = optimiser.update(
+            {**state.params, **gradient}, state.opt_state, state.params
+        )
+        new = state._replace(
+            step=state.step + 1,
+            params={
+                **state.params,
+                **optax.apply_updates(trained, {part: updates[part] for part in trainable}),
+            },
+            opt_state=opt_state,
+        )
+        finite = jnp.isfinite(metrics["total"]) & jnp.isfinite(metrics["gradient_norm"])
+        return jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state), (
+            metrics
+        )
+
+    return train_step

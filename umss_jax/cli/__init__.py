@@ -22,7 +22,7 @@ from umss_jax.errors import UmssError
 
 _COMMANDS = ("separate", "f0", "evaluate", "bench")
 """Modules of this package with a function of the same name, in the order of the help text."""
-_GROUPS = ("weights",)
+_GROUPS = ("weights", "data")
 """Modules of this package with an ``app`` of several commands."""
 
 app = typer.Typer(

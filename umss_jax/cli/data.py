@@ -1,0 +1,61 @@
+"""``umss-jax data``: what a folder of recordings gives to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="data", help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Look at datasets."""
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of a dataset, a song, or mixtures.")],
+) -> int:
+    """Say which layout a folder has, what is missing, and how many examples it gives.
+
+    Every recording is decoded (and kept for training); a broken one is refused by its name, after
+    all others were looked at. Exit code 1 if one was, or if nothing complete is there.
+    """
+    from umss_jax.config import AudioConfig
+    from umss_jax.data import open_pieces, validation_excerpts
+    from umss_jax.data_layouts import find_layout
+    from umss_jax.errors import DatasetError
+
+    layout = find_layout(folder)
+    typer.echo(f"layout: {layout.kind}, {len(layout.pieces)} complete pieces")
+    for line in layout.missing:
+        typer.echo(f"missing: {line}")
+    audio = AudioConfig()
+    broken, excerpts, samples = 0, 0, 0
+    for piece in layout.pieces:
+        try:
+            (opened,) = open_pieces([(piece, layout.kind)])
+            count = len(validation_excerpts([opened], audio=audio))
+        except DatasetError as error:
+            broken += 1
+            typer.echo(f"umss-jax: {error}", err=True)
+            continue
+        singers = [len(files) for files in opened.voices]
+        stems = f"singers {'/'.join(map(str, singers))}" if singers else "no stems"
+        typer.echo(
+            f"{piece.name}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
+            f"{count} validation excerpts"
+        )
+        excerpts += count
+        samples += opened.samples
+    starts = samples // audio.hop_samples
+    typer.echo(
+        f"{samples / audio.sample_rate_hz / 60:.1f} min, {excerpts} validation excerpts, "
+        f"about {starts} starts for random mixes"
+    )
+    return 1 if broken or not excerpts else 0

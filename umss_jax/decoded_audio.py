@@ -1,0 +1,75 @@
+"""Recordings decoded once: mono, 16 kHz, kept on disk by the content of the file.
+
+The folder is ``$UMSS_JAX_HOME/audio_16k`` (by default in the user's cache folder). A file is found
+again under another name or place, and decoded anew once its bytes change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from umss_jax.audio import scan
+from umss_jax.errors import OutputError
+from umss_jax.stem_files import read_blocks_16k
+from umss_jax.weights import file_sha256, home, write_aside
+
+_VERSION = 1  # of decoding and resampling: another one must not read what this one kept
+
+
+class DecodedAudio:
+    """Decodes recordings and keeps what it decoded.
+
+    Args:
+        folder: of the kept arrays; by default as said above.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or home() / "audio_16k"
+
+    def load(self, path: Path) -> np.ndarray:
+        """The whole recording, float32 [samples] at 16 kHz, mapped from disk where possible.
+
+        Channels are mixed down as for separation (:func:`umss_jax.audio.scan`).
+
+        Raises:
+            AudioError: missing, unreadable, truncated, silent, or not finite.
+        """
+        kept = self.kept_at(path)
+        if not kept.is_file():
+            samples = decode_16k(path)
+            try:
+                write_aside(kept, lambda aside: _write(aside, samples))
+            except OutputError:
+                return samples  # no room to keep it: only slower
+        mapped: np.ndarray = np.load(kept, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+    def kept_at(self, path: Path) -> Path:
+        """Where the decoded samples of a file are kept.
+
+        Raises:
+            AudioError: it cannot be read.
+        """
+        if not path.is_file():
+            scan(path)  # which knows how to say what is wrong
+        return self._folder / f"{file_sha256(path)}-v{_VERSION}.npy"
+
+
+def decode_16k(path: Path) -> np.ndarray:
+    """The mono mixture of a file, float32 [samples] at 16 kHz; errors as :func:`scan`."""
+    recording = scan(path)
+    downmix = np.asarray(recording.downmix, np.float32)
+    samples, blocks = read_blocks_16k(recording)
+    mono = np.empty(samples, np.float32)
+    start = 0
+    for block in blocks:
+        mono[start : start + block.shape[1]] = downmix @ block
+        start += block.shape[1]
+    return mono
+
+
+def _write(path: Path, samples: np.ndarray) -> None:
+    with open(path, "xb") as file:
+        np.save(file, samples, allow_pickle=False)
