@@ -34,7 +34,7 @@ test-all: lint
 	$(BIN)/python -m pytest -q -n 2
 
 bench: $(STAMP)
-	$(BIN)/umss-jax bench --out benchmarks/results
+	$(BIN)/umss-jax bench --all --out benchmarks/results
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo

@@ -1,6 +1,7 @@
 """The bench: counted arithmetic against hand counts, rows complete, requests checked. No times."""
 
 import json
+import math
 from functools import partial
 
 import jax
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from umss_jax import benchmark, benchmark_table
+from umss_jax import benchmark, benchmark_table, model
 from umss_jax.benchmark_stages import STAGES, Stage
 from umss_jax.cli import run
-from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
+from umss_jax.config import ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.operation_count import count_operations
+from umss_jax.salience import LateDeep
 from umss_jax.strategies import STRATEGIES
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
@@ -23,10 +25,13 @@ KEYS = {
     "seconds",
     "step_s",
     "step_s_spread",
+    "processor_s",
     "examples_per_second",
+    "gflop_direct_per_example",
     "gflop_per_example",
     "achieved_gflops",
     "ceiling_gflops",
+    "ceiling_copy_gib_s",
     "peak_memory_bytes",
     "compile_s",
     "device",
@@ -96,6 +101,7 @@ def test_gradient_of_a_product_costs_twice_as_much():
     assert count_operations(jax.grad(total, argnums=(0, 1)), w, x).products == 3 * forward
 
 
+@pytest.mark.slow
 def test_strategy_row_is_complete():
     row = benchmark.measure_strategy("umss", 2, 1.024, 1, SMALL)
     assert set(row) == KEYS
@@ -106,11 +112,50 @@ def test_strategy_row_is_complete():
     assert json.loads(json.dumps(row)) == row
 
 
-@pytest.mark.parametrize("name", ["encoder", "decoder", "harmonic", "noise", "all_pole", "losses"])
+@pytest.mark.parametrize(
+    "name", ["encoder", "decoder", "harmonic", "noise", "coefficients", "all_pole", "losses"]
+)
 def test_stages_run_forward_and_with_gradient(name):
     forward, gradient = benchmark.measure_stage(name, 1, 0.512, 1, SMALL)
     assert (forward["stage"], gradient["stage"]) == (name, f"{name} + gradient")
     assert gradient["gflop_per_example"] >= forward["gflop_per_example"]
+
+
+def test_direct_convolutions_of_the_salience_network_are_counted_by_hand():
+    """Both branches, then what joins them; 360 bins as configured, 16 frames."""
+    branch = ((5, 5, 5, 16), (5, 5, 16, 32), *2 * [(5, 5, 32, 32)], *2 * [(70, 3, 32, 32)])
+    merged = ((3, 3, 64, 64), (3, 3, 64, 64), (360, 1, 64, 8), (1, 1, 8, 1))
+    weights = 2 * sum(map(math.prod, branch)) + sum(map(math.prod, merged))
+    by_hand = 2 * weights * 360 * 16
+    feature = jax.ShapeDtypeStruct((1, 5, 360, 16), jnp.float32)
+    variables = jax.eval_shape(
+        partial(model.init_part, "salience", config=SMALL), jax.random.key(0)
+    )
+
+    def products(method):
+        network = LateDeep(config=ConvConfig(method=method))
+        return count_operations(network.apply, variables, feature, feature).products
+
+    assert products("direct") == by_hand
+    # Long filters as transforms need at most half of that.
+    assert 0 < products("fft") < by_hand / 2
+
+
+def test_measuring_stops_when_its_time_is_up():
+    calls = []
+
+    def call():
+        calls.append(len(calls))
+        return jnp.zeros(())
+
+    timing = benchmark.measure(call, repeats=5)
+    assert len(calls) == 7
+    assert timing.step_s_spread[0] <= timing.step_s <= timing.step_s_spread[1]
+    calls.clear()
+    timing = benchmark.measure(call, repeats=5, budget_s=1e-12)
+    assert len(calls) == 2
+    assert timing.step_s > 0
+    assert timing.compile_s >= 0
 
 
 @pytest.mark.parametrize("name", ["harmonic", "all_pole"])
@@ -147,6 +192,8 @@ def test_table_holds_reference_ratio_and_floor():
         "step_s": 2.0,
         "step_s_spread": [1.9, 2.2],
         "gflop_per_example": 20.0,
+        "gflop_direct_per_example": 30.0,
+        "processor_s": 3.0,
         "ceiling_gflops": 100.0,
         "peak_memory_bytes": 2_000_000_000,
         "compile_s": 16.0,
@@ -158,7 +205,7 @@ def test_table_holds_reference_ratio_and_floor():
     line = next(line for line in text.splitlines() if line.startswith("| UMSS"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[2:6] == ["0.500 (0.475–0.550)", "5.7", "11.4", "2.00"]
-    assert cells[7:] == ["20.0", "0.200", "2.50", "16"]
+    assert cells[7:] == ["20.0", "30.0", "0.200", "2.50", "0.750", "16"]
 
 
 def test_every_strategy_has_its_reference():
@@ -166,7 +213,8 @@ def test_every_strategy_has_its_reference():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--strategy", "umsss"], ["--stage", "hcqtt"], ["--batch", "0"]]
+    "arguments",
+    [["--strategy", "umsss"], ["--stage", "hcqtt"], ["--batch", "0"], ["--all", "--batch", "2"]],
 )
 def test_unknown_requests_are_usage_errors(arguments, capsys):
     assert run(["bench", *arguments]) == 2

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,35 +31,46 @@ from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 SEPARATION = "separation"
 
+_BUDGET_S = 15.0
+
 
 class Timing(NamedTuple):
     """Of one call."""
 
     compile_s: float
-    """First call: tracing, compiling and running once."""
+    """Tracing and compiling: the first call less the median."""
     step_s: float
     """Median."""
     step_s_spread: tuple[float, float]
     """Shortest and longest."""
+    processor_s: float
+    """Median of the processor time of all threads: much less than cores · ``step_s`` says that
+    the machine had other work, or that the stage left cores idle."""
 
 
-def measure(call: Callable[[], Any], repeats: int) -> Timing:
+def measure(call: Callable[[], Any], repeats: int, budget_s: float = _BUDGET_S) -> Timing:
     """Times a call that compiles the first time.
 
     Args:
         call: returns arrays, which are waited for.
         repeats: counted calls, after one for compilation and one to warm up.
+        budget_s: no further call is begun once the calls after the first have taken this long; if
+            there was time for none after the one to warm up, that one counts.
     """
-    started = time.perf_counter()
-    jax.block_until_ready(call())
-    compiled = time.perf_counter() - started
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
+
+    def timed() -> tuple[float, float]:
+        started, processor = time.perf_counter(), time.process_time()
         jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - started)
-    return Timing(compiled, float(np.median(seconds)), (min(seconds), max(seconds)))
+        return time.perf_counter() - started, time.process_time() - processor
+
+    first, _ = timed()
+    calls: list[tuple[float, float]] = []
+    while len(calls) <= repeats and sum(wall for wall, _ in calls) < budget_s:
+        calls.append(timed())
+    counted = np.array(calls[1:] or calls)
+    wall, processor = np.median(counted, axis=0)
+    spread = float(counted[:, 0].min()), float(counted[:, 0].max())
+    return Timing(max(first - float(wall), 0.0), float(wall), spread, float(processor))
 
 
 def measure_strategy(
@@ -77,6 +89,7 @@ def measure_strategy(
         One row; see :func:`row`.
     """
     config = config or ModelConfig()
+    direct = replace(config, conv=replace(config.conv, method="direct"))
     mixture = _mixtures(batch, seconds, config)
     if name == SEPARATION:
         variables = model.init_variables(jax.random.key(0), config)
@@ -84,13 +97,15 @@ def measure_strategy(
         seeds = np.arange(batch, dtype=np.uint32)
         heard = np.asarray(mixture)
 
-        def forward(mixture: jax.Array) -> jax.Array:
-            uniform = model.draw_uniform(jax.random.key(0), mixture, config)
-            return model.forward(variables, mixture, uniform, config).sources
+        def products_of(config: ModelConfig) -> float:
+            def forward(mixture: jax.Array) -> jax.Array:
+                uniform = model.draw_uniform(jax.random.key(0), mixture, config)
+                return model.forward(variables, mixture, uniform, config).sources
 
-        operations = count_operations(forward, mixture)
+            return count_operations(forward, mixture).products
+
         timing = measure(lambda: engine.separate(heard, heard[:, None], seeds).stems_16k, repeats)
-        return row(name, "", batch, seconds, timing, operations.products)
+        return row(name, "", batch, seconds, timing, products_of(config), products_of(direct))
     strategy = STRATEGIES[name]
     needed = set(strategy.trainable)
     if strategy.start == "mixture":
@@ -102,14 +117,18 @@ def measure_strategy(
     step = make_train_step(optimiser, strategy.trainable, config, strategy.loss)
     given = _batch(mixture, strategy.start, config)
     rng = jax.random.key(1)
-    operations = count_operations(step, state, given, rng)
+    products_direct = None
+    products = count_operations(step, state, given, rng).products
+    if strategy.start != "f0":
+        textbook = make_train_step(optimiser, strategy.trainable, direct, strategy.loss)
+        products_direct = count_operations(textbook, state, given, rng).products
 
     def train() -> Any:
         nonlocal state
         state, metrics = step(state, given, rng)
         return state, metrics
 
-    return row(name, "", batch, seconds, measure(train, repeats), operations.products)
+    return row(name, "", batch, seconds, measure(train, repeats), products, products_direct)
 
 
 def measure_stage(
@@ -128,13 +147,22 @@ def measure_stage(
 
 
 def row(
-    strategy: str, stage: str, batch: int, seconds: float, timing: Timing, products: float
+    strategy: str,
+    stage: str,
+    batch: int,
+    seconds: float,
+    timing: Timing,
+    products: float,
+    products_direct: float | None = None,
 ) -> dict[str, Any]:
-    """One JSON object; ``ceiling_gflops`` is filled in by whoever measured it.
+    """One JSON object; the ceilings are filled in by whoever measured them.
 
-    ``gflop_per_example`` counts matrix products and convolutions as the code runs them.
+    ``gflop_per_example`` counts matrix products and convolutions as the code runs them, and is
+    what the floor is made of; ``gflop_direct_per_example`` counts them with every convolution done
+    directly (left out: there is none that is done otherwise).
     """
     gflop = products / batch / 1e9
+    gflop_direct = (products if products_direct is None else products_direct) / batch / 1e9
     device = jax.devices()[0]
     return {
         "strategy": strategy,
@@ -143,10 +171,13 @@ def row(
         "seconds": seconds,
         "step_s": timing.step_s,
         "step_s_spread": list(timing.step_s_spread),
+        "processor_s": timing.processor_s,
         "examples_per_second": batch / timing.step_s,
         "gflop_per_example": gflop,
+        "gflop_direct_per_example": gflop_direct,
         "achieved_gflops": gflop * batch / timing.step_s,
         "ceiling_gflops": None,
+        "ceiling_copy_gib_s": None,
         "peak_memory_bytes": peak_memory_bytes(),
         "compile_s": timing.compile_s,
         "device": f"{device.platform}: {device.device_kind} × {jax.local_device_count()}",
@@ -168,10 +199,16 @@ def product_ceiling_gflops(repeats: int = 5) -> float:
 
 
 def copy_ceiling_gib_s(repeats: int = 5) -> float:
-    """Best rate of reading and writing memory, by adding 1 to 256 MiB of float32."""
+    """Best rate of reading and writing memory, by adding 1 to 256 MiB of float32 in place."""
     array = jnp.zeros(1 << 26)
-    timing = measure(lambda: jax.jit(lambda x: x + 1.0)(array), repeats)
-    return 2 * array.nbytes / 2**30 / timing.step_s_spread[0]
+    add_in_place = jax.jit(lambda x: x + 1.0, donate_argnums=0)
+
+    def add() -> jax.Array:
+        nonlocal array
+        array = add_in_place(array)
+        return array
+
+    return 2 * array.nbytes / 2**30 / measure(add, repeats).step_s_spread[0]
 
 
 def peak_memory_bytes() -> int:

@@ -10,7 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax import harmonic, losses, masking, model, noise
-from umss_jax.all_pole import all_pole_filter
+from umss_jax.all_pole import (
+    all_pole_coefficients,
+    all_pole_filter,
+    line_spectral_frequencies,
+)
 from umss_jax.assignment import VoasCnn
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.decoder import Decoder
@@ -158,6 +162,16 @@ def _noise(batch: int, samples: int, config: ModelConfig) -> Stage:
     return Stage(forward, (_normal(*shape), bands, uniform), (0, 1))
 
 
+def _coefficients(batch: int, samples: int, config: ModelConfig) -> Stage:
+    """Raw outputs to all-pole coefficients: the products that run in float64."""
+
+    def forward(raw: jax.Array) -> jax.Array:
+        return all_pole_coefficients(line_spectral_frequencies(raw))
+
+    order = config.decoder.line_spectral_frequencies
+    return Stage(forward, (_normal(*_voices(batch, samples, config), order + 1),), (0,))
+
+
 def _all_pole_arguments(batch: int, samples: int, config: ModelConfig) -> tuple[Any, ...]:
     shape = _voices(batch, samples, config)
     order = config.decoder.line_spectral_frequencies
@@ -217,6 +231,7 @@ STAGES: dict[str, Callable[[int, int, ModelConfig], Stage]] = {
     "harmonic": _harmonic,
     "harmonic (oscillator bank)": _oscillator_bank,
     "noise": _noise,
+    "coefficients": _coefficients,
     "all_pole": _all_pole,
     "all_pole (plain scan)": _all_pole_scan,
     "losses": _losses,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -14,6 +15,10 @@ from umss_jax.errors import UmssError, UsageError
 from umss_jax.strategies import STRATEGIES
 
 _STRATEGIES = (*STRATEGIES, "separation")
+_SCALING = ((1, 4.0), (2, 4.0), (8, 4.0), (1, 8.0), (1, 16.0))
+"""Batch and seconds at which ``--all`` also runs the cheapest strategy, beside (4, 4)."""
+_SLOW = "(direct convolution)"
+"""Stages whose gradient takes a minute an example: one example unless told."""
 
 
 def bench(
@@ -37,40 +42,57 @@ def bench(
         Path | None,
         typer.Option("--out", "-o", help="Folder for <machine>.json and <machine>.md."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything, and how UMSS grows with batch and length.")
+    ] = False,
     ceiling_gflops: Annotated[
         float | None, typer.Option("--ceiling-gflops", hidden=True, help="Already measured.")
     ] = None,
 ) -> int:
     """Measure training steps, separation and stages: time, memory, arithmetic, ceilings.
 
-    Without --strategy and --stage all of them, at a batch of 4. Each runs in a process of its own,
-    so that peak memory is its own. Progress is on standard error.
+    Without --strategy and --stage all of them, at a batch of 4 (direct convolutions, which take
+    minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
+    on standard error.
     """
     from umss_jax import benchmark
     from umss_jax.benchmark_stages import STAGES
     from umss_jax.benchmark_table import markdown
 
-    jobs = _jobs(strategy, stage, tuple(STAGES))
-    sizes = [(b, s) for b in (batch or [4]) for s in (seconds or [4.0])]
+    if everything and (strategy or stage or batch or seconds):
+        raise UsageError("--all leaves nothing to choose", "drop it, or the other options")
+    jobs = [
+        _Job(kind, name, examples, length)
+        for kind, name in _named(strategy, stage, tuple(STAGES))
+        for examples in batch or [1 if name.endswith(_SLOW) else 4]
+        for length in seconds or [4.0]
+    ]
+    if everything:
+        jobs += [_Job("strategy", "umss", *size) for size in _SCALING]
+    rows: list[dict[str, Any]] = []
     if ceiling_gflops is not None:
-        rows = []
-        for kind, name in jobs:
-            for examples, length in sizes:
-                if kind == "strategy":
-                    measured = [benchmark.measure_strategy(name, examples, length, repeats)]
-                else:
-                    measured = benchmark.measure_stage(name, examples, length, repeats)
-                rows += [{**row, "ceiling_gflops": ceiling_gflops} for row in measured]
+        for job in jobs:
+            if job.kind == "strategy":
+                measured = [benchmark.measure_strategy(*job[1:], repeats)]
+            else:
+                measured = benchmark.measure_stage(*job[1:], repeats)
+            rows += [{**row, "ceiling_gflops": ceiling_gflops} for row in measured]
         _print_json(rows)
         return 0
-    ceiling = benchmark.product_ceiling_gflops()
-    copy = benchmark.copy_ceiling_gib_s()
+    started = time.monotonic()
+    ceiling, copy = benchmark.product_ceiling_gflops(), benchmark.copy_ceiling_gib_s()
     typer.echo(f"ceilings: {ceiling:.0f} GFLOP/s in products, {copy:.1f} GiB/s copied", err=True)
-    rows = []
-    for kind, name in jobs:
-        for examples, length in sizes:
-            typer.echo(f"{kind} {name}, batch {examples}, {length:g} s …", err=True)
-            rows += _in_own_process(kind, name, examples, length, repeats, ceiling)
+    for number, job in enumerate(jobs, 1):
+        elapsed = time.monotonic() - started
+        typer.echo(
+            f"{elapsed:4.0f} s, {number} of {len(jobs)}: {job.kind} {job.name}, "
+            f"batch {job.batch}, {job.seconds:g} s",
+            err=True,
+        )
+        rows += _in_own_process(job, repeats, ceiling)
+    # The machine may have been busy at first: what it reached at either end is the ceiling.
+    ceiling = max(ceiling, benchmark.product_ceiling_gflops())
+    rows = [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
     if as_json:
         _print_json(rows)
     text = markdown(rows, benchmark.machine_name(), copy)
@@ -81,9 +103,18 @@ def bench(
     return 0
 
 
-def _jobs(
+class _Job(NamedTuple):
+    """One process's work."""
+
+    kind: Literal["strategy", "stage"]
+    name: str
+    batch: int
+    seconds: float
+
+
+def _named(
     strategies: list[str] | None, stages: list[str] | None, known_stages: tuple[str, ...]
-) -> list[tuple[str, str]]:
+) -> list[tuple[Literal["strategy", "stage"], str]]:
     """What to measure, checked: all where nothing was named."""
     if not strategies and not stages:
         strategies, stages = list(_STRATEGIES), list(known_stages)
@@ -97,20 +128,20 @@ def _jobs(
             raise UsageError(
                 f"no stage is called {name!r}", f"choose from {', '.join(known_stages)}"
             )
-    jobs = [("strategy", name) for name in strategies or []]
-    return jobs + [("stage", name) for name in stages or []]
+    named: list[tuple[Literal["strategy", "stage"], str]]
+    named = [("strategy", name) for name in strategies or []]
+    return named + [("stage", name) for name in stages or []]
 
 
-def _in_own_process(
-    kind: str, name: str, batch: int, seconds: float, repeats: int, ceiling: float
-) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "umss_jax", "bench", f"--{kind}", name, "--json"]
-    command += ["--batch", str(batch), "--seconds", str(seconds), "--repeats", str(repeats)]
+def _in_own_process(job: _Job, repeats: int, ceiling: float) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
+    command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
+    command += ["--repeats", str(repeats)]
     command += ["--ceiling-gflops", str(ceiling)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UmssError(f"{kind} {name} failed: {last}", "try a smaller --batch")
+        raise UmssError(f"{job.kind} {job.name} failed: {last}", "try a smaller --batch")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
