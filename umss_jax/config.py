@@ -349,6 +349,13 @@ class DataConfig:
     """Most validation excerpts; 0 = all."""
 
 
+class Parallel(enum.StrEnum):
+    """How a training step is mapped over devices."""
+
+    PMAP = "pmap"
+    SHARD_MAP = "shard_map"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run; the numbers are the reference's."""
@@ -372,11 +379,11 @@ class TrainConfig:
     """Warm-up and cosine over each phase instead of the decay by steps."""
     cache_salience: bool = False
     """Keep what frozen networks say of an example; pays with ``data.pool``."""
-    f0_assigner: str = "heuristic"
+    f0_assigner: Assigner = Assigner.HEURISTIC
     """What gives the F0 where the strategy takes it as known."""
     checkpoint_steps: int = 0
     """Besides the end of each epoch."""
-    parallel: str = "pmap"
+    parallel: Parallel = Parallel.PMAP
     tensorboard: bool = True
     data: DataConfig = DataConfig()
     optimiser: OptimiserConfig = OptimiserConfig()

@@ -1,0 +1,175 @@
+"""Training runs of a few units: resumed bit for bit, stopped by what is no number, by phases."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import small_run
+from small_engine import KnownPitch
+
+from umss_jax import analysis_cache, run_folder, weights
+from umss_jax import train as training_run
+from umss_jax.errors import UmssError, UsageError
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_pitches(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UMSS_JAX_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(analysis_cache, "ModelEngine", KnownPitch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("runs")
+    small_run.prepare(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """An uninterrupted run of 30 steps."""
+    return folder / "whole", small_run.train(folder, "name=whole", "epochs=[10]")
+
+
+def metrics(path):
+    """Rows without what time it took."""
+    rows = run_folder.read_metrics(path)
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def stored(path):
+    return weights.load(str(path / "weights.safetensors"))[0]
+
+
+def test_a_run_leaves_what_it_promises(whole):
+    path, result = whole
+    rows = metrics(path)
+    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, 31))
+    losses = [row["rec"] for row in rows if row["kind"] == "valid"]
+    assert [row["step"] for row in rows if row["kind"] == "valid"] == list(range(3, 31, 3))
+    assert losses[-1] < 0.9 * losses[0]
+    assert result.best_loss == min(losses)
+    assert result.weights == path / "weights.safetensors"
+    assert run_folder.read_state(path)["state"] == "finished"
+    kept = sorted(int(p.name) for p in (path / "checkpoints" / "0_synthesis").iterdir())
+    assert kept == sorted({3 * (1 + int(np.argmin(losses))), 30})
+    start = weights.load(str(path.parent / "start.safetensors"))[0]
+    jax.tree.map(np.testing.assert_array_equal, stored(path)["batch_stats"], start["batch_stats"])
+    moved = jax.tree.map(
+        lambda a, b: not np.array_equal(a, b), stored(path)["params"], start["params"]
+    )
+    assert all(jax.tree.leaves(moved["decoder"]))
+    assert not any(jax.tree.leaves([moved["salience"], moved["assignment"]]))
+
+
+def test_killed_at_any_moment_and_resumed_it_equals_an_uninterrupted_run(folder, whole):
+    path = folder / "killed"
+    arguments = ["name=killed", "epochs=[10]", "checkpoint_steps=2"]
+    environment = {**os.environ, "JAX_CACHE": str(jax.config.jax_compilation_cache_dir)}
+    command = [sys.executable, str(TESTS / "small_run.py"), str(folder), *arguments]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    wanted = int(np.random.default_rng().integers(2, 25))
+    try:
+        while len(run_folder.read_metrics(path)) < wanted and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
+    assert run_folder.read_state(path)["state"] == "killed"
+    result = small_run.train(folder, *arguments)
+    assert metrics(path) == metrics(whole[0]), f"killed after {wanted} rows"
+    assert result.best_loss == whole[1].best_loss
+    jax.tree.map(np.testing.assert_array_equal, stored(path), stored(whole[0]))
+
+
+def test_a_finished_run_does_nothing_again(whole, folder):
+    before = (whole[0] / "metrics.jsonl").read_text()
+    assert small_run.train(folder, "name=whole", "epochs=[10]") == whole[1]
+    assert (whole[0] / "metrics.jsonl").read_text() == before
+
+
+def test_other_settings_do_not_resume(whole, folder):
+    with pytest.raises(UsageError, match=r"run with another optimiser.learning_rate"):
+        small_run.train(folder, "name=whole", "epochs=[10]", "optimiser.learning_rate=1e-4")
+
+
+def test_a_run_that_is_still_going_is_left_alone(folder):
+    path = folder / "busy"
+    path.mkdir()
+    state = {"state": "running", "pid": os.getppid(), "host": run_folder.platform.node()}
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(UsageError, match=f"being trained by process {os.getppid()}"):
+        small_run.train(folder, "name=busy")
+
+
+def test_a_half_written_row_is_forgotten(tmp_path):
+    run = run_folder.RunFolder(tmp_path, small_run.settings(tmp_path))
+    run.log({"phase": 0, "step": 1})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"phase": 0, "st')
+    assert run_folder.read_metrics(tmp_path) == [{"phase": 0, "step": 1}]
+    run.forget_after(0, 0)
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_early_stopping(folder):
+    """With a rate of 0 nothing improves after the first epoch."""
+    result = small_run.train(
+        folder, "name=stale", "epochs=[9]", "patience=2", "optimiser.learning_rate=0.0"
+    )
+    assert result.steps == 9  # three epochs of three steps: the first, and two without more
+
+
+def test_a_loss_that_is_no_number_stops_with_step_term_and_batch(folder, monkeypatch):
+    """The state of the step before is kept."""
+    real = training_run._PhaseRun._batch
+    calls = []
+
+    def poisoned(self, examples):
+        calls.append(examples.names)
+        batch = real(self, examples)
+        if len(calls) == 4:  # after three validation excerpts in two batches: the second step
+            batch.mixture[1, 7] = np.nan
+        return batch
+
+    monkeypatch.setattr(training_run._PhaseRun, "_batch", poisoned)
+    with pytest.raises(UmssError) as raised:
+        small_run.train(folder, "name=poisoned")
+    message = str(raised.value)
+    assert "step 2 of synthesis: " in message
+    assert "rec" in message.split(" not finite")[0]
+    assert all(name in message for name in calls[3])
+    path = folder / "poisoned"
+    assert run_folder.read_state(path)["state"] == "failed"
+    (kept,) = (path / "checkpoints" / "0_synthesis").iterdir()
+    assert kept.name == "1"
+    monkeypatch.undo()
+
+
+def test_supervised_training_lowers_the_loss_of_the_voices(folder):
+    small_run.train(folder, "name=supervised", "strategy=supervised", "epochs=[4]")
+    losses = [row["rec"] for row in metrics(folder / "supervised") if row["kind"] == "valid"]
+    assert losses[-1] < losses[0]
+
+
+def test_runs_are_listed(whole, folder, capsys):
+    from umss_jax.cli import run
+
+    assert run(["runs", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("whole ")]
+    assert line.split()[1:5] == ["finished", "synthesis", "10", "30"]
+    assert float(line.split()[5]) == pytest.approx(whole[1].best_loss, rel=1e-4)

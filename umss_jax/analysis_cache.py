@@ -1,0 +1,103 @@
+"""What frozen F0 networks say of examples, computed once and kept on disk.
+
+A batch may begin at the F0 or at the salience instead of the mixture (`training.Batch`). Both are
+kept under ``$UMSS_JAX_HOME/analysis``, by the weights and settings that made them and the samples
+of the mixture, so that another run over the same examples finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from umss_jax.config import Assigner, ModelConfig
+from umss_jax.data import Examples
+from umss_jax.engine import ModelEngine
+from umss_jax.errors import OutputError
+from umss_jax.strategies import Start
+from umss_jax.training import Batch
+from umss_jax.weight_tree import flatten
+from umss_jax.weights import home, write_aside
+
+
+class AnalysisCache:
+    """Batches that begin where a strategy wants them to.
+
+    Every example is analysed by itself, so that its values do not depend on its neighbours.
+
+    Args:
+        variables: all that the F0 networks need.
+        config: sizes and constants.
+        assigner: what turns salience into F0.
+        keep: write to disk; else everything is computed anew.
+        folder: of what is kept; by default as said above.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, Any],
+        config: ModelConfig,
+        assigner: Assigner,
+        keep: bool = True,
+        folder: Path | None = None,
+    ) -> None:
+        self._engine = ModelEngine("analysis", variables, assigner, config=config)
+        self._keep = keep
+        self._folder = (folder or home() / "analysis") / _digest(variables, config, assigner)
+
+    def batch(self, examples: Examples, start: Start, with_sources: bool = False) -> Batch:
+        """The examples as a batch of NumPy arrays.
+
+        Args:
+            examples: mixtures, and sources where they are wanted.
+            start: what the batch begins with.
+            with_sources: compare voices instead of mixtures.
+        """
+        arrays: dict[str, Any] = {"mixture": examples.mixture}
+        if with_sources:
+            arrays["sources"] = examples.sources
+        if start == "salience":
+            arrays["salience"] = self._stacked(examples.mixture, start)
+        elif start == "f0":
+            arrays["f0_hz_250"] = self._stacked(examples.mixture, start)
+        return Batch(**arrays)
+
+    def _stacked(self, mixtures: np.ndarray, start: Start) -> np.ndarray:
+        return np.stack([self._one(mixture, start) for mixture in mixtures])
+
+    def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
+        content = hashlib.sha256(np.ascontiguousarray(mixture).tobytes()).hexdigest()
+        path = self._folder / f"{start}-{content[:32]}.npy"
+        if self._keep and path.is_file():
+            kept: np.ndarray = np.load(path, allow_pickle=False)
+            return kept
+        engine = self._engine
+        analyse = engine.salience if start == "salience" else engine.f0_hz_250
+        result = np.asarray(analyse(mixture[None])[0])
+        if self._keep:
+            try:
+                write_aside(path, lambda aside: _write(aside, result))
+            except OutputError:
+                self._keep = False  # no room: only slower
+        return result
+
+
+def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner) -> str:
+    """Of everything that salience and F0 depend on."""
+    digest = hashlib.sha256()
+    for name, leaf in flatten(variables).items():
+        if name.split("/")[1] in ("salience", "assignment"):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
+    settings = (config.salience_network, config.assignment_network, config.audio, config.hcqt)
+    digest.update(repr((settings, config.f0, str(assigner))).encode())
+    return digest.hexdigest()[:32]
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    with open(path, "xb") as file:
+        np.save(file, array, allow_pickle=False)

@@ -1,0 +1,57 @@
+"""``umss-jax train``: one command a run, from recordings to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from umss_jax.cli.interrupt import exit_at_once
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="A configuration (TOML), then key=value to set otherwise."),
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of all runs.")] = Path("runs"),
+    from_reference: Annotated[
+        Path | None,
+        typer.Option("--from-reference", help="The reference's config.txt instead of a TOML file."),
+    ] = None,
+    cache_salience: Annotated[
+        bool,
+        typer.Option("--cache-salience", help="Keep what frozen F0 networks say of an example."),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the resolved configuration and do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Train a model; the same command again goes on where it stopped.
+
+    The run lies in RUNS/<name>: resolved configuration, metrics, checkpoints, TensorBoard, and
+    weights.safetensors, the best so far. All devices that JAX sees are used. Over several hosts
+    set UMSS_JAX_HOSTS (address:port,processes,number, or auto).
+    """
+    from umss_jax.run_config import build_run, plain, read_tree, split_arguments, to_toml
+
+    file, overrides = split_arguments(arguments or [])
+    if cache_salience:
+        overrides = [*overrides, "cache_salience=true"]
+    config = build_run(read_tree(file, from_reference), overrides)
+    if show:
+        typer.echo(to_toml(plain(config)))
+        return
+    with exit_at_once():
+        from umss_jax.parallel import start_hosts
+
+        start_hosts()
+        from umss_jax.train import train as run_training
+    result = run_training(config, runs / config.name, quiet)
+    typer.echo(
+        f"{config.name}: {result.steps} steps, best validation loss {result.best_loss:.5g}",
+        err=True,
+    )
+    typer.echo(str(result.weights))

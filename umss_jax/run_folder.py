@@ -1,0 +1,163 @@
+"""The folder of a training run: configuration, metrics, state; and the list of all runs.
+
+``config.toml`` (every setting, resolved), ``metrics.jsonl`` (a row a step, a row a validation),
+``state.json`` (where it stands), ``checkpoints/<phase>``, ``tensorboard``, and
+``weights.safetensors`` with its side-car: the best so far, ready for ``umss-jax separate -n``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from umss_jax.config import TrainConfig
+from umss_jax.errors import OutputError, UsageError
+from umss_jax.run_config import differences, plain, to_toml
+from umss_jax.weights import write_aside
+
+_MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
+"""Settings that a resumed run may have otherwise: they do not change the steps done before."""
+
+
+class RunFolder:
+    """The folder of one run, new or to be resumed.
+
+    Args:
+        path: made where missing.
+        config: all settings.
+        writes: whether this process writes (of several hosts one does).
+
+    Raises:
+        UsageError: the folder holds a run of other settings, or one that is still going.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        self._metrics = path / "metrics.jsonl"
+        settings = plain(config)
+        before = path / "config.toml"
+        if before.is_file():
+            changed = differences(
+                tomllib.loads(before.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+            )
+            changed = [key for key in changed if key not in _MAY_CHANGE]
+            if changed:
+                raise UsageError(
+                    f"{path} is a run with another {', '.join(changed[:5])}",
+                    "give this one another name, or set what was there",
+                )
+        state = read_state(path)
+        mine = state.get("pid") == os.getpid()
+        if writes and state.get("state") == "running" and not mine:
+            raise UsageError(
+                f"{path} is being trained by process {state['pid']}", "wait for it or end it"
+            )
+        self._write("config.toml", to_toml(settings) + "\n")
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Appends a row of metrics."""
+        if not self.writes:
+            return
+        try:
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"{self._metrics} cannot be written ({error.strerror})", "make room"
+            ) from error
+
+    def forget_after(self, phase: int, step: int) -> None:
+        """Drops rows of steps after a checkpoint, which are about to be done again."""
+        rows = [
+            row for row in read_metrics(self.path) if (row["phase"], row["step"]) <= (phase, step)
+        ]
+        self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def set_state(self, state: str, **details: Any) -> None:
+        """Says where the run stands: running, finished, interrupted or failed."""
+        known = {k: v for k, v in read_state(self.path).items() if k not in ("state", "error")}
+        current = {
+            **known,
+            "state": state,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "updated": time.strftime("%Y-%m-%d %H:%M:%S"),
+            **details,
+        }
+        self._write("state.json", json.dumps(current, indent=1) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        if self.writes:
+            write_aside(self.path / name, lambda aside: _put(aside, text))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """``state.json`` of a run; a run whose process is gone is ``killed``, none is empty."""
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(state, dict):
+        return {}
+    if (
+        state.get("state") == "running"
+        and state.get("host") == platform.node()
+        and not _alive(state.get("pid"))
+    ):
+        state["state"] = "killed"
+    return state
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``metrics.jsonl``; a last line that a killed run left unfinished is dropped."""
+    rows = []
+    try:
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def list_runs(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Name and state of every run in a folder, by name."""
+    if not folder.is_dir():
+        return []
+    found = [(one.name, read_state(one)) for one in sorted(folder.iterdir()) if one.is_dir()]
+    return [(name, state) for name, state in found if state]
+
+
+def _alive(pid: Any) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, TypeError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(int(pid))
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether the process has ended and only its parent has not noticed (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def _put(path: Path, text: str) -> None:
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,156 @@
+"""What one sees of a run: a bar with the loss terms, and TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from umss_jax.config import VOICES, ModelConfig
+from umss_jax.model import ModelOutput
+
+_TERMS = ("total", "rec", "l1", "l2", "l3")
+_COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
+
+
+class Bar:
+    """Progress over the steps of a phase: loss terms, examples per second, time left.
+
+    Args:
+        title: of the phase.
+        steps: of the phase in all.
+        done: of these before.
+        batch: examples a step.
+        quiet: show nothing.
+    """
+
+    def __init__(self, title: str, steps: int, done: int, batch: int, quiet: bool) -> None:
+        self._batch = batch
+        self._bar = tqdm(
+            total=steps * batch,
+            initial=done * batch,
+            desc=title,
+            unit="ex",
+            unit_scale=True,
+            disable=quiet,
+        )
+        self._validation = ""
+
+    def step(self, metrics: Mapping[str, float]) -> None:
+        """One step done."""
+        terms = [f"{name} {metrics[name]:.4g}" for name in _TERMS if metrics[name]]
+        self._bar.set_postfix_str(" ".join(terms) + self._validation, refresh=False)
+        self._bar.update(self._batch)
+
+    def validated(self, loss: float, best: float) -> None:
+        """A validation done."""
+        self._validation = f" | valid {loss:.4g} best {best:.4g}"
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+
+class Board:
+    """TensorBoard's files of a run; writes nothing where tensorboardX is not installed.
+
+    Args:
+        folder: of the event files; None to write nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._writer: Any = None
+        if folder is None:
+            return
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            return
+        self._writer = SummaryWriter(str(folder))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is written."""
+        return self._writer is not None
+
+    def scalars(self, group: str, metrics: Mapping[str, float], step: int) -> None:
+        """One point of each curve."""
+        if self._writer is not None:
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def example(
+        self, output: ModelOutput, sources: np.ndarray | None, config: ModelConfig, step: int
+    ) -> None:
+        """The first example of a batch: sounds, saliences and F0.
+
+        Args:
+            output: of the model.
+            sources: [J, samples] true voices, if known.
+            config: rates and grid.
+            step: of the whole run.
+        """
+        if self._writer is None:
+            return
+        sounds = {
+            "mixture": output.mixture[0],
+            "reconstruction": output.mixture_hat[0],
+            **{f"{voice}/synthesised": output.sources[0, j] for j, voice in enumerate(VOICES)},
+        }
+        if sources is not None:
+            sounds |= {f"{voice}/true": sources[j] for j, voice in enumerate(VOICES)}
+        for name, sound in sounds.items():
+            samples = np.asarray(sound)
+            peak = max(float(np.abs(samples).max()), 1e-9)
+            rate = config.audio.sample_rate_hz
+            self._writer.add_audio(name, samples[:, None] / peak, step, sample_rate=rate)
+        pictures = {"f0": f0_picture(np.asarray(output.f0_hz_250[0]), config)}
+        if output.salience is not None:
+            pictures["salience"] = _grey(np.asarray(output.salience[0]))
+        if output.assigned is not None:
+            assigned = np.asarray(output.assigned[0])
+            pictures["assigned"] = np.concatenate([_grey(one) for one in assigned], axis=1)
+        for name, picture in pictures.items():
+            self._writer.add_image(name, picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def f0_picture(f0_hz_250: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """F0 of the voices on the pitch grid, one colour each.
+
+    Args:
+        f0_hz_250: [J, frames], Hz; below the grid = unvoiced.
+        config: grid.
+
+    Returns:
+        [bins, frames, 3] in [0, 1], low pitches below.
+    """
+    grid = config.hcqt
+    picture = np.zeros((grid.bins, f0_hz_250.shape[-1], 3))
+    for colour, track in zip(_COLOURS, f0_hz_250, strict=True):
+        voiced = np.flatnonzero(track >= grid.fmin_hz * 0.99)
+        octaves = np.log2(track[voiced] / grid.fmin_hz)
+        bins = np.clip(np.round(octaves * grid.bins_per_octave).astype(int), 1, grid.bins - 2)
+        for offset in (-1, 0, 1):  # three bins thick, to be seen
+            picture[bins + offset, voiced] = colour
+    return picture[::-1]
+
+
+def _grey(salience: np.ndarray) -> np.ndarray:
+    """[bins, frames] in [0, 1] as a picture, low pitches below."""
+    return np.repeat(salience[::-1, :, None], 3, axis=2)
