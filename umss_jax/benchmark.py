@@ -136,7 +136,7 @@ def measure_stage(
 ) -> list[dict[str, Any]]:
     """One stage, forward and with the gradient: two rows (one where there is no gradient)."""
     config = config or ModelConfig()
-    stage = STAGES[name](batch, round(seconds * config.audio.sample_rate_hz), config)
+    stage = STAGES[name](batch, _samples(seconds, config), config)
     rows = []
     for suffix, function in stage.functions():
         compiled = jax.jit(function)
@@ -241,8 +241,14 @@ def commit() -> str:
     return done.stdout.strip()
 
 
+def _samples(seconds: float, config: ModelConfig) -> int:
+    """Whole frames, at least one."""
+    frames = round(seconds * config.audio.sample_rate_hz / config.audio.hop_samples)
+    return max(frames, 1) * config.audio.hop_samples
+
+
 def _mixtures(batch: int, seconds: float, config: ModelConfig) -> jax.Array:
-    samples = round(seconds * config.audio.sample_rate_hz)
+    samples = _samples(seconds, config)
     noise = jax.random.normal(jax.random.key(2), (batch, samples))
     return noise / jnp.max(jnp.abs(noise), axis=1, keepdims=True)
 
