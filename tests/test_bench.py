@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -208,7 +210,7 @@ def test_table_holds_reference_ratio_and_floor():
 
 
 def test_every_strategy_has_its_reference():
-    assert set(benchmark_table.REFERENCE) == {*STRATEGIES, benchmark.SEPARATION}
+    assert set(benchmark_table.reference()) == {*STRATEGIES, benchmark.SEPARATION}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +220,20 @@ def test_every_strategy_has_its_reference():
 def test_unknown_requests_are_usage_errors(arguments, capsys):
     assert run(["bench", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_installed_package_has_no_reference_figures(monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark_table, "REFERENCE_FILE", tmp_path / "none.json")
+    assert benchmark_table.reference() == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are inherited on Linux only")
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    ballast = np.ones(600 << 17)  # 600 MiB, gone before the other process starts
+    del ballast
+    code = "from umss_jax.benchmark import peak_memory_bytes; print(peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 50 << 20 < int(done.stdout) < benchmark.peak_memory_bytes() - (200 << 20)
 
 
 def test_machine_name_fits_a_file_name():

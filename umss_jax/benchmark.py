@@ -216,6 +216,12 @@ def peak_memory_bytes() -> int:
     stats = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return int(stats["peak_bytes_in_use"])
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss: on Linux a new program inherits the peak of the one that started it.
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -230,9 +236,12 @@ def machine_name() -> str:
 
 
 def commit() -> str:
-    """Commit of the checkout that this package runs from; empty where it is none."""
+    """Commit of the checkout that this package runs from, ``-dirty`` where it was changed since.
+
+    Empty where it is no checkout.
+    """
     done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

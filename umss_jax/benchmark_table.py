@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from umss_jax.strategies import STRATEGIES
@@ -14,16 +16,16 @@ class Reference(NamedTuple):
     peak_gb: float | None
 
 
-REFERENCE = {
-    "umss": Reference(5.7, 4.5),
-    "sf_sf": Reference(10.5, 4.6),
-    "sf_sf_cached": Reference(10.5, 4.6),
-    "sf_sft": Reference(12.4, 5.7),
-    "sf_sft_cached": Reference(12.4, 5.7),
-    "sft_sft": Reference(22.0, 7.9),
-    "separation": Reference(9.0, None),
-}
-"""Measured with the reference at commit ddda7d2 on a machine with 2 cores; it caches nothing."""
+REFERENCE_FILE = Path(__file__).parents[1] / "benchmarks" / "reference.json"
+"""Of the checkout; an installed package has none, and its tables show dashes there."""
+
+
+def reference() -> dict[str, Reference]:
+    """What the published code takes, by strategy, from :data:`REFERENCE_FILE`."""
+    if not REFERENCE_FILE.is_file():
+        return {}
+    content = json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))
+    return {name: Reference(**figures) for name, figures in content["strategies"].items()}
 
 
 def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str:
@@ -46,13 +48,14 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
             f"{rows[0]['ceiling_gflops']:.0f} GFLOP/s, copies {copy_gib_s:.1f} GiB/s.",
             "",
         ]
+    known = reference()
     strategies = [row for row in rows if row["strategy"]]
     if strategies:
         lines += [
             "| strategy | batch × s | s/example (spread) | PyTorch | ratio | peak GB | PyTorch |"
             " GFLOP | direct | floor s | distance | CPU s | compile s |",
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-            *map(_strategy_line, strategies),
+            *(_strategy_line(row, known.get(row["strategy"])) for row in strategies),
             "",
         ]
     stages = [row for row in rows if row["stage"]]
@@ -66,14 +69,13 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
     return "\n".join(lines).rstrip()
 
 
-def _strategy_line(row: dict[str, Any]) -> str:
+def _strategy_line(row: dict[str, Any], published: Reference | None) -> str:
     batch, name = row["batch"], row["strategy"]
     each, low, high = (x / batch for x in (row["step_s"], *row["step_s_spread"]))
     floor = row["gflop_per_example"] / row["ceiling_gflops"]
     # Published for 4 seconds; longer examples are compared by the second.
-    reference = REFERENCE.get(name)
-    theirs = reference.step_s * row["seconds"] / 4 if reference else None
-    peak = f"{reference.peak_gb:.1f}" if reference and reference.peak_gb and batch == 4 else "–"
+    theirs = published.step_s * row["seconds"] / 4 if published else None
+    peak = f"{published.peak_gb:.1f}" if published and published.peak_gb and batch == 4 else "–"
     title = STRATEGIES[name].title if name in STRATEGIES else name
     return (
         f"| {title} | {batch} × {row['seconds']:g} | {each:.3f} ({low:.3f}–{high:.3f}) "

@@ -1,8 +1,10 @@
-"""Choice of the device that JAX computes on."""
+"""Choice of the device that JAX computes on, and what is kept of programs compiled for it."""
 
 from __future__ import annotations
 
 import enum
+import os
+from pathlib import Path
 
 from umss_jax.errors import DeviceError
 
@@ -44,3 +46,33 @@ def select_device(name: str = "auto") -> str:
             "use -d auto or -d cpu, or install JAX for that device",
         ) from error
     return f"{device.platform} ({device.device_kind})"
+
+
+def enable_compilation_cache() -> Path | None:
+    """Keeps compiled programs in ``$UMSS_JAX_HOME/compiled`` from the next compilation on.
+
+    To be called before JAX compiles anything: it decides once whether it uses a cache. A cache
+    that was chosen already (``JAX_COMPILATION_CACHE_DIR``) stays. JAX tells programs of other
+    versions, devices and shapes apart; nothing is ever deleted, and the folder may be at any time.
+
+    Returns:
+        The folder in use; None where none can be written, which costs time and nothing else.
+    """
+    import jax
+
+    from umss_jax.weights import home
+
+    chosen: str | None = jax.config.read("jax_compilation_cache_dir")
+    if chosen:
+        return Path(chosen)
+    folder = home() / "compiled"
+    try:
+        # Programs are run as they are read, so nobody else may put any there.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return folder

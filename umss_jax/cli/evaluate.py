@@ -124,7 +124,9 @@ def _model_rows(
     import numpy as np
 
     from umss_jax import api, evaluation
+    from umss_jax.device import enable_compilation_cache
 
+    enable_compilation_cache()
     variables, _ = api.load_weights(name)
     f0 = _remembered(_network_f0(variables, assigner))
     label = api.model_name(name)

@@ -113,7 +113,9 @@ def load_engine(
     with exit_at_once():
         importlib.import_module("umss_jax.pitch_engine")
     from umss_jax.api import load_tracker
+    from umss_jax.device import enable_compilation_cache
 
+    enable_compilation_cache()
     return load_tracker(name, assigner=assigner, device=device, config=config).engine
 
 

@@ -136,7 +136,9 @@ def load_engine(
     with exit_at_once():
         importlib.import_module("umss_jax.engine")
     from umss_jax.api import load
+    from umss_jax.device import enable_compilation_cache
 
+    enable_compilation_cache()
     return load(
         name, assigner=assigner, device=device, config=config, draw_missing=draw_missing
     ).engine
