@@ -140,7 +140,7 @@ def value_and_gradients(config, variables, magnitude, phase):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("batching", "recompute"),
-    [("auto", "elementwise"), ("whole", "none"), ("whole", "everything"), ("example", "none")],
+    [("whole", "elementwise"), ("whole", "none"), ("whole", "everything"), ("example", "none")],
 )
 def test_batching_and_recomputation_change_nothing(small_batch, batching, recompute):
     plain = ConvConfig(method="direct", batching="whole", recompute="none")

@@ -59,8 +59,8 @@ class ConvConfig:
     norm_epsilon: float = 1e-3
     # 'direct', 'fft' (along frequency, for kernels of many frequency taps) or 'auto'.
     method: str = "auto"
-    # 'whole' batch at once, one 'example' after another, or 'auto': by example on CPU.
-    batching: str = "auto"
+    # 'whole' batch at once, or one 'example' after another: less memory, far slower on a CPU.
+    batching: str = "whole"
     # What the backward pass computes again: 'none', 'elementwise' (all but the convolutions) or
     # 'everything' (only the inputs of the network are kept).
     recompute: str = "elementwise"
@@ -334,7 +334,7 @@ class SetConfig:
     """Shell patterns of their names."""
     exclude: tuple[str, ...] = ()
     singers: tuple[int, ...] = ()
-    """Of every voice, from 1; none for all."""
+    """Of every voice, from 1, as far as it has them; none for all."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from umss_jax.frequency_conv import same_conv
 
 KernelSizes = Sequence[tuple[int, int, int]]
 
-BATCHINGS = ("auto", "whole", "example")
+BATCHINGS = ("whole", "example")
 RECOMPUTATIONS = ("none", "elementwise", "everything")
 _KEPT = "convolution"
 
@@ -154,8 +154,10 @@ def over_batch(
 ) -> jax.Array:
     """Run a network over its batch with the memory that the configuration allows.
 
-    One example after another keeps the working set small, which on a CPU is also faster; what a
-    backward pass needs is kept or computed again as ``config.recompute`` says.
+    The whole batch at once by default. One example after another keeps the working set small, but
+    inside a loop XLA's convolutions on a CPU run one to two orders slower in the backward pass (20
+    CPU seconds an example against 1.3). What a backward pass needs is kept or computed again as
+    ``config.recompute`` says.
 
     Args:
         network: the module that owns the parameters, from whose ``__call__`` this is called.
@@ -175,10 +177,7 @@ def over_batch(
         raise ValueError(f"unknown recompute {config.recompute!r}: choose among {RECOMPUTATIONS}")
     if network.is_initializing():
         return compute(network, *inputs)
-    by_example = inputs[0].shape[0] > 1 and (
-        config.batching == "example"
-        or (config.batching == "auto" and jax.default_backend() == "cpu")
-    )
+    by_example = inputs[0].shape[0] > 1 and config.batching == "example"
     policy = {
         "elementwise": jax.checkpoint_policies.save_only_these_names(_KEPT),
         "everything": jax.checkpoint_policies.nothing_saveable,
