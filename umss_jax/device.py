@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
+from typing import Any
 
 from umss_jax.errors import DeviceError
 
@@ -62,9 +63,9 @@ def enable_compilation_cache() -> Path | None:
 
     from umss_jax.weights import home
 
-    chosen: str | None = jax.config.read("jax_compilation_cache_dir")
-    if chosen:
-        return Path(chosen)
+    settings: Any = jax.config  # whose attributes type checkers do not see
+    if settings.jax_compilation_cache_dir:
+        return Path(settings.jax_compilation_cache_dir)
     folder = home() / "compiled"
     try:
         # Programs are run as they are read, so nobody else may put any there.
