@@ -124,21 +124,25 @@ def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
 
     Args:
         piece: with or without stems.
-        singers: numbers from 1; none for all.
+        singers: numbers from 1; none for all. Those that a voice does not have are passed over,
+            so that pieces of one singer a voice can stand beside others.
 
     Raises:
-        DatasetError: a voice has no singer of that number.
+        DatasetError: a voice has none of them.
     """
     if not singers or not piece.voices:
         return piece
-    for voice, files in zip(VOICES, piece.voices, strict=True):
-        if not all(1 <= singer <= len(files) for singer in singers):
+    chosen = tuple(
+        tuple(file for number, file in enumerate(files, start=1) if number in singers)
+        for files in piece.voices
+    )
+    for voice, before, after in zip(VOICES, piece.voices, chosen, strict=True):
+        if not after:
             raise DatasetError(
-                f"{piece.name} has {len(files)} recordings of the {voice}, not "
-                f"singers {', '.join(map(str, singers))}",
+                f"{piece.name} has {len(before)} recordings of the {voice}, not "
+                f"singer {' or '.join(map(str, singers))}",
                 "choose singers that are there",
             )
-    chosen = tuple(tuple(files[singer - 1] for singer in singers) for files in piece.voices)
     return piece._replace(voices=chosen)
 
 
