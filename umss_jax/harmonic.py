@@ -136,7 +136,12 @@ def phase_cycles(f0_hz_250: jax.Array, config: SynthConfig) -> tuple[jax.Array, 
         return values.astype(np.float32).reshape((1,) * (len(lead) + 1) + (2, half))
 
     start_hz, step_hz = per_half(held[..., :-1]), per_half(jnp.diff(held, axis=-1))
-    within = start_hz * table(elapsed / rate) + step_hz * table(elapsed**2 / (2 * hop * rate))
+    # Whole turns of whole Hz are taken out exactly, in integers below 2^24; only the rest rounds.
+    whole_hz = jnp.round(start_hz)
+    counts = whole_hz * table(elapsed)
+    turns = counts - rate * jnp.round(counts * (1.0 / rate))
+    within = turns * (1.0 / rate) + (start_hz - whole_hz) * table(elapsed / rate)
+    within = within + step_hz * table(elapsed**2 / (2 * hop * rate))
     cycles = _wrap(per_half(_span_offsets(held, config)) + _wrap(within))
     f0_hz = start_hz + step_hz * table((elapsed - 0.5) / hop)
     flat = (*lead, frames * hop)
