@@ -1,6 +1,7 @@
 """Configurations of runs, and the reference's."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from umss_jax.cli import run
 from umss_jax.config import Assigner, TrainConfig
 from umss_jax.errors import UsageError
 from umss_jax.reference_config import read_reference
-from umss_jax.run_config import build, build_run, plain, split_arguments, to_toml
+from umss_jax.run_config import build, build_run, plain, read_tree, split_arguments, to_toml
 from umss_jax.strategies import SCHEDULES, STRATEGIES, cached, weighted
 
 
@@ -192,3 +193,20 @@ def test_losses_of_the_phases_of_w_up():
     parts = [phase.step.trainable for phase in SCHEDULES["w_up"]]
     synthesis = ("encoder", "decoder")
     assert parts == [("assignment",), synthesis, ("salience", "assignment", *synthesis)]
+
+
+CONFIGS = sorted((Path(__file__).parents[1] / "experiments" / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_of_experiments(path):
+    config = build_run(read_tree(path))
+    assert config.name == path.stem
+    head = path.read_text().split("\nname = ")[0]
+    for label in ("# Source:", "# Command:", "# Expected:", "# Score:"):
+        assert label in head
+    assert f"umss-jax train experiments/configs/{path.name}" in head
+
+
+def test_there_are_configurations_of_experiments():
+    assert len(CONFIGS) >= 3

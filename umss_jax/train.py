@@ -19,17 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax import model, weights
+from umss_jax import model
 from umss_jax.analysis_cache import AnalysisCache
-from umss_jax.api import load_weights
 from umss_jax.checkpoints import Checkpoints, Progress
-from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig, TrainConfig
+from umss_jax.config import Assigner, LossConfig, ModelConfig, OptimiserConfig, TrainConfig
 from umss_jax.data import Example, Examples, Prefetched, RandomMixes, open_sets, stack
 from umss_jax.errors import UmssError, UsageError
-from umss_jax.networks import config_for
 from umss_jax.parallel import ParallelStep
 from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar, Board
+from umss_jax.run_weights import WEIGHTS, initial_variables, keep_weights, merged
 from umss_jax.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.training import (
     Batch,
@@ -39,10 +38,8 @@ from umss_jax.training import (
     learning_rate,
     make_optimiser,
 )
-from umss_jax.weight_tree import flatten, parts, tree_problems
 
 _PHASE_STEPS = 10_000_000  # apart in the stream of examples, so that each phase draws its own
-_ARCHITECTURE = "umss-2024"
 
 
 class NotFiniteError(UmssError):
@@ -105,39 +102,11 @@ def _train(config: TrainConfig, run: RunFolder, quiet: bool) -> RunResult:
             state, progress = one.train(mixes, excerpts, steps_before, quiet)
         finally:
             one.close()
-        variables = _merged(variables, state)
+        variables = merged(variables, state)
         steps_before += int(state.step)
         best_loss = progress.best_loss
     board.close()
-    return RunResult(steps_before, best_loss, run.path / "weights.safetensors")
-
-
-def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]:
-    """All four parts: those of ``config.weights``, the others drawn from the seed.
-
-    Returns:
-        NumPy variables, and the configuration with the F0 networks of the weights.
-
-    Raises:
-        UnknownModelError, WeightsError: there are no such weights, or they are damaged.
-        UsageError: encoder or decoder have other sizes than the configuration says.
-    """
-    variables, _ = load_weights(config.weights)
-    model_config = config_for(variables, config.model)
-    key = jax.random.key(config.seed)
-    drawn_parts = tuple(part for part in model.PARTS if part not in parts(variables))
-    drawn = model.init_variables(key, model_config, drawn_parts)
-    complete = {
-        collection: {**drawn[collection], **variables.get(collection, {})} for collection in drawn
-    }
-    expected = jax.eval_shape(partial(model.init_variables, config=model_config), key)
-    problems = tree_problems(_shapes(complete), _shapes(expected))
-    if problems:
-        raise UsageError(
-            f"weights {config.weights} have other sizes than the model ({problems[0]})",
-            "set model.encoder and model.decoder to theirs",
-        )
-    return jax.tree.map(np.asarray, complete), model_config
+    return RunResult(steps_before, best_loss, run.path / WEIGHTS)
 
 
 class _PhaseRun:
@@ -169,9 +138,10 @@ class _PhaseRun:
                 f"a batch of {config.batch} cannot be divided by {self.step.device_count} devices",
                 "set batch to a multiple of that",
             )
-        self.analysis = AnalysisCache(
-            variables, model_config, config.f0_assigner, keep=config.cache_salience
-        )
+        # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
+        known = phase.step.start == "f0"
+        assigner = config.f0_assigner if known else Assigner(model_config.assignment_network)
+        self.analysis = AnalysisCache(variables, model_config, assigner, config.cache_salience)
         self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{phase.name}")
         self.key = jax.random.fold_in(jax.random.key(config.seed), number)
 
@@ -276,7 +246,10 @@ class _PhaseRun:
         progress = progress._replace(epoch=epoch)
         if loss < progress.best_loss:
             progress = progress._replace(best_loss=loss, best_epoch=epoch)
-            self._keep_weights(host, step, loss)
+            if self.run.writes:
+                about = f"{self.config.strategy}, {self.phase.name}, step {step}"
+                best = merged(self.variables, host)
+                keep_weights(self.run.path, best, about, self.config.weights, loss)
         self.checkpoints.save(host, progress, loss)
         self.run.log({"kind": "valid", **self._where(epoch, step), **means})
         self.run.set_state(
@@ -294,21 +267,6 @@ class _PhaseRun:
         self.board.example(
             output, None if one.sources is None else one.sources[0], self.model, step
         )
-
-    def _keep_weights(self, state: TrainState, step: int, loss: float) -> None:
-        """The best so far, with all parts, as other commands take them."""
-        if not self.run.writes:
-            return
-        variables = _merged(self.variables, state)
-        metadata: dict[str, Any] = {
-            "origin": f"trained here: {self.config.strategy}, {self.phase.name}, step {step}",
-            "initial_weights": self.config.weights,
-            "validation_loss": loss,
-        }
-        expected = weights.architecture_shapes(_ARCHITECTURE)
-        if expected is not None and not tree_problems(_shapes(variables), expected):
-            metadata["architecture"] = _ARCHITECTURE
-        weights.save(self.run.path / "weights.safetensors", variables, metadata)
 
     def _log_step(
         self, step: int, values: dict[str, float], steps_before: int, seconds: float
@@ -387,15 +345,3 @@ def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> Opt
     return replace(
         optimiser, decay_steps=optimiser.decay_steps or config.decay_epochs * epoch_steps
     )
-
-
-def _merged(variables: dict[str, Any], state: TrainState) -> dict[str, Any]:
-    """All parts, those of the state as it has them; NumPy."""
-    changed = {"params": state.params, "batch_stats": state.batch_stats}
-    return jax.tree.map(
-        np.asarray, {name: {**trees, **changed[name]} for name, trees in variables.items()}
-    )
-
-
-def _shapes(variables: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: np.shape(leaf) for name, leaf in flatten(variables).items()}

@@ -1,0 +1,48 @@
+"""The model can learn what it hears: one short excerpt, F0 known, L_rec falls."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from umss_jax import model
+from umss_jax.config import DecoderConfig, EncoderConfig, LossConfig, ModelConfig, OptimiserConfig
+from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
+
+TRAINABLE = ("encoder", "decoder")
+RECONSTRUCTION = LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)
+
+
+def overfit(mixture, f0_hz_250, config, steps, optimiser_config):
+    """L_rec before the first and after the last step."""
+    variables = model.init_variables(jax.random.key(0), config, TRAINABLE)
+    optimiser = make_optimiser(TRAINABLE, optimiser_config)
+    step = make_train_step(optimiser, TRAINABLE, config, RECONSTRUCTION)
+    state = init_state(variables, optimiser)
+    batch = Batch(mixture=jnp.asarray(mixture), f0_hz_250=jnp.asarray(f0_hz_250))
+    losses = []
+    for _ in range(steps + 1):
+        state, metrics = step(state, batch, jax.random.key(1))
+        losses.append(float(metrics["rec"]))
+    return losses[0], losses[-1]
+
+
+@pytest.mark.slow
+def test_overfits_half_a_second_of_a_choir(golden):
+    """A recorded quartet with the F0 that the continuity rule gives."""
+    config = ModelConfig(
+        encoder=EncoderConfig(hidden=64, latent=32), decoder=DecoderConfig(hidden=128)
+    )
+    frames = slice(96, 128)
+    mixture = golden("input")["mixture"][frames.start * 256 : frames.stop * 256]
+    mixture = (mixture / np.abs(mixture).max()).astype(np.float32)
+    f0_hz_250 = golden("heuristic_assignment")["assigned_f0_hz_250"].T[:, frames]
+    assert (f0_hz_250 > 0).mean() > 0.7  # they sing
+    first, last = overfit(
+        mixture[None],
+        f0_hz_250[None].astype(np.float32),
+        config,
+        200,
+        OptimiserConfig(learning_rate=3e-3),
+    )
+    assert last < 0.4 * first, (first, last)

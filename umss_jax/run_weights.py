@@ -1,0 +1,91 @@
+"""The weights of a training run: what it begins with, and the best that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from umss_jax import model, weights
+from umss_jax.api import load_weights
+from umss_jax.config import ModelConfig, TrainConfig
+from umss_jax.errors import UsageError
+from umss_jax.networks import config_for
+from umss_jax.training import TrainState
+from umss_jax.weight_tree import flatten, parts, tree_problems
+
+WEIGHTS = "weights.safetensors"
+"""In the folder of a run; its side-car lies beside it."""
+
+_ARCHITECTURE = "umss-2024"
+
+
+def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]:
+    """All four parts: those of ``config.weights``, the others drawn from the seed.
+
+    Returns:
+        NumPy variables, and the configuration with the F0 networks of the weights.
+
+    Raises:
+        UnknownModelError, WeightsError: there are no such weights, or they are damaged.
+        UsageError: encoder or decoder have other sizes than the configuration says.
+    """
+    variables, _ = load_weights(config.weights)
+    model_config = config_for(variables, config.model)
+    key = jax.random.key(config.seed)
+    drawn_parts = tuple(part for part in model.PARTS if part not in parts(variables))
+    drawn = model.init_variables(key, model_config, drawn_parts)
+    complete = {
+        collection: {**drawn[collection], **variables.get(collection, {})} for collection in drawn
+    }
+    expected = jax.eval_shape(partial(model.init_variables, config=model_config), key)
+    problems = tree_problems(_shapes(complete), _shapes(expected))
+    if problems:
+        raise UsageError(
+            f"weights {config.weights} have other sizes than the model ({problems[0]})",
+            "set model.encoder and model.decoder to theirs",
+        )
+    return jax.tree.map(np.asarray, complete), model_config
+
+
+def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
+    """All parts, those of the state as it has them; NumPy."""
+    changed = {"params": state.params, "batch_stats": state.batch_stats}
+    result: dict[str, Any] = jax.tree.map(
+        np.asarray, {name: {**trees, **changed[name]} for name, trees in variables.items()}
+    )
+    return result
+
+
+def keep_weights(
+    folder: Path, variables: Mapping[str, Any], about: str, initial: str, loss: float
+) -> None:
+    """Stores all parts as other commands take them.
+
+    Args:
+        folder: of the run.
+        variables: all parts.
+        about: strategy, phase and step.
+        initial: name of the weights that the run began with.
+        loss: of the validation.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    metadata: dict[str, Any] = {
+        "origin": f"trained here: {about}",
+        "initial_weights": initial,
+        "validation_loss": loss,
+    }
+    expected = weights.architecture_shapes(_ARCHITECTURE)
+    if expected is not None and not tree_problems(_shapes(variables), expected):
+        metadata["architecture"] = _ARCHITECTURE
+    weights.save(folder / WEIGHTS, variables, metadata)
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: np.shape(leaf) for name, leaf in flatten(variables).items()}
