@@ -46,7 +46,8 @@ def batch_of_this_host():
 
 def five_steps(method, devices):
     """Total loss of each step, and how far each parameter moved."""
-    variables = model.init_variables(jax.random.key(0), SMALL, TRAINABLE)
+    draw = jax.jit(lambda key: model.init_variables(key, SMALL, TRAINABLE))
+    variables = draw(jax.random.key(0))
     # Without momentum or scale: the update is the gradient, so that a wrong factor shows.
     optimiser = optax.sgd(1e-3)
     loss = LossConfig(fft_sizes=(256, 64), l1_weight=0, l2_weight=0, l3_weight=0)

@@ -47,7 +47,8 @@ def prepare(folder):
     key = jax.random.key(0)
     shapes = jax.eval_shape(lambda key: model.init_variables(key, config), key)
     variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
-    drawn = model.init_variables(key, config, ("encoder", "decoder"))["params"]
+    draw = jax.jit(lambda key: model.init_variables(key, config, ("encoder", "decoder")))
+    drawn = draw(key)["params"]
     variables["params"].update(jax.tree.map(np.asarray, drawn))
     weights.save(folder / "start.safetensors", variables, {})
 

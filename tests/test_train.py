@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from umss_jax import train as training_run
 from umss_jax.config import VOICES
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import UmssError, UsageError
+from umss_jax.run_weights import initial_variables
 
 TESTS = Path(__file__).parent
 
@@ -107,6 +109,27 @@ def test_a_finished_run_does_nothing_again(whole, folder):
 def test_other_settings_do_not_resume(whole, folder):
     with pytest.raises(UsageError, match=r"run with another optimiser.learning_rate"):
         small_run.train(folder, "name=whole", "epochs=[10]", "optimiser.learning_rate=1e-4")
+
+
+def test_weights_of_other_sizes_are_refused(folder):
+    with pytest.raises(UsageError, match=r"other sizes than the model .*encoder"):
+        small_run.train(folder, "name=large", "model.encoder.hidden=16")
+
+
+def test_parts_that_the_weights_lack_are_drawn_from_the_seed(folder, tmp_path):
+    start, _ = weights.load(str(folder / "start.safetensors"))
+    del start["params"]["decoder"]
+    weights.save(tmp_path / "part.safetensors", start, {})
+    config = small_run.settings(folder, f"weights={tmp_path / 'part.safetensors'}")
+    one, _ = initial_variables(config)
+    other, _ = initial_variables(replace(config, seed=config.seed + 1))
+    np.testing.assert_array_equal(
+        one["params"]["encoder"]["dense"]["kernel"], start["params"]["encoder"]["dense"]["kernel"]
+    )
+    assert np.any(
+        one["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
+        != other["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
+    )
 
 
 def test_a_run_that_is_still_going_is_left_alone(folder):
