@@ -236,6 +236,14 @@ def test_broken_and_short_recordings_are_named(tmp_path):
         opened(tmp_path)
 
 
+def test_no_folder_and_no_complete_piece(tmp_path):
+    with pytest.raises(DatasetError, match=r"set data\.train\.folders"):
+        data.find_pieces(SetConfig())
+    write(tmp_path / "part" / "alto.wav")
+    with pytest.raises(DatasetError, match="no complete piece"):
+        data.find_pieces(SetConfig((str(tmp_path),)))
+
+
 def test_supervision_needs_stems(tmp_path):
     write(tmp_path / "choir.wav")
     both = SetConfig((str(tmp_path),))

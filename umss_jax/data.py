@@ -85,12 +85,16 @@ def find_pieces(chosen: SetConfig) -> tuple[list[tuple[Piece, str]], list[Layout
     Raises:
         DatasetError: a folder, piece or singer is not there, or nothing is left.
     """
+    if not chosen.folders:
+        raise DatasetError(
+            "no recordings are named", "set data.train.folders and data.validation.folders"
+        )
     layouts = [find_layout(Path(folder).expanduser()) for folder in chosen.folders]
     kinds = {piece: layout.kind for layout in layouts for piece in layout.pieces}
     pieces = choose_pieces(kinds, chosen.pieces, chosen.exclude)
     if not pieces:
         raise DatasetError(
-            f"no complete piece in {', '.join(chosen.folders) or 'no folder at all'}",
+            f"no complete piece in {', '.join(chosen.folders)}",
             "name folders with all four voices, or of mixtures (umss-jax data check says more)",
         )
     return [(choose_singers(piece, chosen.singers), kinds[piece]) for piece in pieces], layouts

@@ -105,6 +105,8 @@ def choose_pieces(
         DatasetError: a pattern fits nothing, so that a slip of the pen is not an empty set.
     """
     pieces = list(pieces)
+    if not pieces:
+        return []
     for pattern in (*wanted, *excluded):
         if not any(fnmatchcase(piece.name, pattern) for piece in pieces):
             raise DatasetError(
