@@ -79,6 +79,6 @@ def test_training_segments_of_a_file(tmp_path):
 
 
 def test_losses_that_are_no_numbers_stop_the_adaptation(engine, choir):
-    config = AdaptationConfig(steps=4, batch=1, learning_rate=1e30, warmup_share=0.0)
+    config = AdaptationConfig(steps=4, batch=1, learning_rate=1e30, warmup_steps=1)
     with pytest.raises(AudioError, match="finite"):
         adapt(engine, choir, config)

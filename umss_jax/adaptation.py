@@ -59,8 +59,9 @@ def adapt(
         OptimiserConfig(
             learning_rate=config.learning_rate,
             f0_learning_rate_factor=config.f0_learning_rate_factor,
-            warmup_steps=max(1, round(config.warmup_share * config.steps)),
-            total_steps=max(2, config.steps),
+            warmup_steps=config.warmup_steps,
+            # A run shorter than the warm-up ends before the full rate is reached.
+            total_steps=max(config.warmup_steps + 1, config.steps),
             final_fraction=config.final_fraction,
         ),
     )

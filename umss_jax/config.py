@@ -271,7 +271,8 @@ class AdaptationConfig:
     train_assignment: bool = False
     learning_rate: float = 1e-3
     f0_learning_rate_factor: float = 0.1
-    warmup_share: float = 0.1
+    warmup_steps: int = 20
+    """Full rate from the first steps on can throw the vocal tract's filters off the unit circle."""
     final_fraction: float = 0.05
 
 
