@@ -44,6 +44,7 @@ def read_stems(folder, extension="wav", dtype="float64"):
     return np.stack([audio.T for audio, _ in files]), files[0][1]
 
 
+@example(samples=29_441, segment=1.84375, overlap=0.5)
 @given(samples=st.integers(1, 2_000_000), segment=st.floats(1, 10), overlap=st.floats(0, 0.5))
 def test_segments_cover_every_sample_at_most_twice(samples, segment, overlap):
     plan = plan_segments(SeparationConfig(segment, overlap))

@@ -58,7 +58,8 @@ def plan_segments(
         )
     hop = audio.hop_samples
     frames = round(config.segment_s * audio.sample_rate_hz / hop)
-    return SegmentPlan(frames * hop, round(frames * config.overlap) * hop, hop)
+    # Rounded down: more than half would let three segments meet.
+    return SegmentPlan(frames * hop, int(frames * config.overlap) * hop, hop)
 
 
 def cut_segments(
