@@ -37,6 +37,9 @@ STAGES = {
     "masking": set(),
     "metrics": set(),
     "comb": set(),
+    "unet_layers": set(),
+    "unet_condition": {"harmonic", "masking", "unet_layers"},
+    "unet": {"masking", "unet_condition", "unet_layers"},
 }
 
 BETWEEN_PRIMITIVES = {

@@ -370,6 +370,42 @@ class TrainConfig:
     epoch_examples: int = 1600
     epochs: tuple[int, ...] = ()
     """Of each phase, instead of what the strategy says."""
+class UnetCondition(enum.StrEnum):
+    """What a U-Net is told of the target voice.
+
+    *original* (Petermann et al. 2020): its F0 as a blurred bin of the pitch grid. *exact*
+    (Schulze-Forster et al. 2023): the magnitude spectrum of a harmonic sound on its F0.
+    """
+
+    ORIGINAL = "original"
+    EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class UnetConfig:
+    """The conditioned U-Net, a supervised baseline."""
+
+    condition: UnetCondition = UnetCondition.ORIGINAL
+    fft_size: int = 1024
+    hop_samples: int = 256
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    """Of the convolutions on the way down; the way up mirrors them."""
+    kernel: int = 5
+    down_slope: float = 1.0
+    """Of the LeakyReLU on the way down; the published code's 1 leaves everything as it is."""
+    dropout: float = 0.5
+    dropout_layers: int = 3
+    """The first so many on the way up; whole channels are dropped."""
+    norm_epsilon: float = 1e-5
+    norm_momentum: float = 0.1
+    """Weight of a batch in the running statistics."""
+    # Of the condition "original".
+    blur_bins: float = 1.0
+    blur_radius_bins: int = 4
+    condition_channels: tuple[int, ...] = (16, 64, 256)
+    condition_kernel: int = 10
+
+
     max_epochs: int = 8000
     """Of phases that last until they no longer improve."""
     patience: int = 200
@@ -388,5 +424,6 @@ class TrainConfig:
     tensorboard: bool = True
     data: DataConfig = DataConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    unet: UnetConfig = field(default_factory=UnetConfig)
     loss: LossConfig = LossConfig()
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 
-def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
-    """Uniform in ±1/√fan_in: PyTorch's default for kernels and biases of dense layers."""
+def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+    """Uniform in ±1/√fan_in: PyTorch's default for dense layers and convolutions, and biases."""
     bound = fan_in**-0.5
 
     def initialise(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:  # type: ignore[no-untyped-def]
@@ -25,7 +25,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., in] → [..., features]."""
-        initial = _uniform_fan_in(x.shape[-1])
+        initial = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", initial, (x.shape[-1], self.features))
         bias = self.param("bias", initial, (self.features,))
         product = jnp.einsum("...i,io->...o", x, kernel, precision="highest")

@@ -111,7 +111,11 @@ def soft_masks(sources: jax.Array, config: MaskConfig | None = None) -> jax.Arra
     silent its masks are all zero, so that its stems lose that part of the mixture; here each voice
     then gets 1 / J, and elsewhere the two differ by less than 1e-12 of the summed magnitude.
     """
-    magnitudes = jnp.abs(centred_stft(sources, config or MaskConfig()))
+    return ratio_masks(jnp.abs(centred_stft(sources, config or MaskConfig())))
+
+
+def ratio_masks(magnitudes: jax.Array) -> jax.Array:
+    """Share of each voice in the sum, as :func:`soft_masks`, from magnitudes ``[..., J, F, T]``."""
     voices = magnitudes.shape[-3]
     total = jnp.sum(magnitudes, axis=-3, keepdims=True)
     return (magnitudes + _FLOOR / voices) / (total + _FLOOR)

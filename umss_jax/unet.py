@@ -1,0 +1,181 @@
+"""The conditioned U-Net, a supervised baseline: mixture and F0 of a voice → its magnitudes.
+
+Petermann et al., ISMIR 2020 (condition *original*), and Schulze-Forster et al. 2023 (*exact*).
+Class ``BaselineUnet`` of PierreChouteau/umss_icassp is the source of every size. Images are
+frequency × time, channels last. Randomness comes in as keys; without them the module is in
+evaluation mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
+from umss_jax.masking import apply_masks, ratio_masks
+from umss_jax.unet_condition import (
+    ExactCondition,
+    OriginalCondition,
+    condition_f0,
+    magnitude_spectrogram,
+    padded,
+    stft_grid,
+)
+from umss_jax.unet_layers import (
+    BatchNorm,
+    ConvWeights,
+    drop_channels,
+    strided_conv,
+    transposed_conv,
+)
+
+
+class UnetOutput(NamedTuple):
+    """Every intermediate by name, each [..., 513, frames]."""
+
+    mixture_magnitude: jax.Array
+    gamma: jax.Array
+    """Multiplies the mixture's magnitude after it was scaled to a maximum of 1."""
+    beta: jax.Array
+    """Added to that product."""
+    mask: jax.Array
+    """In (0, 1)."""
+    magnitude: jax.Array
+    """Of the target voice: mask times the mixture's."""
+
+
+class Unet(nn.Module):
+    """The network of one target voice per example.
+
+    Attributes:
+        config: sizes, condition, dropout.
+        grid: pitch grid of the condition *original*.
+        synth: source of the condition *exact*.
+        axis: mapped axis over which batch statistics are averaged in training.
+    """
+
+    config: UnetConfig = UnetConfig()
+    grid: HcqtConfig = HcqtConfig()
+    synth: SynthConfig = SynthConfig()
+    axis: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, mixture: jax.Array, f0_hz: jax.Array, keys: jax.Array | None = None
+    ) -> UnetOutput:
+        """Estimate one voice.
+
+        Args:
+            mixture: [B, samples] at 16 kHz, a multiple of 256.
+            f0_hz: [B, frames] of the target voice, as :func:`condition_f0` gives it.
+            keys: [B], one for each example: training mode, with batch statistics, which are
+                updated, and dropout. None: evaluation mode.
+        """
+        config = self.config
+        magnitude = magnitude_spectrogram(mixture, config)
+        condition: OriginalCondition | ExactCondition
+        if config.condition is UnetCondition.EXACT:
+            condition = ExactCondition(config, self.synth, name="condition")
+        else:
+            condition = OriginalCondition(config, self.grid, name="condition")
+        gamma, beta = condition(f0_hz)
+        loudest = jnp.max(magnitude, axis=(1, 2), keepdims=True)
+        scaled = magnitude / jnp.where(loudest == 0, 1.0, loudest)
+        mask = nn.sigmoid(self._layers((scaled * gamma + beta)[..., None], keys)[..., 0])
+        return UnetOutput(magnitude, gamma, beta, mask, mask * magnitude)
+
+    def _layers(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """[B, 513, frames, 1] → the same shape, before the sigmoid."""
+        config = self.config
+        skips = [x]
+        for number, channels in enumerate(config.channels, start=1):
+            x = _Down(channels, config, self.axis, name=f"down_{number}")(x, keys is not None)
+            skips.append(x)
+        skips.pop()
+        count = len(config.channels)
+        for number, channels in enumerate((*config.channels[-2::-1], 1), start=1):
+            skip, is_last = skips.pop(), number == count
+            size = (skip.shape[1], skip.shape[2])
+            up = _Up(channels, size, is_last, config, self.axis, name=f"up_{number}")
+            x = up(x, keys is not None)
+            if keys is not None and number <= min(config.dropout_layers, count - 1):
+                x = drop_channels(x, jax.vmap(jax.random.fold_in, (0, None))(keys, number), config)
+            if not is_last:
+                x = jnp.concatenate([x, skip], axis=-1)
+        return x
+
+
+class _Down(nn.Module):
+    """Convolution of stride 2, normalisation, LeakyReLU."""
+
+    channels: int
+    config: UnetConfig
+    axis: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        taps = self.config.kernel
+        kernel, bias = ConvWeights((taps, taps, x.shape[-1], self.channels), name="conv")()
+        x = strided_conv(x, kernel) + bias.reshape(1, 1, 1, -1)
+        x = BatchNorm(self.config, self.axis, name="norm")(x, train)
+        return x if self.config.down_slope == 1 else nn.leaky_relu(x, self.config.down_slope)
+
+
+class _Up(nn.Module):
+    """Transposed convolution of stride 2 to a given size; normalisation and ReLU unless last."""
+
+    channels: int
+    size: tuple[int, int]
+    is_last: bool
+    config: UnetConfig
+    axis: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        taps = self.config.kernel
+        shape = (taps, taps, x.shape[-1], self.channels)
+        # PyTorch takes the fan-in of a transposed kernel from its outputs.
+        kernel, bias = ConvWeights(shape, fan_in=taps * taps * self.channels, name="conv")()
+        x = transposed_conv(x, kernel, self.size) + bias.reshape(1, 1, 1, -1)
+        if self.is_last:
+            return x
+        return nn.relu(BatchNorm(self.config, self.axis, name="norm")(x, train))
+
+
+def estimate_voices(
+    variables: Any, mixture: jax.Array, f0_hz_250: jax.Array, module: Unet
+) -> UnetOutput:
+    """All voices of a mixture, one after another in a batch.
+
+    Args:
+        variables: of the module.
+        mixture: [B, samples].
+        f0_hz_250: [B, J, frames], Hz, above 0.
+        module: the network.
+
+    Returns:
+        Each field [B, J, 513, frames + 4].
+    """
+    batch, voices, frames = f0_hz_250.shape
+    f0_hz = condition_f0(f0_hz_250.reshape(batch * voices, frames), module.config)
+    output: Any = module.apply(variables, jnp.repeat(mixture, voices, axis=0), f0_hz)
+    return jax.tree.map(lambda leaf: leaf.reshape(batch, voices, *leaf.shape[1:]), output)
+
+
+def separate_channels(channels: jax.Array, magnitudes: jax.Array, config: UnetConfig) -> jax.Array:
+    """Stems by soft masks from the magnitudes of all voices (reference: masking_unets_softmasks).
+
+    Args:
+        channels: [B, C, samples].
+        magnitudes: [B, J, 513, frames + 4].
+        config: transform.
+
+    Returns:
+        [B, J, C, samples], which sum to the channels.
+    """
+    masks = ratio_masks(magnitudes)
+    stems = apply_masks(padded(channels, config), masks[:, None], stft_grid(config))
+    return jnp.swapaxes(stems, 1, 2)[..., : channels.shape[-1]]

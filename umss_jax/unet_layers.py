@@ -1,0 +1,160 @@
+"""Layers of the U-Net: convolutions of stride 2 and back, normalisation by the batch, dropout.
+
+PyTorch's conventions throughout: initial values, paddings, running statistics.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import UnetConfig
+from umss_jax.conv_block import stored_norm
+from umss_jax.dense import uniform_fan_in
+
+_CONVOLUTION: Any = {
+    "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
+    "precision": jax.lax.Precision.HIGHEST,
+}
+
+
+class ConvWeights(nn.Module):
+    """Kernel and bias, drawn as PyTorch draws them.
+
+    Attributes:
+        shape: taps …, input channels, output channels.
+        fan_in: instead of taps times input channels.
+    """
+
+    shape: tuple[int, ...]
+    fan_in: int | None = None
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """Give kernel and bias [output channels]."""
+        initial = uniform_fan_in(self.fan_in or int(np.prod(self.shape[:-1])))
+        return self.param("kernel", initial, self.shape), self.param(
+            "bias", initial, self.shape[-1:]
+        )
+
+
+class BatchNorm(nn.Module):
+    """Normalisation per channel: by the batch in training, by running statistics otherwise.
+
+    PyTorch's conventions: the batch is divided by its biased deviation, and the unbiased variance
+    enters the running one.
+    """
+
+    config: UnetConfig = UnetConfig()
+    axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Normalise [..., C]."""
+        channels, epsilon = x.shape[-1], self.config.norm_epsilon
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        if not train:
+            return stored_norm(x, scale, bias, mean.value, var.value, epsilon)
+        batch_mean = self._average(x)
+        centred = x - batch_mean.reshape((1,) * (x.ndim - 1) + (-1,))
+        batch_var = self._average(centred * centred)
+        count = x.size // channels
+        if self.axis is not None:
+            count *= jax.lax.axis_size(self.axis)
+        if not self.is_initializing():
+            momentum = self.config.norm_momentum
+            unbiased = batch_var * (count / max(1, count - 1))
+            mean.value = (1 - momentum) * mean.value + momentum * batch_mean
+            var.value = (1 - momentum) * var.value + momentum * unbiased
+        return stored_norm(x, scale, bias, batch_mean, batch_var, epsilon)
+
+    def _average(self, x: jax.Array) -> jax.Array:
+        """Mean per channel over the whole batch, on however many devices it lies."""
+        mean = jnp.mean(x, axis=tuple(range(x.ndim - 1)))
+        return mean if self.axis is None else jax.lax.pmean(mean, self.axis)
+
+
+def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of stride 2 with half a kernel of zeros on every side.
+
+    Args:
+        x: [B, F, T, C_in].
+        kernel: [k, k, C_in, C_out], k odd.
+
+    Returns:
+        [B, ⌈F/2⌉, ⌈T/2⌉, C_out].
+    """
+    side = kernel.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), ((side, side), (side, side)), **_CONVOLUTION
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def transposed_conv(x: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """The transpose of :func:`strided_conv`: zeros between the inputs, then a convolution.
+
+    Its gradients are written out as those of the strided convolution that it transposes: XLA's own
+    for the kernel takes twenty times longer on a CPU.
+
+    Args:
+        x: [B, ⌈F/2⌉, ⌈T/2⌉, C_in].
+        kernel: [k, k, C_in, C_out], as the convolution after the zeros has it.
+        size: F and T; even ones need a row or column of zeros more.
+
+    Returns:
+        [B, F, T, C_out].
+    """
+    side = kernel.shape[0] // 2
+    ends = [
+        side + wanted - (2 * found - 1) for wanted, found in zip(size, x.shape[1:3], strict=True)
+    ]
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), ((side, ends[0]), (side, ends[1])), lhs_dilation=(2, 2), **_CONVOLUTION
+    )
+
+
+def _transposed_forward(
+    x: jax.Array, kernel: jax.Array, size: tuple[int, int]
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return transposed_conv(x, kernel, size), (x, kernel)
+
+
+def _transposed_backward(
+    size: tuple[int, int], saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    x_gradient, pull = jax.vjp(lambda k: strided_conv(gradient, _reversed(k)), kernel)
+    return x_gradient, pull(x)[0]
+
+
+transposed_conv.defvjp(_transposed_forward, _transposed_backward)
+
+
+def _reversed(kernel: jax.Array) -> jax.Array:
+    """The kernel of the transpose: taps reversed, channels exchanged."""
+    return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+
+
+def drop_channels(x: jax.Array, keys: jax.Array, config: UnetConfig) -> jax.Array:
+    """Silences channels at random and scales the others up.
+
+    Args:
+        x: [B, bins, frames, C].
+        keys: [B].
+        config: share of channels that fall silent.
+    """
+    keep = 1.0 - config.dropout
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(key, keep, (1, 1, x.shape[-1]))
+
+    return jnp.where(jax.vmap(draw)(keys), x / keep, 0.0)
