@@ -81,7 +81,10 @@ def test_wrong_layouts_are_one_line_errors(tiny):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "point at the folder that holds Tiny" in error(tiny / "Tiny")
+    assert f"point higher, at {tiny}" in error(tiny / "Tiny")
+    assert f"point higher, at {tiny}" in error(tiny / "Tiny" / "audio_16kHz")
+    (tiny / "Empty").mkdir()
+    assert "point at the folder that holds Tiny/audio_16kHz" in error(tiny / "Empty" / "a" / "b")
     assert f"point one level deeper, at {tiny}" in error(tiny.parent)
     folder, tracks = tiny / "Tiny" / "audio_16kHz", tiny / "Tiny" / "crepe_f0_center"
     (tracks / "tiny_Bajos_101_confidence.npy").rename(tracks / "other.npy")

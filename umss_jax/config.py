@@ -286,6 +286,40 @@ class CombConfig:
     maximum_hz: float = 8_000.0
 
 
+class Dataset(enum.StrEnum):
+    """Test sets: those of the paper, or any folder with four stems a piece."""
+
+    CSD = "csd"
+    CANTORIA = "cantoria"
+    BCBSQ = "bcbsq"
+    FOLDER = "folder"
+
+
+class F0Source(enum.StrEnum):
+    """Whose F0 a voice is synthesised from: the reference's, or estimated from the mixture."""
+
+    ORACLE = "oracle"
+    MIX = "mix"
+
+
+class F0Windows(enum.StrEnum):
+    """Stretches over which F0 accuracies are taken; see :func:`umss_jax.evaluation.f0_windows`."""
+
+    SECOND = "second"
+    EXCERPT = "excerpt"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class CrepeConfig:
+    """F0 tracks by CREPE."""
+
+    model: str = "full"
+    fmin_hz: float = 32.7
+    fmax_hz: float = 1975.5
+    batch_frames: int = 512
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Frames, thresholds and tolerances of the evaluation protocol."""
@@ -302,6 +336,10 @@ class EvaluationConfig:
     minimum_f0_hz: float = 20.0
     tolerance_cents: float = 50.0
     crepe_confidence: float = 0.4
+    bss_filter_samples: int = 512
+    """Length of the distortion that BSS-eval forgives."""
+    stem_length_tolerance_s: float = 2.0
+    """Stems of one piece may differ by this; singers of the Choral Singing Dataset do by 1.1 s."""
     bootstrap_resamples: int = 2_000
     bootstrap_coverage: float = 0.95
 

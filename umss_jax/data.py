@@ -18,13 +18,12 @@ from umss_jax.config import VOICES, AudioConfig, DataConfig, SetConfig
 from umss_jax.data_layouts import Layout, Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import DatasetError, UmssError
-from umss_jax.excerpts import excerpt_start_frames
+from umss_jax.excerpts import excerpt_start_frames, part_start_frames
 
 T = TypeVar("T")
 
 _MIX_STREAM, _ORDER_STREAM = 0, 1  # separate random streams of one seed
 _DRAWS = 100  # before a data set that seems to be all silence is given up
-_PART_OFFSET_S = 0.04  # of the first excerpt of a part of BC or BSQ (reference)
 
 
 class Example(NamedTuple):
@@ -249,12 +248,9 @@ def validation_excerpts(
 
 def _excerpt_frames(one: OpenPiece, audio: AudioConfig) -> list[int]:
     """Frames where the excerpts of a piece start."""
-    length_s = audio.example_samples / audio.sample_rate_hz
-    hop_s = audio.hop_samples / audio.sample_rate_hz
     last = (one.samples - audio.example_samples) // audio.hop_samples
     if one.kind == "bcbsq":
-        count = one.samples // audio.example_samples
-        frames = [int((k * length_s + _PART_OFFSET_S) // hop_s) for k in range(count)]
+        frames = part_start_frames(one.samples, audio)
     else:
         frames = excerpt_start_frames(one.samples // audio.sample_rate_hz, audio) or [0]
     return [frame for frame in frames if frame <= last] or [0]

@@ -7,16 +7,17 @@ baseline and a ceiling are measured in the same way.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import metrics
+from umss_jax.bss import BssScores, bss_scores
 from umss_jax.comb import comb_masks
-from umss_jax.config import EvaluationConfig
+from umss_jax.config import EvaluationConfig, F0Windows
 from umss_jax.excerpts import Excerpt
 from umss_jax.masking import apply_masks, soft_mask_stems
 from umss_jax.summary import Summary, summarise
@@ -25,9 +26,27 @@ StemEstimator = Callable[[Excerpt], np.ndarray]
 """From an excerpt to stems [J, S] for its mixture [S]."""
 F0Estimator = Callable[[Excerpt], np.ndarray]
 """From an excerpt to F0 tracks [J, T], Hz, on the frames of its reference."""
-F0Windows = Literal["second", "excerpt", "reference"]
 
 _DEFAULT = EvaluationConfig()
+
+
+class StemScores(NamedTuple):
+    """Separation scores of one excerpt; arrays are [J, seconds]."""
+
+    scores: metrics.SeparationScores
+    energy: np.ndarray
+    bss: BssScores | None = None
+
+
+class F0Scores(NamedTuple):
+    """F0 scores of one excerpt."""
+
+    scores: metrics.MelodyScores
+    """[J, windows]."""
+    kept: np.ndarray
+    """[J, windows]."""
+    multi_pitch: metrics.MultiPitchScores
+    """Scalars."""
 
 
 class StemEvaluation(NamedTuple):
@@ -39,6 +58,11 @@ class StemEvaluation(NamedTuple):
     kept: np.ndarray
     """False for frames that the energy rule leaves out."""
     summary: dict[str, Summary]
+    bss: BssScores | None = None
+
+    def measures(self) -> dict[str, np.ndarray]:
+        """All scores by name."""
+        return {**self.scores._asdict(), **(self.bss._asdict() if self.bss else {})}
 
 
 class F0Evaluation(NamedTuple):
@@ -57,6 +81,7 @@ def evaluate_stems(
     estimator: StemEstimator,
     undefined_as: float | None = None,
     config: EvaluationConfig = _DEFAULT,
+    bss: bool = False,
 ) -> StemEvaluation:
     """Separation scores per excerpt, voice and second.
 
@@ -64,9 +89,10 @@ def evaluate_stems(
         excerpts: of one length.
         estimator: stems of an excerpt; it may look at nothing but the mixture, unless it is meant
             as a ceiling or is given the F0.
-        undefined_as: dB value for frames without one (a silent stem) in the summary of the three
+        undefined_as: dB value for frames without one (a silent stem) in the summary of the
             measures in dB; ``None`` leaves them out, as the reference does. They are counted.
         config: frames and the energy rule.
+        bss: BSS-eval too, which takes about a second per excerpt.
 
     Returns:
         All scores and their statistics over the kept frames, by name of the measure.
@@ -74,29 +100,87 @@ def evaluate_stems(
     Raises:
         ValueError: no excerpts, or stems of a wrong shape.
     """
-    names, scores, energies = [], [], []
+    names, scores = [], []
     for excerpt in excerpts:
-        stems = np.asarray(estimator(excerpt))
-        if stems.shape != excerpt.sources.shape:
-            raise ValueError(
-                f"{excerpt.name}: stems {stems.shape}, expected {excerpt.sources.shape}"
-            )
         names.append(excerpt.name)
-        scores.append(metrics.separation_scores(excerpt.sources, stems, config))
-        energies.append(metrics.frame_energy(excerpt.sources, config))
+        scores.append(score_stems(excerpt, estimator(excerpt), config, bss))
+    return collect_stems(names, scores, undefined_as, config)
+
+
+def score_stems(
+    excerpt: Excerpt, stems: np.ndarray, config: EvaluationConfig = _DEFAULT, bss: bool = False
+) -> StemScores:
+    """Separation scores of one excerpt; arguments and errors as :func:`evaluate_stems`."""
+    stems = np.asarray(stems)
+    if stems.shape != excerpt.sources.shape:
+        raise ValueError(f"{excerpt.name}: stems {stems.shape}, expected {excerpt.sources.shape}")
+    return StemScores(
+        metrics.separation_scores(excerpt.sources, stems, config),
+        metrics.frame_energy(excerpt.sources, config),
+        bss_scores(excerpt.sources, stems, config) if bss else None,
+    )
+
+
+def collect_stems(
+    names: Sequence[str],
+    scores: Sequence[StemScores],
+    undefined_as: float | None = None,
+    config: EvaluationConfig = _DEFAULT,
+) -> StemEvaluation:
+    """The scores of excerpts together, with their statistics; as :func:`evaluate_stems`."""
     if not names:
         raise ValueError("there are no excerpts")
-    stacked = metrics.SeparationScores(*map(np.stack, zip(*scores, strict=True)))
-    energy = np.stack(energies)
+    stacked = metrics.SeparationScores(
+        *map(np.stack, zip(*(s.scores for s in scores), strict=True))
+    )
+    parts = [one.bss for one in scores if one.bss is not None]
+    bss = BssScores(*map(np.stack, zip(*parts, strict=True))) if parts else None
+    energy = np.stack([one.energy for one in scores])
     kept = energy >= config.minimum_energy
-    summary = {
-        name: summarise(values, kept, undefined_as if name.endswith("_db") else None, config)
-        for name, values in stacked._asdict().items()
+    result = StemEvaluation(tuple(names), stacked, energy, kept, {}, bss)
+    return result._replace(summary=summarise_stems(result, undefined_as, config=config))
+
+
+def summarise_stems(
+    result: StemEvaluation,
+    undefined_as: float | None = None,
+    chosen: Any = (),
+    config: EvaluationConfig = _DEFAULT,
+) -> dict[str, Summary]:
+    """Statistics over some excerpts or voices.
+
+    Args:
+        result: all scores.
+        undefined_as: as for :func:`evaluate_stems`.
+        chosen: index of excerpts and voices in ``[excerpts, J, seconds]``; all by default.
+        config: of the statistics.
+    """
+    return {
+        name: summarise(
+            values[chosen],
+            result.kept[chosen],
+            undefined_as if name.endswith("_db") else None,
+            config,
+        )
+        for name, values in result.measures().items()
     }
-    return StemEvaluation(tuple(names), stacked, energy, kept, summary)
 
 
-def f0_windows(frames: int, windows: F0Windows, config: EvaluationConfig = _DEFAULT) -> list[slice]:
+def summarise_f0(
+    result: F0Evaluation,
+    chosen: Any = (),
+    config: EvaluationConfig = _DEFAULT,
+) -> dict[str, Summary]:
+    """Statistics over some excerpts or voices; ``chosen`` as for :func:`summarise_stems`."""
+    return {
+        name: summarise(values[chosen], result.kept[chosen], config=config)
+        for name, values in result.scores._asdict().items()
+    }
+
+
+def f0_windows(
+    frames: int, windows: F0Windows | str, config: EvaluationConfig = _DEFAULT
+) -> list[slice]:
     """Stretches of an excerpt over which F0 accuracies are computed before they are averaged.
 
     Args:
@@ -125,7 +209,7 @@ def f0_windows(frames: int, windows: F0Windows, config: EvaluationConfig = _DEFA
 def evaluate_f0(
     excerpts: Iterable[Excerpt],
     estimator: F0Estimator,
-    windows: F0Windows = "second",
+    windows: F0Windows | str = F0Windows.SECOND,
     config: EvaluationConfig = _DEFAULT,
 ) -> F0Evaluation:
     """F0 scores against the CREPE tracks of the excerpts.
@@ -143,35 +227,52 @@ def evaluate_f0(
     Raises:
         ValueError: no excerpts, an excerpt without F0, or tracks of a wrong shape.
     """
-    names, scores, kept, multi = [], [], [], []
+    names, scores = [], []
     for excerpt in excerpts:
-        reference = excerpt.f0_hz_250
-        if reference is None:
-            raise ValueError(f"{excerpt.name}: there is no reference F0")
-        estimate = np.asarray(estimator(excerpt))
-        if estimate.shape != reference.shape:
-            raise ValueError(
-                f"{excerpt.name}: F0 tracks {estimate.shape}, expected {reference.shape}"
-            )
-        estimate = np.where(estimate < config.minimum_f0_hz, 0.0, estimate)
-        slices = f0_windows(reference.shape[-1], windows, config)
-        parts = [
-            metrics.melody_scores(reference[:, part], estimate[:, part], config) for part in slices
-        ]
         names.append(excerpt.name)
-        scores.append([np.stack(values, axis=-1) for values in zip(*parts, strict=True)])
-        multi.append(metrics.multi_pitch_scores(reference.T, estimate.T, config))
-        loud = metrics.frame_energy(excerpt.sources, config) >= config.minimum_energy
-        kept.append(np.ones_like(loud[:, :1]) if windows == "excerpt" else loud)
+        scores.append(score_f0(excerpt, estimator(excerpt), windows, config))
+    return collect_f0(names, scores, config)
+
+
+def score_f0(
+    excerpt: Excerpt,
+    f0_hz_250: np.ndarray,
+    windows: F0Windows | str = F0Windows.SECOND,
+    config: EvaluationConfig = _DEFAULT,
+) -> F0Scores:
+    """F0 scores of one excerpt; arguments and errors as :func:`evaluate_f0`."""
+    reference, estimate = excerpt.f0_hz_250, np.asarray(f0_hz_250)
+    if reference is None:
+        raise ValueError(f"{excerpt.name}: there is no reference F0")
+    if estimate.shape != reference.shape:
+        raise ValueError(f"{excerpt.name}: F0 tracks {estimate.shape}, expected {reference.shape}")
+    estimate = np.where(estimate < config.minimum_f0_hz, 0.0, estimate)
+    slices = f0_windows(reference.shape[-1], windows, config)
+    parts = [metrics.melody_scores(reference[:, s], estimate[:, s], config) for s in slices]
+    loud = metrics.frame_energy(excerpt.sources, config) >= config.minimum_energy
+    return F0Scores(
+        metrics.MelodyScores(*(np.stack(v, axis=-1) for v in zip(*parts, strict=True))),
+        np.ones_like(loud[:, :1]) if windows == F0Windows.EXCERPT else loud,
+        metrics.multi_pitch_scores(reference.T, estimate.T, config),
+    )
+
+
+def collect_f0(
+    names: Sequence[str], scores: Sequence[F0Scores], config: EvaluationConfig = _DEFAULT
+) -> F0Evaluation:
+    """The scores of excerpts together, with their statistics; as :func:`evaluate_f0`."""
     if not names:
         raise ValueError("there are no excerpts")
-    stacked = metrics.MelodyScores(*map(np.stack, zip(*scores, strict=True)))
-    keep = np.stack(kept)
-    summary = {
-        name: summarise(values, keep, config=config) for name, values in stacked._asdict().items()
-    }
-    multi_pitch = metrics.MultiPitchScores(*map(np.stack, zip(*multi, strict=True)))
-    return F0Evaluation(tuple(names), stacked, keep, summary, multi_pitch)
+    result = F0Evaluation(
+        tuple(names),
+        metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
+        np.stack([one.kept for one in scores]),
+        {},
+        metrics.MultiPitchScores(
+            *map(np.stack, zip(*(s.multi_pitch for s in scores), strict=True))
+        ),
+    )
+    return result._replace(summary=summarise_f0(result, config=config))
 
 
 def unprocessed(excerpt: Excerpt) -> np.ndarray:

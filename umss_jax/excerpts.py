@@ -1,8 +1,10 @@
-"""Test excerpts of the Choral Singing Dataset: always the same, in the same order.
+"""Test excerpts: always the same, in the same order, with sources and F0 where it is known.
 
-Layout, as in the reference: ``ROOT/<Song>/audio_16kHz/*.wav`` (one file per singer, 16 kHz mono)
-and ``ROOT/<Song>/crepe_f0_center/`` with either ``<singer>.f0.csv`` (time, frequency, confidence;
-a row every 16 ms) or ``<singer>_frequency.npy`` and ``<singer>_confidence.npy``.
+Here is how excerpts are cut, and the Choral Singing Dataset; :mod:`umss_jax.evaluation_sets` finds
+those of the other datasets. Layout, as in the reference: ``ROOT/<Song>/audio_16kHz/*.wav`` (one
+file per singer, 16 kHz mono) and ``ROOT/<Song>/crepe_f0_center/`` with either ``<singer>.f0.csv``
+(time, frequency, confidence; a row every 16 ms) or ``<singer>_frequency.npy`` and
+``<singer>_confidence.npy``.
 """
 
 from __future__ import annotations
@@ -15,8 +17,13 @@ import numpy as np
 import soundfile
 
 from umss_jax.config import AudioConfig, EvaluationConfig
+from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import DatasetError
 
+STEM_FOLDER = "audio_16kHz"
+F0_FOLDER = "crepe_f0_center"
+
+_PART_OFFSET_S = 0.04  # of the first excerpt of a part of BC or BSQ (reference)
 _AUDIO = AudioConfig()
 _EVALUATION = EvaluationConfig()
 
@@ -54,6 +61,20 @@ class Excerpt(NamedTuple):
     """float32 [J, S / 256], Hz, 0 where unvoiced; ``None`` where there is no reference."""
 
 
+class Take(NamedTuple):
+    """A quartet of a test set: one recording of each voice, and where its excerpts start."""
+
+    name: str
+    """Of its excerpts, up to their start in seconds."""
+    song: str
+    files: tuple[Path, ...]
+    """Soprano to bass."""
+    start_frames: tuple[int, ...]
+    """In units of the hop (16 ms)."""
+    any_rate: bool = False
+    """Recordings of any rate and format, brought to 16 kHz; else another rate is an error."""
+
+
 def excerpt_start_frames(duration_s: int, audio: AudioConfig = _AUDIO) -> list[int]:
     """Where the non-overlapping excerpts of a song begin.
 
@@ -70,6 +91,21 @@ def excerpt_start_frames(duration_s: int, audio: AudioConfig = _AUDIO) -> list[i
     length_s = audio.example_samples / audio.sample_rate_hz
     hop_s = audio.hop_samples / audio.sample_rate_hz
     return [int((index * length_s) // hop_s) for index in range(1, count)]
+
+
+def part_start_frames(samples: int, audio: AudioConfig = _AUDIO) -> list[int]:
+    """Where the excerpts of a 10-second part of the Bach or barbershop collection begin.
+
+    From the first second on, and 0.04 s later than elsewhere (reference).
+
+    Args:
+        samples: of the part.
+        audio: rate, length of an excerpt, hop.
+    """
+    length_s = audio.example_samples / audio.sample_rate_hz
+    hop_s = audio.hop_samples / audio.sample_rate_hz
+    count = samples // audio.example_samples
+    return [int((index * length_s + _PART_OFFSET_S) // hop_s) for index in range(count)]
 
 
 def csd_excerpts(
@@ -96,56 +132,74 @@ def csd_excerpts(
             song are looked for before its first excerpt.
     """
     for song in songs:
-        files = singer_files(Path(root), song)
-        tracks = [_read_crepe(file, evaluation) for file in files] if with_f0 else None
-        for start in excerpt_start_frames(song.duration_s, audio):
-            yield _cut(song, files, tracks, start, audio)
+        yield from cut_excerpts([csd_take(Path(root), song, audio)], with_f0, audio, evaluation)
 
 
-def _cut(
-    song: Song,
-    files: list[Path],
-    tracks: list[np.ndarray] | None,
-    start: int,
-    audio: AudioConfig,
-) -> Excerpt:
+def csd_take(root: Path, song: Song, audio: AudioConfig = _AUDIO) -> Take:
+    """The test quartet of a song of the Choral Singing Dataset.
+
+    Raises:
+        DatasetError: a folder or file is missing.
+    """
+    files = tuple(singer_files(root, song))
+    singers = "".join(
+        f"_{voice[0].replace('C', 'A')}{file.stem[-6:]}"
+        for voice, file in zip(song.voice_ids, files, strict=True)
+    )
+    starts = tuple(excerpt_start_frames(song.duration_s, audio))
+    return Take(f"{song.folder.lower()}{singers}", song.title, files, starts)
+
+
+def cut_excerpts(
+    takes: Sequence[Take],
+    with_f0: bool = True,
+    audio: AudioConfig = _AUDIO,
+    evaluation: EvaluationConfig = _EVALUATION,
+) -> Iterator[Excerpt]:
+    """The excerpts of quartets, one after another.
+
+    Args:
+        takes: quartets.
+        with_f0: read the F0 tracks too.
+        audio: rate, length of an excerpt, hop.
+        evaluation: confidence from which on a frame counts as voiced.
+
+    Raises:
+        DatasetError: a file is missing, too short, or of another rate.
+    """
+    for take in takes:
+        tracks = [_read_f0(file, evaluation) for file in take.files] if with_f0 else None
+        for start in take.start_frames:
+            yield _cut(take, tracks, start, audio)
+
+
+def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig) -> Excerpt:
     """One excerpt, scaled to a mixture peak of 1."""
-    sources = np.stack([_read_audio(file, start * audio.hop_samples, audio) for file in files])
+    read = _decoded if take.any_rate else _read_audio
+    sources = np.stack([read(file, start * audio.hop_samples, audio) for file in take.files])
     mixture = sources.sum(axis=0)
     peak = np.abs(mixture).max()
     scale = np.float32(1 / peak if peak > 0 else 1)
     f0_hz = None
     if tracks is not None:
         # The reference turns seconds back into frames by division, which puts the excerpt at 96 s
-        # (and no other of this song) one frame early; the frame itself is exact.
+        # (and no other of quartet 4) one frame early; the frame itself is exact.
         rows = [track[start : start + audio.frames_250] for track in tracks]
-        short = [file for file, row in zip(files, rows, strict=True) if len(row) < audio.frames_250]
-        if short:
-            raise DatasetError(
-                f"the F0 track of {short[0]} ends before frame {start + audio.frames_250}",
-                "give a track as long as the recording",
-            )
+        for file, row in zip(take.files, rows, strict=True):
+            if len(row) < audio.frames_250:
+                raise DatasetError(
+                    f"the F0 track of {file} ends before frame {start + audio.frames_250}",
+                    "give a track as long as the recording",
+                )
         f0_hz = np.stack(rows).astype(np.float32)
     start_s = start * audio.hop_samples / audio.sample_rate_hz
-    singers = "".join(
-        f"_{voice[0].replace('C', 'A')}{file.stem[-6:]}"
-        for voice, file in zip(song.voice_ids, files, strict=True)
-    )
-    name = f"{song.folder.lower()}{singers}_{np.round(start_s, 3)}"
-    return Excerpt(name, song.title, start_s, mixture * scale, sources * scale, f0_hz)
+    name = f"{take.name}_{np.round(start_s, 3)}"
+    return Excerpt(name, take.song, start_s, mixture * scale, sources * scale, f0_hz)
 
 
 def singer_files(root: Path, song: Song) -> list[Path]:
     """The file of the chosen singer of every section."""
-    folder = root / song.folder / "audio_16kHz"
-    if not folder.is_dir():
-        below = sorted(root.glob(f"*/{song.folder}"))
-        remedy = (
-            f"point one level deeper, at {below[0].parent}"
-            if below
-            else (f"point at the folder that holds {song.folder}")
-        )
-        raise DatasetError(f"{folder} is not a folder", remedy)
+    folder = song_folder(root, song.folder)
     recordings = sorted(folder.glob("*.wav"))
     files = []
     for voice in song.voice_ids:
@@ -157,6 +211,28 @@ def singer_files(root: Path, song: Song) -> list[Path]:
             )
         files.append(section[song.singer - 1])
     return files
+
+
+def song_folder(root: Path, name: str) -> Path:
+    """``ROOT/<name>/audio_16kHz``; where it is not there, the error says if ROOT is a level off."""
+    folder = root / name / STEM_FOLDER
+    if folder.is_dir():
+        return folder
+    below = sorted(path.parent.parent for path in root.glob(f"*/{name}/{STEM_FOLDER}"))
+    above = [path for path in root.absolute().parents[:2] if (path / name / STEM_FOLDER).is_dir()]
+    if below:
+        remedy = f"point one level deeper, at {below[0]}"
+    elif above:
+        remedy = f"point higher, at {above[0]}"
+    else:
+        remedy = f"point at the folder that holds {name}/{STEM_FOLDER}"
+    raise DatasetError(f"{folder} is not a folder", remedy)
+
+
+def _decoded(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
+    """One example of a recording of any rate, float32 mono at 16 kHz."""
+    whole = DecodedAudio().load(file)
+    return _whole(file, np.array(whole[start : start + audio.example_samples]), start, audio)
 
 
 def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
@@ -172,6 +248,11 @@ def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
             samples = recording.read(audio.example_samples, dtype="float32")
     except soundfile.LibsndfileError as error:
         raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
+    return _whole(file, samples, start, audio)
+
+
+def _whole(file: Path, samples: np.ndarray, start: int, audio: AudioConfig) -> np.ndarray:
+    """The samples, unless they are fewer than an example needs."""
     if len(samples) < audio.example_samples:
         raise DatasetError(
             f"{file} ends at sample {start + len(samples)}",
@@ -180,22 +261,38 @@ def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
     return samples
 
 
-def _read_crepe(recording: Path, evaluation: EvaluationConfig) -> np.ndarray:
+def f0_files(recording: Path) -> tuple[Path, tuple[Path, Path]]:
+    """Where the F0 of a recording may lie: as CREPE's table, or as frequency and confidence."""
+    folder = recording.parent
+    folder = (folder.parent if folder.name == STEM_FOLDER else folder) / F0_FOLDER
+    frequency, confidence = (
+        folder / f"{recording.stem}_{part}.npy" for part in ("frequency", "confidence")
+    )
+    return folder / f"{recording.stem}.f0.csv", (frequency, confidence)
+
+
+def has_f0(recording: Path) -> bool:
+    """Whether a recording has an F0 track."""
+    table, arrays = f0_files(recording)
+    return table.is_file() or all(file.is_file() for file in arrays)
+
+
+def _read_f0(recording: Path, evaluation: EvaluationConfig) -> np.ndarray:
     """F0 of a whole recording, [frames], Hz, 0 where CREPE's confidence is too low."""
-    folder = recording.parent.parent / "crepe_f0_center"
-    table = folder / f"{recording.stem}.f0.csv"
-    arrays = [folder / f"{recording.stem}_{part}.npy" for part in ("frequency", "confidence")]
+    table, arrays = f0_files(recording)
+    folder = table.parent
+    if not has_f0(recording):
+        raise DatasetError(
+            f"{folder} has no F0 of {recording.stem}",
+            f"expected {table.name}, or {arrays[0].name} and {arrays[1].name}, which "
+            "`umss-jax data f0` makes",
+        )
     try:
         if table.is_file():
             columns = np.loadtxt(table, delimiter=",", skiprows=1, ndmin=2)
             frequency, confidence = columns[:, 1], columns[:, 2]
-        elif all(file.is_file() for file in arrays):
-            frequency, confidence = (np.load(file, allow_pickle=False) for file in arrays)
         else:
-            raise DatasetError(
-                f"{folder} has no F0 of {recording.stem}",
-                f"expected {table.name}, or {arrays[0].name} and {arrays[1].name}",
-            )
+            frequency, confidence = (np.load(file, allow_pickle=False) for file in arrays)
         return np.where(confidence < evaluation.crepe_confidence, 0.0, frequency)
     except (ValueError, IndexError) as error:
         raise DatasetError(

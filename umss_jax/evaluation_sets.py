@@ -1,0 +1,220 @@
+"""Which quartets of a dataset are evaluated: those of the paper, or of any folder with stems.
+
+- ``csd``: Choral Singing Dataset, El Rossinyol singers 2, Locus Iste 3, Nino Dios 4.
+- ``cantoria``: Cantoría, songs EJB1, EJB2 and CEA.
+- ``bcbsq``: the validation parts of the Bach chorales and barbershop quartets, 8 and 9 of each.
+- ``folder``: everything that has four stems in a layout of :mod:`umss_jax.data_layouts`.
+
+Source: the reference's ``data.py`` and ``eval.py``. Recordings of the first three are 16 kHz mono.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import soundfile
+
+from umss_jax.config import AudioConfig, Dataset, EvaluationConfig
+from umss_jax.data_layouts import Piece, choose_pieces, choose_singers, find_layout
+from umss_jax.decoded_audio import DecodedAudio
+from umss_jax.errors import DatasetError, UsageError
+from umss_jax.excerpts import (
+    CSD_TEST_SONGS,
+    STEM_FOLDER,
+    Take,
+    csd_take,
+    excerpt_start_frames,
+    has_f0,
+    part_start_frames,
+    song_folder,
+)
+
+CANTORIA_TEST_SONGS = ("EJB1", "EJB2", "CEA")
+"""The test set of the paper."""
+_CANTORIA: tuple[str, ...] = ("EJB1", "EJB2", "CEA", "HCB", "LBM1", "LBM2", "LJT1")
+_CANTORIA += ("LJT2", "LNG", "RRC", "SSS", "THM", "VBP", "YSM")
+_SECONDS = (300, 57, 118, 36, 300, 271, 300, 205, 183, 56, 118, 126, 69, 33)
+CANTORIA_DURATIONS_S = dict(zip(_CANTORIA, _SECONDS, strict=True))
+"""Nominal lengths, by which the reference counts excerpts."""
+BCBSQ_TEST_PIECES = ("BC/8_BC*", "BC/9_BC*", "BQ/8_BQ*", "BQ/9_BQ*")
+"""The validation set of the reference, which the paper's test on BCBSQ takes."""
+
+_AUDIO = AudioConfig()
+_EVALUATION = EvaluationConfig()
+
+
+def quartets_of(dataset: Dataset, root: Path, songs: Sequence[str] = ()) -> list[Take]:
+    """The quartets of a test set.
+
+    Args:
+        dataset: which protocol.
+        root: its folder.
+        songs: other songs than the test set's: folder names (``csd``, ``cantoria``) or shell
+            patterns of pieces (``bcbsq``, ``folder``).
+
+    Raises:
+        UsageError: no song is called so.
+        DatasetError: the folder is not laid out as expected, or a recording is missing or of
+            another length.
+    """
+    finders = {
+        Dataset.CSD: _csd,
+        Dataset.CANTORIA: _cantoria,
+        Dataset.BCBSQ: _bcbsq,
+        Dataset.FOLDER: _folder,
+    }
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder", f"expected the folder of {dataset}")
+    return finders[dataset](root, songs)
+
+
+def f0_is_there(takes: Sequence[Take]) -> bool:
+    """Whether the quartets have F0 references: all of them, or none.
+
+    Raises:
+        DatasetError: some have and others have not.
+    """
+    files = [file for take in takes for file in take.files]
+    without = [file for file in files if not has_f0(file)]
+    if without and len(without) < len(files):
+        raise DatasetError(
+            f"{without[0]} has no F0 track, others have",
+            "make those that are missing by `umss-jax data f0`",
+        )
+    return not without
+
+
+def _csd(root: Path, songs: Sequence[str]) -> list[Take]:
+    known = {song.folder: song for song in CSD_TEST_SONGS}
+    folders = [name.replace(" ", "_") for name in songs] or list(known)
+    _refuse_unknown([name for name in folders if name not in known], known)
+    return [csd_take(root, known[name]) for name in folders]
+
+
+def _cantoria(root: Path, songs: Sequence[str]) -> list[Take]:
+    names = list(songs) or list(CANTORIA_TEST_SONGS)
+    _refuse_unknown(
+        [name for name in names if name not in CANTORIA_DURATIONS_S], CANTORIA_DURATIONS_S
+    )
+    takes = []
+    for name in names:
+        folder = song_folder(root, name)
+        layout = find_layout(folder.parent)
+        if layout.kind != "cantoria" or len(layout.pieces) + len(layout.missing) != 1:
+            raise DatasetError(
+                f"{folder} holds no song of Cantoría",
+                f"expected one file each named *{name}_s.wav, *_a.wav, *_t.wav and *_b.wav",
+            )
+        if layout.missing:
+            raise DatasetError(
+                f"{folder}: {layout.missing[0]}",
+                "expected one file each named *_s.wav, *_a.wav, *_t.wav and *_b.wav",
+            )
+        files = _one_singer(layout.pieces[0], 1)
+        starts = excerpt_start_frames(CANTORIA_DURATIONS_S[name])
+        takes.append(Take(f"{name}_satb", name, files, tuple(starts)))
+    return takes
+
+
+def _bcbsq(root: Path, songs: Sequence[str]) -> list[Take]:
+    folders = {"BC", "BQ"} if not songs else {name.split("/")[0] for name in songs}
+    for name in sorted(folders & {"BC", "BQ"}):
+        song_folder(root, name)
+    layout = find_layout(root)
+    if layout.kind != "bcbsq":
+        raise DatasetError(
+            f"{root} is laid out as {layout.kind}",
+            f"expected BC/{STEM_FOLDER}/*_s_1ch.wav and BQ/{STEM_FOLDER}/*_s_1ch.wav",
+        )
+    wanted = tuple(songs) or BCBSQ_TEST_PIECES
+    _refuse_missing(root, layout.missing, wanted)
+    pieces = choose_pieces(layout.pieces, wanted, ())
+    return [
+        Take(f"{piece.name.split('/')[-1]}_satb", piece.name, files, starts)
+        for piece in pieces
+        for files in [_one_singer(piece, 1)]
+        for starts in [tuple(part_start_frames(_shortest(_lengths(files, any_rate=False))))]
+    ]
+
+
+def _folder(root: Path, songs: Sequence[str]) -> list[Take]:
+    layout = find_layout(root)
+    if layout.kind == "mixtures":
+        raise DatasetError(
+            f"{root} holds recordings without stems",
+            f"expected <piece>/soprano.* to bass.*, or <song>/{STEM_FOLDER}/*.wav",
+        )
+    wanted = songs or ("*",)
+    _refuse_missing(root, layout.missing, wanted)
+    takes = []
+    for piece in choose_pieces(layout.pieces, wanted, ()):
+        singers = min(len(files) for files in piece.voices)
+        for singer in range(1, singers + 1):
+            files = _one_singer(piece, singer)
+            samples = _shortest(_lengths(files, any_rate=True))
+            starts = (
+                part_start_frames(samples)
+                if layout.kind == "bcbsq"
+                else excerpt_start_frames(samples // _AUDIO.sample_rate_hz) or [0]
+            )
+            name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
+            takes.append(Take(name, piece.name, files, tuple(starts), any_rate=True))
+    return takes
+
+
+def _one_singer(piece: Piece, singer: int) -> tuple[Path, ...]:
+    return tuple(files[0] for files in choose_singers(piece, [singer]).voices)
+
+
+def _lengths(files: tuple[Path, ...], any_rate: bool) -> dict[Path, int]:
+    """Samples at 16 kHz of each recording."""
+    if any_rate:
+        return {file: len(DecodedAudio().load(file)) for file in files}
+    lengths = {}
+    for file in files:
+        try:
+            lengths[file] = soundfile.info(file).frames
+        except soundfile.LibsndfileError as error:
+            raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
+    return lengths
+
+
+def _shortest(lengths: dict[Path, int]) -> int:
+    """Samples of the shortest stem.
+
+    Raises:
+        DatasetError: the stems of a piece differ too much for being of one performance.
+    """
+    rate_hz = _AUDIO.sample_rate_hz
+    short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+    tolerance_s = _EVALUATION.stem_length_tolerance_s
+    if lengths[long] - lengths[short] > tolerance_s * rate_hz:
+        raise DatasetError(
+            f"{short} is {lengths[short] / rate_hz:.2f} s long and {long.name} "
+            f"{lengths[long] / rate_hz:.2f} s",
+            f"expected stems of one piece to be equally long (within {tolerance_s:g} s)",
+        )
+    return lengths[short]
+
+
+def _refuse_missing(root: Path, missing: Sequence[str], wanted: Sequence[str]) -> None:
+    """Of incomplete pieces, those asked for are an error."""
+    lines = [
+        line
+        for line in missing
+        if any(fnmatchcase(line.split(" has no ")[0], pattern) for pattern in wanted)
+    ]
+    if lines:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise DatasetError(
+            f"{root}: {lines[0]}{more}", "add the stem, or name the complete pieces by --song"
+        )
+
+
+def _refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> None:
+    if unknown:
+        raise UsageError(
+            f"no test song is called {', '.join(unknown)}", f"choose from {', '.join(known)}"
+        )
