@@ -71,14 +71,18 @@ class ModelEngine:
         voices = self._run(mixture_16k, channels_16k, seeds)
         return SegmentResult(np.asarray(voices.stems), self._reported_f0(voices.output))
 
-    def intermediates(self, mixture_16k: np.ndarray, seeds: np.ndarray) -> model.ModelOutput:
+    def intermediates(
+        self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_250: np.ndarray | None = None
+    ) -> model.ModelOutput:
         """Everything that the model computes on the way, by name.
 
         Args:
             mixture_16k: float32 ``[B, S]``, each segment scaled to peak 1.
             seeds: uint32 ``[B]``.
+            f0_hz_250: ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
+                estimated.
         """
-        return self._run(mixture_16k, mixture_16k[:, None], seeds).output
+        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_250).output
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
         """F0 of the heuristic assigner, ``[B, J, S // 256]``; None where the network assigns."""
@@ -98,10 +102,15 @@ class ModelEngine:
         known = self.known_f0(mixture_16k)
         return np.asarray(self._f0(self.variables, mixture_16k)) if known is None else known
 
-    def _run(self, mixture: np.ndarray, channels: np.ndarray, seeds: np.ndarray) -> _Voices:
-        voices: _Voices = self._voices(
-            self.variables, mixture, channels, seeds, self.known_f0(mixture)
-        )
+    def _run(
+        self,
+        mixture: np.ndarray,
+        channels: np.ndarray,
+        seeds: np.ndarray,
+        f0_hz_250: np.ndarray | None = None,
+    ) -> _Voices:
+        known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
+        voices: _Voices = self._voices(self.variables, mixture, channels, seeds, known)
         return voices
 
     def _salience_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
