@@ -258,6 +258,32 @@ class PlotConfig:
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """The page about a separation or an evaluation."""
+
+    lossless_megabytes: float = 20.0
+    """Audio of a page up to this size is FLAC, beyond it MP3."""
+    most_megabytes: float = 100.0
+    """A page that would be larger is refused: browsers keep all of its audio in memory."""
+    mp3_compression: float = 0.4
+    """0 best to 1 smallest; about 2 bits a sample."""
+    columns: int = 1400
+    """Most columns of a picture."""
+    spectrogram_rows: int = 144
+    window_s: float = 0.064
+    range_db: float = 70.0
+    lowest_hz: float = 60.0
+    highest_hz: float = 12_000.0
+    shades: int = 48
+    margin_octaves: float = 0.25
+    """Shown below the lowest and above the highest pitch."""
+    most_points: int = 12_000
+    """Of a pitch curve."""
+    length_tolerance_s: float = 0.5
+    """By which targets and salience may be longer or shorter than the stems."""
+
+
+@dataclass(frozen=True)
 class AdaptationConfig:
     """Training on one recording itself, without stems: short, so with a large learning rate."""
 
@@ -344,6 +370,42 @@ class EvaluationConfig:
     bootstrap_coverage: float = 0.95
 
 
+class UnetCondition(enum.StrEnum):
+    """What a U-Net is told of the target voice.
+
+    *original* (Petermann et al. 2020): its F0 as a blurred bin of the pitch grid. *exact*
+    (Schulze-Forster et al. 2023): the magnitude spectrum of a harmonic sound on its F0.
+    """
+
+    ORIGINAL = "original"
+    EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class UnetConfig:
+    """The conditioned U-Net, a supervised baseline."""
+
+    condition: UnetCondition = UnetCondition.ORIGINAL
+    fft_size: int = 1024
+    hop_samples: int = 256
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    """Of the convolutions on the way down; the way up mirrors them."""
+    kernel: int = 5
+    down_slope: float = 1.0
+    """Of the LeakyReLU on the way down; the published code's 1 leaves everything as it is."""
+    dropout: float = 0.5
+    dropout_layers: int = 3
+    """The first so many on the way up; whole channels are dropped."""
+    norm_epsilon: float = 1e-5
+    norm_momentum: float = 0.1
+    """Weight of a batch in the running statistics."""
+    # Of the condition "original".
+    blur_bins: float = 1.0
+    blur_radius_bins: int = 4
+    condition_channels: tuple[int, ...] = (16, 64, 256)
+    condition_kernel: int = 10
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that shapes the computation from mixture to voices.
@@ -362,6 +424,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+    unet: UnetConfig = field(default_factory=UnetConfig)
 
 
 @dataclass(frozen=True)
@@ -408,42 +471,6 @@ class TrainConfig:
     epoch_examples: int = 1600
     epochs: tuple[int, ...] = ()
     """Of each phase, instead of what the strategy says."""
-class UnetCondition(enum.StrEnum):
-    """What a U-Net is told of the target voice.
-
-    *original* (Petermann et al. 2020): its F0 as a blurred bin of the pitch grid. *exact*
-    (Schulze-Forster et al. 2023): the magnitude spectrum of a harmonic sound on its F0.
-    """
-
-    ORIGINAL = "original"
-    EXACT = "exact"
-
-
-@dataclass(frozen=True)
-class UnetConfig:
-    """The conditioned U-Net, a supervised baseline."""
-
-    condition: UnetCondition = UnetCondition.ORIGINAL
-    fft_size: int = 1024
-    hop_samples: int = 256
-    channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
-    """Of the convolutions on the way down; the way up mirrors them."""
-    kernel: int = 5
-    down_slope: float = 1.0
-    """Of the LeakyReLU on the way down; the published code's 1 leaves everything as it is."""
-    dropout: float = 0.5
-    dropout_layers: int = 3
-    """The first so many on the way up; whole channels are dropped."""
-    norm_epsilon: float = 1e-5
-    norm_momentum: float = 0.1
-    """Weight of a batch in the running statistics."""
-    # Of the condition "original".
-    blur_bins: float = 1.0
-    blur_radius_bins: int = 4
-    condition_channels: tuple[int, ...] = (16, 64, 256)
-    condition_kernel: int = 10
-
-
     max_epochs: int = 8000
     """Of phases that last until they no longer improve."""
     patience: int = 200
@@ -462,6 +489,5 @@ class UnetConfig:
     tensorboard: bool = True
     data: DataConfig = DataConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    unet: UnetConfig = field(default_factory=UnetConfig)
     loss: LossConfig = LossConfig()
     model: ModelConfig = field(default_factory=ModelConfig)
