@@ -3,11 +3,14 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+import soundfile
 import typer
 from typer.testing import CliRunner
 
 from umss_jax.cli.evaluate import evaluate
+from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, OutputError, UsageError
 
 app = typer.Typer()
@@ -53,7 +56,7 @@ def test_errors_name_what_is_wrong(nino_dios, tmp_path):
         exception = run(*arguments).exception
         return type(exception), str(exception)
 
-    kind, text = error("--song", "Ave Maria")
+    kind, text = error(*nino_dios[:2], "--song", "Ave Maria")
     assert kind is UsageError
     assert "no test song is called Ave_Maria: choose from El_Rossinyol" in text
     kind, text = error("--data", tmp_path, "--song", "Nino_Dios")
@@ -62,6 +65,68 @@ def test_errors_name_what_is_wrong(nino_dios, tmp_path):
     kind, text = error(*nino_dios, "--limit", 1, "--json", tmp_path / "missing" / "table.json")
     assert kind is OutputError
     assert "table.json cannot be written" in text
+
+
+def test_groups_bss_and_the_folder_of_results(nino_dios, tmp_path):
+    out = tmp_path / "out"
+    arguments = [*nino_dios, "--limit", 2, "-o", out, "--by", "song", "--by", "voice"]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("excerpts", "frames.csv", "statistics.json", "table.md")
+    ]
+    assert (out / "table.md").read_text() == result.stdout
+    headings = [line for line in result.stdout.splitlines() if line.startswith(("song", "voice"))]
+    assert headings == ["song: Nino Dios", *(f"voice: {voice}" for voice in VOICES)]
+    table = json.loads((out / "statistics.json").read_text())
+    row = table["comb, reference F0"]
+    assert row["songs"]["Nino Dios"]["stems"] == row["stems"]
+    frames = [row["voices"][voice]["stems"]["si_sdr_db"]["frames"] for voice in VOICES]
+    assert sum(frames) == row["stems"]["si_sdr_db"]["frames"]
+
+
+@pytest.mark.slow
+def test_bss_eval_has_columns_of_its_own(nino_dios, tmp_path):
+    with_bss = run(*nino_dios, "--limit", 1, "--bss", "--csv", tmp_path / "frames.csv")
+    assert " SDR | SIR | SAR |" in with_bss.stdout
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kept"] == "1"]
+    ideal = [row for row in rows if row["row"] == "ideal ratio masks"]
+    mixed = [row for row in rows if row["row"] == "mixture"]
+    means = [np.mean([float(row["sir_db"]) for row in rows]) for rows in (ideal, mixed)]
+    assert means[0] > means[1] + 10
+    # a mixture holds nothing but the voices
+    assert min(float(row["sar_db"]) for row in mixed) > 60
+
+
+def test_a_folder_without_f0_says_what_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
+    generator = np.random.default_rng(0)
+    for voice in VOICES:
+        (tmp_path / "choir" / "hymn").mkdir(parents=True, exist_ok=True)
+        file = tmp_path / "choir" / "hymn" / f"{voice}.wav"
+        soundfile.write(file, 0.1 * generator.standard_normal(80_000), 16_000)
+    arguments = ["--data", tmp_path / "choir", "--dataset", "folder"]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "crepe_f0_center/soprano.f0.csv" in result.stderr
+    assert "`umss-jax data f0` makes them" in result.stderr
+    assert [line.split("|")[1].strip() for line in result.stdout.splitlines()[2:]] == [
+        *("mixture", "ideal ratio masks")
+    ]
+    exception = run(*arguments, "--f0", "oracle").exception
+    assert isinstance(exception, DatasetError)
+    assert "which --f0 oracle needs: make them by `umss-jax data f0`" in str(exception)
+
+
+def test_two_rows_of_one_name_are_refused(nino_dios, shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("UMSS_SHARED", str(shared))
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path))
+    exception = run("published", "published", *nino_dios).exception
+    assert isinstance(exception, UsageError)
+    assert "call one otherwise: LABEL=MODEL" in str(exception)
+    exception = run(*nino_dios, "--by", "singer").exception
+    assert "choose from song, voice" in str(exception)
 
 
 @pytest.mark.slow

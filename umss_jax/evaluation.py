@@ -282,7 +282,12 @@ def unprocessed(excerpt: Excerpt) -> np.ndarray:
 
 def ideal_ratio_masks(excerpt: Excerpt) -> np.ndarray:
     """Soft masks of the true voices: the ceiling of what soft masking can reach."""
-    return np.asarray(_soft_mask_stems(excerpt.mixture, excerpt.sources))
+    return masked_stems(excerpt.mixture, excerpt.sources)
+
+
+def masked_stems(mixture: np.ndarray, sources: np.ndarray | jax.Array) -> np.ndarray:
+    """Stems [J, S] of a mixture [S] by the soft masks of voices [J, S]."""
+    return np.asarray(_soft_mask_stems(mixture, sources))
 
 
 def harmonic_comb(f0: F0Estimator | None = None) -> StemEstimator:

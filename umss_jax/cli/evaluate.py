@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umss_jax.config import VOICES, Assigner
+from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.config import Assigner, Dataset, F0Source, F0Windows
 from umss_jax.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from umss_jax.evaluation import F0Estimator, F0Evaluation, StemEstimator, StemEvaluation
-    from umss_jax.excerpts import Excerpt
-
-_MEASURES = {
-    "si_sdr_db": "SI-SDR",
-    "spectral_snr_db": "SNR sp.",
-    "spectral_si_snr_db": "SI-SNR sp.",
-    "mel_cepstral_distance": "MCD",
-}
-_F0_MEASURES = {
-    "overall_accuracy": "OA",
-    "raw_pitch_accuracy": "RPA",
-    "raw_chroma_accuracy": "RCA",
-}
+    from umss_jax.evaluation_models import Row
+    from umss_jax.excerpts import Take
 
 
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Names in the store, or .safetensors files. None: baselines only."),
+        typer.Argument(
+            help="Names in the store, or .safetensors files; LABEL=NAME calls one otherwise. "
+            "None: baselines only."
+        ),
     ] = None,
     data: Annotated[
         Path, typer.Option("--data", help="Folder that holds the songs' folders.")
     ] = Path("ChoralSingingDataset"),
+    dataset: Annotated[
+        Dataset,
+        typer.Option(
+            "--dataset",
+            help="Test set: the paper's of csd (Choral Singing Dataset) or cantoria, the "
+            "reference's validation parts of bcbsq, or any folder with four stems a piece.",
+        ),
+    ] = Dataset.CSD,
     song: Annotated[
         list[str] | None,
-        typer.Option("--song", help="Test songs by folder name, such as Nino_Dios; default: all."),
+        typer.Option(
+            "--song",
+            help="Only this song, by folder name, such as Nino_Dios; of bcbsq and folder a pattern "
+            "of pieces (BC/8_*). Default: the whole test set.",
+        ),
+    ] = None,
+    f0: Annotated[
+        list[F0Source] | None,
+        typer.Option(
+            "--f0",
+            help="What voices are synthesised from: mix, the F0 that the model hears in the "
+            "mixture (default), or oracle, the dataset's F0 tracks. Both may be given.",
+        ),
     ] = None,
     assigner: Annotated[
         Assigner, typer.Option("--assigner", help="What gives the pitches to the voices.")
@@ -53,12 +61,36 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first excerpts of the test set.")
     ] = None,
+    bss: Annotated[
+        bool, typer.Option("--bss", help="BSS-eval SDR, SIR and SAR too; slow.")
+    ] = False,
+    f0_windows: Annotated[
+        F0Windows,
+        typer.Option(
+            "--f0-windows",
+            help="Take F0 accuracies of true seconds, of whole excerpts, or of the growing windows "
+            "of the published code.",
+        ),
+    ] = F0Windows.SECOND,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Split the statistics by song, voice, or (given twice) both."),
+    ] = None,
     undefined_as: Annotated[
         float | None,
         typer.Option(
             "--undefined-as",
             help="Count frames with a silent stem as this many dB; by default they are left out "
             "of mean and median and only counted.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for table.md, statistics.json and frames.csv. The scores of each excerpt "
+            "are kept there, so that the same command goes on where it was stopped.",
         ),
     ] = None,
     json_file: Annotated[
@@ -69,107 +101,115 @@ def evaluate(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> int:
-    """Evaluate models on the Choral Singing Dataset beside the mixture, a comb and ideal masks.
+    """Evaluate models beside the unprocessed mixture, a comb without learning and ideal masks.
 
-    The test set is the paper's: El Rossinyol singers 2, Locus Iste singers 3, Nino Dios singers 4.
-    A model that has F0 networks but no decoder is evaluated by the comb on its F0.
+    A model that has F0 networks but no decoder is evaluated by the comb on its F0. Where a dataset
+    has no F0 tracks, rows and scores that need them are left out; `umss-jax data f0` makes them.
     """
-    from umss_jax import evaluation
+    groups = _groups(by or [])
+    with exit_at_once():
+        from umss_jax.evaluation_run import Measures, run_evaluation
+        from umss_jax.evaluation_sets import quartets_of
+        from umss_jax.evaluation_table import frames, group_tables, statistics, table
+        from umss_jax.excerpts import cut_excerpts
 
-    test_set = _test_set(data, song or [], limit)
-    rows: dict[str, tuple[StemEstimator, F0Estimator | None]] = {
-        "mixture": (evaluation.unprocessed, None),
-        "ideal ratio masks": (evaluation.ideal_ratio_masks, None),
-        "comb, reference F0": (evaluation.harmonic_comb(), None),
-    }
-    for name in models or []:
-        rows.update(_model_rows(name, assigner))
-    stems: dict[str, StemEvaluation] = {}
-    tracks: dict[str, F0Evaluation] = {}
-    with _progress(len(rows) * len(test_set), quiet) as step:
-        for label, (estimator, f0) in rows.items():
-            watched = _stepping(test_set, step)
-            stems[label] = evaluation.evaluate_stems(watched, estimator, undefined_as)
-            if f0 is not None:
-                tracks[label] = evaluation.evaluate_f0(test_set, f0)
-    typer.echo(_table(stems, tracks), nl=False)
+    takes = _limited(quartets_of(dataset, data, song or []), limit)
+    sources = f0 or [F0Source.MIX]
+    with_f0 = _with_f0(takes, data, F0Source.ORACLE in sources)
+    rows = _rows(models or [], assigner, sources, with_f0)
+    measures = Measures(bss, f0_windows, undefined_as)
+    total = len(rows) * sum(len(take.start_frames) for take in takes)
+    with _progress(total, quiet) as step:
+        results = run_evaluation(
+            cut_excerpts(takes, with_f0), rows, measures, out / "excerpts" if out else None, step
+        )
+    text = table(results) + "".join(group_tables(results, group, measures) for group in groups)
+    typer.echo(text, nl=False)
+    numbers = json.dumps(statistics(results, groups, measures), indent=2) + "\n"
     if json_file is not None:
-        _write(json_file, json.dumps(_statistics(stems, tracks), indent=2) + "\n")
+        _write(json_file, numbers)
     if csv_file is not None:
-        _write(csv_file, _frames(stems))
+        _write(csv_file, frames(results))
+    if out is not None:
+        _write(out / "table.md", text)
+        _write(out / "statistics.json", numbers)
+        _write(out / "frames.csv", frames(results))
     return 0
 
 
-def _test_set(data: Path, wanted: list[str], limit: int | None) -> list[Excerpt]:
-    """The excerpts of the songs asked for."""
-    import itertools
+def _groups(names: Sequence[str]) -> list[Any]:
+    from umss_jax.evaluation_table import Group
 
-    from umss_jax.excerpts import CSD_TEST_SONGS, csd_excerpts
-
-    songs = {song.folder: song for song in CSD_TEST_SONGS}
-    folders = [name.replace(" ", "_") for name in wanted] or list(songs)
-    unknown = [name for name in folders if name not in songs]
+    unknown = [name for name in names if name not in list(Group)]
     if unknown:
         raise UsageError(
-            f"no test song is called {', '.join(unknown)}", f"choose from {', '.join(songs)}"
+            f"statistics cannot be split by {unknown[0]!r}", f"choose from {', '.join(Group)}"
         )
-    chosen = [songs[name] for name in folders]
-    return list(itertools.islice(csd_excerpts(data, chosen), limit))
+    return [Group(name) for name in dict.fromkeys(names)]
 
 
-def _model_rows(
-    name: str, assigner: Assigner
-) -> Iterator[tuple[str, tuple[StemEstimator, F0Estimator]]]:
-    """A model's own stems where it has a decoder, and the comb on its F0."""
-    import numpy as np
+def _limited(takes: list[Take], limit: int | None) -> list[Take]:
+    """The first excerpts only."""
+    if limit is None:
+        return takes
+    chosen = []
+    for take in takes:
+        starts = take.start_frames[:limit]
+        limit -= len(starts)
+        if starts:
+            chosen.append(take._replace(start_frames=starts))
+    return chosen
 
-    from umss_jax import api, evaluation
+
+def _with_f0(takes: list[Take], data: Path, needed: bool) -> bool:
+    """Whether there are F0 references; says so where there are none, and refuses what needs them.
+
+    Raises:
+        DatasetError: only some have them, or they are needed.
+    """
+    from umss_jax.errors import DatasetError
+    from umss_jax.evaluation_sets import f0_is_there
+    from umss_jax.excerpts import f0_files
+
+    if f0_is_there(takes):
+        return True
+    expected = f0_files(takes[0].files[0])[0]
+    if needed:
+        raise DatasetError(
+            f"{data} has no F0 tracks (such as {expected}), which --f0 oracle needs",
+            "make them by `umss-jax data f0`",
+        )
+    typer.echo(
+        f"umss-jax: no F0 tracks (such as {expected}): the comb on them and the accuracies of F0 "
+        "are left out; `umss-jax data f0` makes them",
+        err=True,
+    )
+    return False
+
+
+def _rows(
+    models: Sequence[str], assigner: Assigner, sources: Sequence[F0Source], with_f0: bool
+) -> list[Row]:
+    """All rows of the table, in its order.
+
+    Raises:
+        UsageError: two have the same label.
+    """
     from umss_jax.device import enable_compilation_cache
+    from umss_jax.evaluation_models import baseline_rows, model_rows
 
-    enable_compilation_cache()
-    variables, _ = api.load_weights(name)
-    f0 = _remembered(_network_f0(variables, assigner))
-    label = api.model_name(name)
-    if "decoder" in variables["params"]:
-        separator = api.load(name, assigner=assigner)
-
-        def separate(excerpt: Excerpt) -> np.ndarray:
-            return np.asarray(separator.separate(excerpt.mixture, 16_000).stems)
-
-        yield label, (separate, f0)
-    yield f"comb, F0 of {label} ({assigner})", (evaluation.harmonic_comb(f0), f0)
-
-
-def _network_f0(variables: dict[str, Any], assigner: Assigner) -> F0Estimator:
-    """F0 tracks by the F0 networks of a model."""
-    import jax
-    import numpy as np
-
-    from umss_jax.heuristic import heuristic_f0_250
-    from umss_jax.model import analyse, estimate_salience, features
-    from umss_jax.networks import config_for
-
-    config = config_for(variables)
-    if assigner is Assigner.HEURISTIC:
-        salience = jax.jit(lambda mix: estimate_salience(variables, features(mix, config), config))
-        threshold = config.f0.multi_f0_threshold
-        return lambda excerpt: heuristic_f0_250(
-            np.asarray(salience(excerpt.mixture[None])[0]), threshold=threshold
+    if models:
+        enable_compilation_cache()
+    rows = baseline_rows(with_f0)
+    for model in models:
+        rows += model_rows(model, assigner, sources)
+    labels = [row.label for row in rows]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise UsageError(
+            f"two rows of the table are called {twice[0]!r}", "call one otherwise: LABEL=MODEL"
         )
-    tracks = jax.jit(lambda mix: analyse(variables, mix, config).f0_hz_250)
-    return lambda excerpt: np.asarray(tracks(excerpt.mixture[None])[0])
-
-
-def _remembered(f0: F0Estimator) -> F0Estimator:
-    """The same estimator, asked once for every excerpt: the comb and the F0 scores share it."""
-    known: dict[str, np.ndarray] = {}
-
-    def estimate(excerpt: Excerpt) -> np.ndarray:
-        if excerpt.name not in known:
-            known[excerpt.name] = f0(excerpt)
-        return known[excerpt.name]
-
-    return estimate
+    return rows
 
 
 @contextlib.contextmanager
@@ -180,79 +220,6 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[], object]]:
     hidden = quiet or not sys.stderr.isatty()
     with tqdm(total=total, unit="excerpt", disable=hidden, delay=2, leave=False) as bar:
         yield bar.update
-
-
-def _stepping(excerpts: list[Excerpt], step: Callable[[], object]) -> Iterator[Excerpt]:
-    for excerpt in excerpts:
-        yield excerpt
-        step()
-
-
-def _table(stems: dict[str, StemEvaluation], tracks: dict[str, F0Evaluation]) -> str:
-    """Markdown: mean / median of each measure, the interval of the first, F0 accuracies."""
-    heads = ["", *_MEASURES.values(), "SI-SDR 95 %", "frames", "undefined"]
-    heads += _F0_MEASURES.values() if tracks else []
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for label, result in stems.items():
-        summary = result.summary
-        main = summary["si_sdr_db"]
-        cells = [label]
-        cells += [f"{summary[key].mean:.2f} / {summary[key].median:.2f}" for key in _MEASURES]
-        cells += [f"{main.mean_low:.2f} to {main.mean_high:.2f}"]
-        cells += [str(main.frames), str(main.undefined)]
-        if tracks:
-            f0 = tracks.get(label)
-            cells += [f"{f0.summary[key].mean:.3f}" if f0 else "" for key in _F0_MEASURES]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _statistics(
-    stems: dict[str, StemEvaluation], tracks: dict[str, F0Evaluation]
-) -> dict[str, Any]:
-    """All summaries, as JSON holds them: what is undefined is null."""
-    import math
-
-    def plain(summaries: dict[str, Any]) -> dict[str, Any]:
-        return {
-            measure: {
-                key: None if isinstance(value, float) and math.isnan(value) else value
-                for key, value in summary._asdict().items()
-            }
-            for measure, summary in summaries.items()
-        }
-
-    return {
-        label: {
-            "stems": plain(result.summary),
-            "f0": plain(tracks[label].summary) if label in tracks else None,
-        }
-        for label, result in stems.items()
-    }
-
-
-def _frames(stems: dict[str, StemEvaluation]) -> str:
-    """Every second of every voice as CSV; undefined scores are empty."""
-    import numpy as np
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "excerpt", "voice", "second", "energy", "kept", *_MEASURES])
-    for label, result in stems.items():
-        for index in np.ndindex(result.energy.shape):
-            scores = [getattr(result.scores, key)[index] for key in _MEASURES]
-            writer.writerow(
-                [
-                    label,
-                    result.names[index[0]],
-                    VOICES[index[1]],
-                    index[2],
-                    f"{result.energy[index]:.5f}",
-                    int(result.kept[index]),
-                    *("" if np.isnan(score) else f"{score:.5f}" for score in scores),
-                ]
-            )
-    return text.getvalue()
 
 
 def _write(path: Path, content: str) -> None:

@@ -1,0 +1,200 @@
+"""The rows of an evaluation: baselines, ceiling, and what a model of the store contributes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from umss_jax import evaluation
+from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, SeparationConfig
+from umss_jax.excerpts import Excerpt
+from umss_jax.segments import segment_seed
+
+if TYPE_CHECKING:
+    from umss_jax.engine import ModelEngine
+    from umss_jax.model import ModelOutput, UnetSeparation
+
+
+class Estimate(NamedTuple):
+    """What a row says of an excerpt."""
+
+    stems: np.ndarray
+    """[J, S]."""
+    f0_hz_250: np.ndarray | None = None
+    """[J, S / 256], where it was estimated from the mixture."""
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    label: str
+    identity: dict[str, Any]
+    """What its scores depend on besides excerpt and measures, as JSON holds it."""
+    estimate: Callable[[Excerpt], Estimate]
+
+
+def baseline_rows(with_f0: bool) -> list[Row]:
+    """The unprocessed mixture, the ceiling of soft masks, and a comb on the reference's F0.
+
+    Args:
+        with_f0: whether there are references of F0; without them there is no comb.
+    """
+    mask = {"masks": asdict(MaskConfig())}
+    rows = [
+        Row("mixture", {"row": "mixture"}, _stems_only(evaluation.unprocessed)),
+        Row(
+            "ideal ratio masks",
+            {"row": "ideal ratio masks", **mask},
+            _stems_only(evaluation.ideal_ratio_masks),
+        ),
+    ]
+    if with_f0:
+        comb = {"row": "comb", "f0": "oracle", "comb": asdict(CombConfig()), **mask}
+        rows.append(
+            Row("comb, reference F0", comb, _stems_only(evaluation.harmonic_comb())),
+        )
+    return rows
+
+
+def model_rows(
+    argument: str, assigner: Assigner, sources: Sequence[F0Source] = (F0Source.MIX,)
+) -> list[Row]:
+    """The rows of a model: its stems where it can synthesise, and the comb on its F0.
+
+    Args:
+        argument: name or file of weights, or several joined by ``+``; ``LABEL=NAME`` calls it
+            otherwise.
+        assigner: what gives the pitches to the voices.
+        sources: the F0 that its voices are synthesised from: one row for each. The comb needs no
+            model where the F0 is given.
+
+    Raises:
+        UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
+    """
+    from umss_jax import api
+
+    label, name = label_and_name(argument)
+    variables, _ = api.load_weights(name)
+    has_decoder = not {"decoder", "unet"}.isdisjoint(variables["params"])
+    engine = api.load(name, assigner=assigner).engine if has_decoder else _f0_engine(name, assigner)
+    identity = {
+        "weights": _digest(variables),
+        "assigner": str(assigner),
+        "model": repr(engine.config),
+    }
+    rows = []
+    run = _Last(lambda excerpt: _estimate(engine, excerpt, has_decoder))
+    if has_decoder and F0Source.MIX in sources:
+        rows.append(Row(label, {"row": "model", "f0": "mix", **identity}, run))
+    if has_decoder and F0Source.ORACLE in sources:
+        rows.append(
+            Row(
+                f"{label}, reference F0",
+                {"row": "model", "f0": "oracle", **identity},
+                lambda excerpt: _estimate_from_reference(engine, excerpt),
+            )
+        )
+    if F0Source.MIX in sources:
+        comb = {"row": "comb", "f0": "mix", "comb": asdict(CombConfig()), **identity}
+        rows.append(Row(f"comb, F0 of {label} ({assigner})", comb, _comb(run)))
+    return rows
+
+
+def label_and_name(argument: str) -> tuple[str, str]:
+    """What a model is called in the table, and where it is.
+
+    ``LABEL=NAME`` says both. Else it is the name; of the weights of a run, that of the run.
+    """
+    from umss_jax import api
+
+    label, equals, name = argument.partition("=")
+    if equals and label and name:
+        return label, name
+    path = Path(argument)
+    if path.name == "weights.safetensors" and path.absolute().parent.name:
+        return path.absolute().parent.name, argument
+    return api.model_name(argument), argument
+
+
+def _stems_only(estimator: evaluation.StemEstimator) -> Callable[[Excerpt], Estimate]:
+    return lambda excerpt: Estimate(estimator(excerpt))
+
+
+def _comb(run: Callable[[Excerpt], Estimate]) -> Callable[[Excerpt], Estimate]:
+    """The comb on the F0 that a model estimates."""
+
+    def estimate(excerpt: Excerpt) -> Estimate:
+        f0_hz_250 = run(excerpt).f0_hz_250
+        assert f0_hz_250 is not None
+        return Estimate(evaluation.harmonic_comb(lambda _: f0_hz_250)(excerpt), f0_hz_250)
+
+    return estimate
+
+
+class _Last:
+    """Remembers the last excerpt's estimate, which two rows share."""
+
+    def __init__(self, run: Callable[[Excerpt], Estimate]) -> None:
+        self._run = run
+        self._excerpt: Excerpt | None = None
+        self._estimate: Estimate | None = None
+
+    def __call__(self, excerpt: Excerpt) -> Estimate:
+        if self._estimate is None or self._excerpt is not excerpt:
+            self._estimate, self._excerpt = self._run(excerpt), excerpt
+        return self._estimate
+
+
+def _f0_engine(name: str, assigner: Assigner) -> ModelEngine:
+    """An engine of F0 networks alone; it cannot separate."""
+    from umss_jax.api import load_tracker
+    from umss_jax.engine import ModelEngine
+
+    tracker = load_tracker(name, assigner=assigner).engine
+    return ModelEngine(tracker.name, tracker.variables, assigner, config=tracker.config)
+
+
+def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estimate:
+    mixture = excerpt.mixture[None]
+    if not has_decoder:
+        nothing = np.zeros_like(excerpt.sources)
+        return Estimate(nothing, np.asarray(engine.f0_hz_250(mixture)[0]))
+    output = engine.intermediates(mixture, _seeds())
+    return Estimate(_stems(excerpt, output), np.asarray(output.f0_hz_250[0]))
+
+
+def _estimate_from_reference(engine: ModelEngine, excerpt: Excerpt) -> Estimate:
+    if excerpt.f0_hz_250 is None:
+        raise ValueError(f"{excerpt.name}: there is no reference F0")
+    output = engine.intermediates(excerpt.mixture[None], _seeds(), excerpt.f0_hz_250[None])
+    return Estimate(_stems(excerpt, output))
+
+
+def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation) -> np.ndarray:
+    """Voices out of the mixture, by the synthesised ones or by a U-Net's own masks."""
+    from umss_jax.model import UnetSeparation
+
+    if isinstance(output, UnetSeparation):
+        return np.asarray(output.stems[0])
+    return evaluation.masked_stems(excerpt.mixture, output.sources[0])
+
+
+def _seeds() -> np.ndarray:
+    """The noise of every excerpt is that of the first segment of a recording."""
+    return np.asarray([segment_seed(SeparationConfig().seed, 0)], np.uint32)
+
+
+def _digest(variables: Mapping[str, Any]) -> str:
+    """Of all tensors with their names."""
+    from umss_jax.weight_tree import flatten
+
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flatten(variables).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
+    return digest.hexdigest()
