@@ -24,7 +24,7 @@ from umss_jax.stem_files import Progress, StemOptions, Track, separate_file
 if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
     from umss_jax.engine import ModelEngine
-    from umss_jax.model import ModelOutput
+    from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.pitch_engine import F0Engine
     from umss_jax.pitch_files import PitchOptions
     from umss_jax.pitch_tracks import PitchTracks
@@ -60,7 +60,7 @@ class Separator:
 
     def intermediates(
         self, audio: np.ndarray, sample_rate_hz: int
-    ) -> Iterator[tuple[float, ModelOutput]]:
+    ) -> Iterator[tuple[float, ModelOutput | UnetSeparation]]:
         """Everything the model computes on the way, segment by segment.
 
         Args:
@@ -69,7 +69,8 @@ class Separator:
 
         Yields:
             Start of the segment in seconds, and its intermediates (batch of 1): features,
-            salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices.
+            salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices;
+            of a model with a U-Net, its masks and magnitudes after the F0.
         """
         for start_s, mixture, seed in segments_of_array(audio, sample_rate_hz, self.config):
             seeds = np.asarray([seed], np.uint32)
@@ -100,7 +101,7 @@ def load(
         WeightsError: Its weights are damaged or do not fit.
         DeviceError: There is no such device.
         UsageError: There is no such assigner, or the model lacks a network and ``draw_missing``
-            was not asked for.
+            was not asked for, or it was asked for with a U-Net.
     """
     from umss_jax.engine import ModelEngine
 
@@ -171,7 +172,8 @@ def load_tracker(
 def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights by name, or several combined: ``my-salience+my-assigner``.
 
-    Of a part that several bring (salience, assignment, encoder, decoder) the last one's is taken:
+    Of a part that several bring (salience, assignment, encoder, decoder, unet) the last one's is
+    taken: ``published+my-unet`` separates by a U-Net on the published networks' F0, and
     ``published+my-assigner`` replaces the published assignment network.
 
     Args:
@@ -289,6 +291,13 @@ def _complete(
 
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
     missing = sorted({"encoder", "decoder"} - set(variables["params"]))
+    if "unet" in variables["params"]:  # it separates, whatever else there is
+        if draw_missing:
+            raise UsageError(
+                f"model {name} separates by a U-Net, which learns from stems alone",
+                "leave out --adapt, or train it (umss-jax train, strategy unet)",
+            )
+        return variables
     if not missing:
         return variables
     if not draw_missing:

@@ -15,19 +15,20 @@ from umss_jax.f0 import nearest_frames
 from umss_jax.heuristic import heuristic_f0_250
 from umss_jax.masking import soft_mask_channels
 from umss_jax.separation import SegmentResult
+from umss_jax.unet import separate_channels
 
 
 class _Voices(NamedTuple):
     stems: jax.Array
-    output: model.ModelOutput
+    output: model.ModelOutput | model.UnetSeparation
 
 
 class ModelEngine:
-    """All four networks with their weights, ready to separate segments.
+    """F0 networks and synthesis, or F0 networks and a U-Net, ready to separate segments.
 
     Args:
         name: Name of the model.
-        variables: All parts that the assigner needs.
+        variables: All parts that the assigner needs. A U-Net among them separates.
         assigner: The assignment network, or the continuity rule.
         provenance: For the manifest.
         config: Sizes, constants and which networks the weights are of.
@@ -73,7 +74,7 @@ class ModelEngine:
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_250: np.ndarray | None = None
-    ) -> model.ModelOutput:
+    ) -> model.ModelOutput | model.UnetSeparation:
         """Everything that the model computes on the way, by name.
 
         Args:
@@ -127,6 +128,16 @@ class ModelEngine:
         seeds: jax.Array,
         f0_hz_250: jax.Array | None,
     ) -> _Voices:
+        if "unet" in variables["params"]:
+            analysis = (
+                model.analyse(variables, mixture, self.config)
+                if f0_hz_250 is None
+                else model.given_f0(f0_hz_250, self.config)
+            )
+            separation = model.separate_by_unet(variables, mixture, analysis, self.config)
+            magnitude = separation.unet.magnitude
+            return _Voices(separate_channels(channels, magnitude, self.config.unet), separation)
+
         def draw(seed: jax.Array) -> jax.Array:
             one = jnp.zeros((1, mixture.shape[-1]))
             return model.draw_uniform(jax.random.key(seed), one, self.config)[0]
@@ -136,7 +147,7 @@ class ModelEngine:
         )
         return _Voices(soft_mask_channels(channels, output.sources, self.config.mask), output)
 
-    def _reported_f0(self, output: model.ModelOutput) -> np.ndarray:
+    def _reported_f0(self, output: model.ModelOutput | model.UnetSeparation) -> np.ndarray:
         """F0 for people to read: the nearest frame's, so that no note edge gets a pitch between.
 
         The synthesiser's own F0 is interpolated across the borders of notes.

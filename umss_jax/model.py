@@ -18,16 +18,28 @@ from umss_jax.decoder import Decoder
 from umss_jax.encoder import Encoder, encoder_input
 from umss_jax.f0 import extract_f0, f0_to_frames_250
 from umss_jax.hcqt import HcqtFeatures, hcqt
-from umss_jax.networks import assignment_network, salience_inputs, salience_network
+from umss_jax.networks import (
+    assignment_network,
+    salience_inputs,
+    salience_network,
+    unet_network,
+)
 from umss_jax.noise import draw_noise
 from umss_jax.resample import resample
 from umss_jax.synth import Controls, RawControls, physical_controls, synthesise
+from umss_jax.unet import UnetOutput, condition_f0, estimate_voices, separate_channels
 
 Variables = Mapping[str, Any]
 """``{'params': {part: …}, 'batch_stats': {part: …}}``, parts as in :data:`PARTS`."""
 
 PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder")
 """The four networks, in the order of the data flow."""
+
+UNET_PARTS: tuple[str, ...] = ("salience", "assignment", "unet")
+"""Those of the supervised baseline, which separates by a U-Net on the same F0."""
+
+ALL_PARTS: tuple[str, ...] = (*PARTS, "unet")
+"""Whatever variables may hold."""
 
 
 class ModelOutput(NamedTuple):
@@ -61,6 +73,22 @@ class ModelOutput(NamedTuple):
     """[B, J, samples], the synthesised voices."""
     mixture_hat: jax.Array
     """[B, samples], their sum."""
+
+
+class UnetSeparation(NamedTuple):
+    """What the supervised baseline computes; the first fields as in :class:`ModelOutput`."""
+
+    mixture: jax.Array
+    features: HcqtFeatures | None
+    salience: jax.Array | None
+    assigned: jax.Array | None
+    binary: jax.Array | None
+    f0_hz_344: jax.Array | None
+    f0_hz_250: jax.Array
+    unet: UnetOutput
+    """[B, J, 513, 254]."""
+    stems: jax.Array
+    """[B, J, samples], which sum to the mixture."""
 
 
 class Analysis(NamedTuple):
@@ -200,11 +228,28 @@ def draw_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax
     return draw_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
 
 
+def separate_by_unet(
+    variables: Variables, mixture: jax.Array, analysis: Analysis, config: ModelConfig
+) -> UnetSeparation:
+    """Stems by the U-Net's soft masks, from the mixture and the F0 of its voices.
+
+    Args:
+        variables: needs the part ``unet``.
+        mixture: [B, samples], a multiple of 256.
+        analysis: with ``f0_hz_250`` [B, J, samples / 256].
+        config: sizes and constants.
+    """
+    network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
+    output = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
+    stems = separate_channels(mixture[:, None], output.magnitude, config.unet)[:, :, 0]
+    return UnetSeparation(mixture, **analysis._asdict(), unet=output, stems=stems)
+
+
 def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
     """Fresh variables of one part, ``{'params': …}`` and, for the CNNs, ``'batch_stats'``.
 
     Raises:
-        ValueError: ``part`` is none of :data:`PARTS`.
+        ValueError: ``part`` is none of :data:`ALL_PARTS`.
     """
     frames = 8  # parameters do not depend on the length; a few frames keep initialisation cheap
     bins = config.hcqt.bins
@@ -221,7 +266,11 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
         latent = jnp.zeros((1, frames, config.encoder.latent))
         f0_hz = jnp.full((1, len(VOICES), frames), 200.0)
         return dict(Decoder(config.decoder).init(key, latent, f0_hz))
-    raise ValueError(f"no part named {part!r}: choose from {', '.join(PARTS)}")
+    if part == "unet":
+        mixture = jnp.zeros((1, frames * config.unet.hop_samples))
+        f0_hz = condition_f0(jnp.full((1, frames), 200.0), config.unet)
+        return dict(unet_network(config).init(key, mixture, f0_hz))
+    raise ValueError(f"no part named {part!r}: choose from {', '.join(ALL_PARTS)}")
 
 
 def init_variables(
@@ -230,7 +279,7 @@ def init_variables(
     """Fresh variables of several parts, joined."""
     return join_parts(
         {
-            part: init_part(part, jax.random.fold_in(key, PARTS.index(part)), config)
+            part: init_part(part, jax.random.fold_in(key, ALL_PARTS.index(part)), config)
             for part in parts
         }
     )

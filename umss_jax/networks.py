@@ -1,4 +1,4 @@
-"""The F0 networks by name, and which of them given weights are of.
+"""The networks by name, and which of them given weights are of.
 
 The names are those of the stored architectures (`weights_convert`).
 """
@@ -14,7 +14,12 @@ import jax
 import numpy as np
 
 from umss_jax.assignment import VoasClstm, VoasCnn
-from umss_jax.config import MULTI_F0_THRESHOLDS, VOICE_THRESHOLDS, ModelConfig
+from umss_jax.config import (
+    MULTI_F0_THRESHOLDS,
+    VOICE_THRESHOLDS,
+    ModelConfig,
+    UnetCondition,
+)
 from umss_jax.errors import WeightsError
 from umss_jax.salience import (
     EarlyDeep,
@@ -23,6 +28,7 @@ from umss_jax.salience import (
     LateDeepMagnitude,
     SalienceNetwork,
 )
+from umss_jax.unet import Unet
 from umss_jax.weight_tree import flatten, parts, select_parts
 from umss_jax.weights import architecture_shapes
 
@@ -38,6 +44,13 @@ SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
 )
 ASSIGNMENT_NETWORKS: Mapping[str, type[VoasCnn] | type[VoasClstm]] = MappingProxyType(
     {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm}
+)
+UNETS: Mapping[str, UnetCondition] = MappingProxyType(
+    {f"unet-{condition}": condition for condition in UnetCondition}
+)
+
+_KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"salience": SALIENCE_NETWORKS, "assignment": ASSIGNMENT_NETWORKS, "unet": UNETS}
 )
 
 
@@ -59,6 +72,11 @@ def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm:
     return ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
 
 
+def unet_network(config: ModelConfig, axis: str | None = None) -> Unet:
+    """The U-Net with the condition that ``config`` names; ``axis``: see :class:`Unet`."""
+    return Unet(config.unet, config.hcqt, config.synth, axis)
+
+
 def recognise(variables: Mapping[str, Any], part: str) -> str:
     """Name of the network that a part's weights are of.
 
@@ -68,12 +86,12 @@ def recognise(variables: Mapping[str, Any], part: str) -> str:
 
     Args:
         variables: ``{'params': {part: …}, 'batch_stats': {part: …}}``.
-        part: ``salience`` or ``assignment``.
+        part: ``salience``, ``assignment`` or ``unet``.
 
     Raises:
         WeightsError: the part is not there, or of no network known.
     """
-    known = SALIENCE_NETWORKS if part == "salience" else ASSIGNMENT_NETWORKS
+    known = _KNOWN[part]
     found = {
         name: np.shape(leaf) for name, leaf in flatten(select_parts(variables, [part])).items()
     }
@@ -105,4 +123,7 @@ def config_for(variables: Mapping[str, Any], config: ModelConfig | None = None) 
         name = recognise(variables, "assignment")
         f0 = replace(config.f0, thresholds=VOICE_THRESHOLDS[name])
         config = replace(config, assignment_network=name, f0=f0)
+    if "unet" in parts(variables):
+        condition = UNETS[recognise(variables, "unet")]
+        config = replace(config, unet=replace(config.unet, condition=condition))
     return config

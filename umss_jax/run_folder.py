@@ -18,7 +18,7 @@ from typing import Any
 
 from umss_jax.config import TrainConfig
 from umss_jax.errors import OutputError, UsageError
-from umss_jax.run_config import differences, plain, to_toml
+from umss_jax.run_config import build, differences, plain, to_toml
 from umss_jax.weights import write_aside
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
@@ -44,9 +44,9 @@ class RunFolder:
         settings = plain(config)
         before = path / "config.toml"
         if before.is_file():
-            changed = differences(
-                tomllib.loads(before.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
-            )
+            # Settings that were not there yet when it began are at their defaults.
+            had = build(TrainConfig, tomllib.loads(before.read_text(encoding="utf-8")))
+            changed = differences(plain(had), settings)
             changed = [key for key in changed if key not in _MAY_CHANGE]
             if changed:
                 raise UsageError(

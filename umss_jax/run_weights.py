@@ -15,8 +15,9 @@ from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig, TrainConfig
 from umss_jax.errors import UsageError
 from umss_jax.networks import config_for
+from umss_jax.strategies import SCHEDULES
 from umss_jax.training import TrainState
-from umss_jax.weight_tree import flatten, parts, tree_problems
+from umss_jax.weight_tree import flatten, parts, select_parts, tree_problems
 
 WEIGHTS = "weights.safetensors"
 """In the folder of a run; its side-car lies beside it."""
@@ -25,26 +26,38 @@ _ARCHITECTURE = "umss-2024"
 
 
 def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]:
-    """All four parts: those of ``config.weights``, the others drawn from the seed.
+    """All parts of a strategy: those of ``config.weights``, the others drawn from the seed.
+
+    These are the four of the model, or the F0 networks and a U-Net.
 
     Returns:
-        NumPy variables, and the configuration with the F0 networks of the weights.
+        NumPy variables, and the configuration with the networks of the weights.
 
     Raises:
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
-        UsageError: encoder or decoder have other sizes than the configuration says.
+        UsageError: encoder or decoder have other sizes than the configuration says, or the U-Net
+            another condition.
     """
     variables, _ = load_weights(config.weights)
+    trained = {part for phase in SCHEDULES[config.strategy] for part in phase.step.trainable}
+    wanted = model.UNET_PARTS if "unet" in trained else model.PARTS
+    variables = select_parts(variables, [part for part in wanted if part in parts(variables)])
     model_config = config_for(variables, config.model)
+    if model_config.unet != config.model.unet:
+        raise UsageError(
+            f"the U-Net in weights {config.weights} is conditioned otherwise",
+            f"set model.unet.condition={model_config.unet.condition}",
+        )
     key = jax.random.key(config.seed)
-    drawn_parts = tuple(part for part in model.PARTS if part not in parts(variables))
+    drawn_parts = tuple(part for part in wanted if part not in parts(variables))
     # In one compilation: operation by operation it takes ten times longer.
-    draw = jax.jit(partial(model.init_variables, config=model_config, parts=drawn_parts))
+    initialise = partial(model.init_variables, config=model_config)
+    draw = jax.jit(partial(initialise, parts=drawn_parts))
     drawn = draw(key)
     complete = {
         collection: {**drawn[collection], **variables.get(collection, {})} for collection in drawn
     }
-    expected = jax.eval_shape(partial(model.init_variables, config=model_config), key)
+    expected = jax.eval_shape(partial(initialise, parts=wanted), key)
     problems = tree_problems(_shapes(complete), _shapes(expected))
     if problems:
         raise UsageError(

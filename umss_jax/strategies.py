@@ -21,7 +21,7 @@ class Strategy:
     title: str
     """As the paper writes it."""
     trainable: tuple[str, ...]
-    """Parts from :data:`umss_jax.model.PARTS`; the others are frozen."""
+    """Parts from :data:`umss_jax.model.ALL_PARTS`; the others are frozen."""
     loss: LossConfig
     start: Start
     """What a batch brings: the mixture alone, or with it a salience or F0 computed before."""
@@ -54,6 +54,7 @@ class Phase:
     """L_rec between true and synthesised voices instead of the mixtures."""
 
 
+_UNET = Strategy("C-U-Net", ("unet",), _RECONSTRUCTION, "f0")
 _ASSIGNMENT_ALONE = Strategy("W_UP 1", ("assignment",), _F0_LOSSES, "mixture")
 
 SCHEDULES: dict[str, tuple[Phase, ...]] = {
@@ -72,6 +73,7 @@ SCHEDULES: dict[str, tuple[Phase, ...]] = {
         Phase("everything", STRATEGIES["sft_sft"]),
     ),
     "supervised": (Phase("synthesis", STRATEGIES["umss"], with_sources=True),),
+    "unet": (Phase("unet", _UNET, with_sources=True),),
 }
 """Whole runs by name: one row a phase."""
 

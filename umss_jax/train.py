@@ -125,6 +125,7 @@ class _PhaseRun:
     ) -> None:
         self.config, self.model, self.run, self.board = config, model_config, run, board
         self.number, self.phase, self.epochs, self.variables = number, phase, epochs, variables
+        self._is_unet = "unet" in phase.step.trainable
         self.strategy = cached(phase.step) if config.cache_salience else phase.step
         self.loss = weighted(phase.step.loss, config.loss)
         self.epoch_steps = config.epoch_examples // config.batch
@@ -188,10 +189,11 @@ class _PhaseRun:
 
     def _start(self) -> tuple[TrainState, Progress]:
         """The latest checkpoint, or the state before the first step."""
+        synthesis = ("unet",) if self._is_unet else ("encoder", "decoder")
         needed = {
             "mixture": model.PARTS,
-            "salience": ("assignment", "encoder", "decoder"),
-            "f0": ("encoder", "decoder"),
+            "salience": ("assignment", *synthesis),
+            "f0": synthesis,
         }[self.strategy.start]
         used = {
             collection: {part: tree for part, tree in trees.items() if part in needed}
@@ -260,7 +262,7 @@ class _PhaseRun:
         return loss, progress
 
     def _show_example(self, state: TrainState, batch: Batch, step: int) -> None:
-        if not self.board.is_on:
+        if not self.board.is_on or self._is_unet:
             return
         one = jax.tree.map(lambda leaf: leaf[:1], batch)
         output = _output(state.params, state.batch_stats, one, self.key, self.model)

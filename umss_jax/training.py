@@ -12,7 +12,9 @@ import optax
 
 from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
 from umss_jax.losses import LossTerms, full_loss
-from umss_jax.model import PARTS, draw_uniform, forward
+from umss_jax.model import ALL_PARTS, draw_uniform, forward, given_f0
+from umss_jax.networks import unet_network
+from umss_jax.unet_loss import unet_loss
 
 Metrics = dict[str, jax.Array]
 
@@ -50,16 +52,16 @@ def make_optimiser(
     PyTorch.
 
     Args:
-        trainable: names from :data:`umss_jax.model.PARTS`.
+        trainable: names from :data:`umss_jax.model.ALL_PARTS`.
         config: learning rate and schedule, penalty, clipping (by the global norm of the F0
             networks and of the others apart).
 
     Raises:
         ValueError: an unknown part.
     """
-    unknown = set(trainable) - set(PARTS)
+    unknown = set(trainable) - set(ALL_PARTS)
     if unknown:
-        raise ValueError(f"no part named {', '.join(sorted(unknown))}: choose from {PARTS}")
+        raise ValueError(f"no part named {', '.join(sorted(unknown))}: choose from {ALL_PARTS}")
 
     def adam(factor: float) -> optax.GradientTransformation:
         clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
@@ -137,8 +139,12 @@ def batch_loss(
 
     Frozen parts are constants of the loss, so that nothing before the first trainable part has a
     backward pass. The noise of an example depends on its number in the global batch alone, not on
-    how the batch is divided: ``first_example`` is the number of the first one here.
+    how the batch is divided: ``first_example`` is the number of the first one here. Where the
+    parameters are those of a U-Net it is that one's loss, in evaluation mode.
     """
+    if "unet" in params:
+        terms, _ = _unet_terms(params, batch_stats, batch, None, model, first_example)
+        return terms.total, terms
     params = {
         part: tree if part in trainable else jax.lax.stop_gradient(tree)
         for part, tree in params.items()
@@ -165,6 +171,32 @@ def batch_loss(
         target, estimate = batch.sources, output.sources
     terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
     return terms.total, terms
+
+
+def _unet_terms(
+    params: dict[str, Any],
+    batch_stats: dict[str, Any],
+    batch: Batch,
+    rng: jax.Array | None,
+    model: ModelConfig,
+    first_example: int | jax.Array,
+    axis: str | None = None,
+) -> tuple[LossTerms, dict[str, Any]]:
+    """The U-Net's loss as L_rec, and running statistics; with a key in training mode."""
+    if batch.sources is None or batch.f0_hz_250 is None:
+        raise ValueError("a U-Net learns from batches with sources and F0")
+    loss = unet_loss(
+        {"params": params["unet"], "batch_stats": batch_stats["unet"]},
+        batch.mixture,
+        batch.sources,
+        given_f0(batch.f0_hz_250, model).f0_hz_250,
+        first_example + jnp.arange(batch.mixture.shape[0]),
+        unet_network(model, axis),
+        rng,
+    )
+    zero = jnp.zeros(())
+    terms = LossTerms(total=loss.value, rec=loss.value, l1=zero, l2=zero, l3=zero)
+    return terms, {**batch_stats, "unet": loss.batch_stats}
 
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
@@ -209,14 +241,21 @@ def step_body(
     """
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
-        def loss_of(trained: dict[str, Any]) -> tuple[jax.Array, LossTerms]:
+        def loss_of(
+            trained: dict[str, Any],
+        ) -> tuple[jax.Array, tuple[LossTerms, dict[str, Any]]]:
             first = 0 if axis is None else jax.lax.axis_index(axis) * batch.mixture.shape[0]
             key = jax.random.fold_in(rng, state.step)
             params = {**state.params, **trained}
-            return batch_loss(params, state.batch_stats, batch, key, trainable, model, loss, first)
+            stats = state.batch_stats
+            if "unet" in trainable:
+                terms, stats = _unet_terms(params, stats, batch, key, model, first, axis)
+                return terms.total, (terms, stats)
+            total, terms = batch_loss(params, stats, batch, key, trainable, model, loss, first)
+            return total, (terms, stats)
 
         trained = {part: state.params[part] for part in trainable}
-        gradient, terms = jax.grad(loss_of, has_aux=True)(trained)
+        gradient, (terms, batch_stats) = jax.grad(loss_of, has_aux=True)(trained)
         if axis is not None:
             gradient, terms = jax.lax.pmean((gradient, terms), axis)
         metrics = {**terms._asdict(), "gradient_norm": optax.tree.norm(gradient)}
@@ -230,6 +269,7 @@ def step_body(
                 **state.params,
                 **optax.apply_updates(trained, {part: updates[part] for part in trainable}),
             },
+            batch_stats=batch_stats,
             opt_state=opt_state,
         )
         finite = jnp.isfinite(metrics["total"]) & jnp.isfinite(metrics["gradient_norm"])
