@@ -22,7 +22,7 @@ from umss_jax.errors import UmssError
 
 _COMMANDS = ("separate", "f0", "evaluate", "train", "runs", "bench")
 """Modules of this package with a function of the same name, in the order of the help text."""
-_GROUPS = ("weights", "data")
+_GROUPS = ("weights", "data", "chorale")
 """Modules of this package with an ``app`` of several commands."""
 
 app = typer.Typer(

@@ -1,0 +1,235 @@
+"""Synthetic quartets: sung scores with exact F0 and stems, deterministic by seed.
+
+Score → :func:`umss_jax.chorale_performance.perform` → the source-filter synthesiser, singer by
+singer → rooms → stems. :func:`make` writes folders of them in the layout that training reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import signal
+
+from umss_jax.all_pole import all_pole_coefficients, all_pole_filter
+from umss_jax.chorale_performance import Singing, perform
+from umss_jax.chorale_scores import Score, embedded_scores, music21_scores
+from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
+from umss_jax.errors import OutputError, UsageError
+from umss_jax.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
+from umss_jax.noise import NoiseControls, noise_signal
+from umss_jax.working_folder import working_folder
+
+SCORES: dict[str, Callable[[], list[Score]]] = {
+    "embedded": embedded_scores,
+    "music21": music21_scores,
+}
+"""Where scores come from, by name."""
+
+_PEAK = 0.9
+_SYNTH = SynthConfig()
+
+
+class Rendering(NamedTuple):
+    """A sung score at 16 kHz."""
+
+    score: Score
+    stems: np.ndarray
+    """float32 [J, samples]; they sum to a mixture of peak 0.9."""
+    f0_hz_250: np.ndarray
+    """float32 [J, frames + 1] at multiples of 16 ms from 0, Hz, 0 where nobody of the part sings a
+    pitch; of several singers the geometric mean."""
+    singers: tuple[int, ...]
+    """Of each part."""
+
+
+def render(score: Score, seed: int, config: ChoraleConfig = ChoraleConfig()) -> Rendering:
+    """Sings a score.
+
+    Args:
+        score: four parts.
+        seed: of everything that is drawn; the same seed gives the same samples.
+        config: ranges of what is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    singing = perform(score, rng, config)
+    voices = _voices(singing, rng, config.lanes)
+    stems = np.stack(
+        [_part(voices[singing.voice == number], rng, config) for number in range(len(VOICES))]
+    )
+    stems = _in_a_room(stems, rng, config)
+    stems *= _PEAK / np.abs(stems.sum(axis=0)).max()
+    f0_hz = np.stack([_part_f0(singing, number) for number in range(len(VOICES))])
+    counts = np.bincount(singing.voice, minlength=len(VOICES))
+    return Rendering(score, stems.astype(np.float32), f0_hz, tuple(map(int, counts)))
+
+
+def make(
+    out: Path,
+    count: int,
+    seed: int = 0,
+    scores: str = "embedded",
+    config: ChoraleConfig = ChoraleConfig(),
+    progress: Callable[[str, float], None] | None = None,
+) -> list[Path]:
+    """Writes renderings as ``OUT/<piece>/{soprano,alto,tenor,bass}.wav`` with their F0.
+
+    Beside each ``<voice>.wav`` (16 kHz, 16 bit) lies ``<voice>.f0.csv`` in the layout of CREPE's
+    files (time, frequency, confidence; every 16 ms; confidence 1 where a pitch is sung, else 0) and
+    for all ``info.json``. A piece that is there already is left, so that a set can be continued.
+
+    Args:
+        out: folder of all pieces.
+        count: of renderings.
+        seed: of the whole set; piece *n* of it does not depend on how many there are.
+        scores: ``embedded`` or ``music21``; they are taken in a drawn order, then again.
+        config: ranges of what is drawn.
+        progress: told name and seconds of each piece.
+
+    Returns:
+        The pieces' folders.
+
+    Raises:
+        UsageError: the scores are not known or need a package.
+        OutputError: a folder cannot be written.
+    """
+    if scores not in SCORES:
+        raise UsageError(f"no scores are called {scores!r}", f"choose from {', '.join(SCORES)}")
+    library = SCORES[scores]()
+    folders = []
+    for number in range(count):
+        passed, position = divmod(number, len(library))
+        order = np.random.default_rng([seed, passed]).permutation(len(library))
+        score = library[int(order[position])]
+        folder = out / f"{number:04d}_{_file_name(score.title)}"
+        folders.append(folder)
+        if folder.is_dir():
+            continue
+        piece_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        rendering = render(score, piece_seed, config)
+        _write(folder, rendering, piece_seed)
+        if progress is not None:
+            progress(folder.name, rendering.stems.shape[1] / _SYNTH.sample_rate_hz)
+    return folders
+
+
+def _file_name(title: str) -> str:
+    plain = "".join(c if c.isalnum() else "_" for c in title.lower())
+    return "_".join(part for part in plain.split("_") if part)
+
+
+def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarray:
+    """Every singer alone, [lanes, samples]; a fixed number at once, so that shapes repeat."""
+    total, frames = singing.f0_hz_250.shape
+    hop = _SYNTH.hop_samples
+    noise_seed = int(rng.integers(2**31))
+    voices = np.zeros((total, frames * hop), np.float32)
+    for first in range(0, total, lanes):
+        numbers = np.arange(first, first + lanes)
+        chosen = np.minimum(numbers, total - 1)
+        key = jax.random.fold_in(jax.random.key(noise_seed), first)
+        sung = _sing(key, *(np.asarray(array)[chosen] for array in singing[1:6]))
+        kept = min(lanes, total - first)
+        voices[first : first + kept] = np.asarray(sung)[:kept]
+    return voices
+
+
+@jax.jit
+def _sing(
+    key: jax.Array,
+    f0_hz_250: jax.Array,
+    amplitude: jax.Array,
+    noise_gain: jax.Array,
+    noise_magnitudes: jax.Array,
+    lsf_rad: jax.Array,
+) -> jax.Array:
+    """The synthesiser of :mod:`umss_jax.synth` on physical controls, [lanes, samples]."""
+    below = jnp.ceil(_SYNTH.sample_rate_hz / 2 / f0_hz_250) - 1
+    harmonics = jnp.minimum(below, np.float32(_SYNTH.harmonics))
+    lanes, frames = f0_hz_250.shape
+    hop = _SYNTH.hop_samples
+    uniform = jax.random.uniform(key, (lanes, (frames + 1) * hop), minval=-1.0, maxval=1.0)
+    source = glottal_roll_off(
+        harmonic_signal(HarmonicControls(amplitude, harmonics, f0_hz_250), _SYNTH), _SYNTH
+    ) + noise_signal(NoiseControls(noise_gain, noise_magnitudes), uniform, _SYNTH)
+    return all_pole_filter(source, all_pole_coefficients(lsf_rad), hop)
+
+
+def _part(voices: np.ndarray, rng: np.random.Generator, config: ChoraleConfig) -> np.ndarray:
+    """The singers of one part together, at a drawn level."""
+    gains = 10 ** (rng.normal(0, 1.5, (len(voices), 1)) / 20) / np.sqrt(len(voices))
+    level = 10 ** (rng.normal(0, config.balance_db) / 20)
+    part: np.ndarray = level * (gains * voices).sum(axis=0)
+    return part
+
+
+def _in_a_room(stems: np.ndarray, rng: np.random.Generator, config: ChoraleConfig) -> np.ndarray:
+    """Stems with the reverberation of one room, each from a place of its own.
+
+    Exponentially decaying noise after a gap, which darkens as it decays; the direct sound stays at
+    time 0, so that F0 and sound remain aligned.
+    """
+    dry = rng.uniform() < config.dry_probability
+    decay_s = rng.uniform(*config.reverberation_s) * (0.4 if dry else 1.0)
+    direct_db = rng.uniform(*config.direct_db) + (15 if dry else 0)
+    rate = _SYNTH.sample_rate_hz
+    time = np.arange(int(decay_s * rate)) / rate
+    wet = []
+    for stem in stems:
+        tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay_s)
+        tail[: int(rng.uniform(0.002, 0.02) * rate)] = 0
+        pole = rng.uniform(0.2, 0.8)
+        tail = signal.lfilter([1 - pole], [1, -pole], tail)
+        tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
+        wet.append(stem + signal.oaconvolve(stem, tail)[: len(stem)])
+    return np.stack(wet)
+
+
+def _part_f0(singing: Singing, number: int) -> np.ndarray:
+    """F0 of a part at multiples of the hop, where two frames of the synthesiser meet."""
+    mine = singing.voice == number
+    log_f0, voiced = np.log(singing.f0_hz_250[mine]), singing.voiced[mine]
+    counts = voiced.sum(axis=0)
+    mean = np.where(voiced, log_f0, 0).sum(axis=0) / np.maximum(counts, 1)
+    # F0 is linear between frames; the ends are held.
+    f0_hz = np.pad(np.exp(mean), 1, mode="edge")
+    sung = np.pad(counts > 0, 1, mode="edge")
+    between = 0.5 * (f0_hz[:-1] + f0_hz[1:])
+    return np.where(sung[:-1] & sung[1:], between, 0).astype(np.float32)
+
+
+def _write(folder: Path, rendering: Rendering, seed: int) -> None:
+    """One piece, in a hidden folder that is renamed when it is whole."""
+    import soundfile
+
+    hop_s = _SYNTH.hop_samples / _SYNTH.sample_rate_hz
+    with working_folder(folder) as work:
+        inner = work / folder.name
+        try:
+            inner.mkdir()
+            tracks = zip(VOICES, rendering.stems, rendering.f0_hz_250, strict=True)
+            for voice, stem, f0_hz in tracks:
+                soundfile.write(
+                    inner / f"{voice}.wav", stem, _SYNTH.sample_rate_hz, subtype="PCM_16"
+                )
+                rows = [
+                    f"{n * hop_s:.3f},{hz:.3f},{float(hz > 0):.1f}" for n, hz in enumerate(f0_hz)
+                ]
+                text = "\n".join(["time,frequency,confidence", *rows]) + "\n"
+                (inner / f"{voice}.f0.csv").write_text(text, encoding="ascii")
+            about = {
+                "title": rendering.score.title,
+                "origin": rendering.score.origin,
+                "seed": seed,
+                "singers": dict(zip(VOICES, rendering.singers, strict=True)),
+            }
+            (inner / "info.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            os.replace(inner, folder)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written ({error})", "make room") from error

@@ -1,0 +1,50 @@
+"""``umss-jax chorale``: synthetic quartets to train and test on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="chorale", help="Make synthetic quartets.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Make synthetic quartets."""
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all pieces.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Renderings.")] = 8,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    scores: Annotated[
+        str, typer.Option("--scores", help="embedded, or music21 (extra 'chorales').")
+    ] = "embedded",
+    longest: Annotated[
+        float, typer.Option("--longest", min=0.0, help="Seconds at most; 0 for whole pieces.")
+    ] = 0.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Render four-part scores with synthetic singers, with stems and exact F0.
+
+    Writes OUT/<piece>/{soprano,alto,tenor,bass}.wav, 16 kHz, each with <voice>.f0.csv (time,
+    frequency, confidence), and prints the pieces' folders. Pieces that are there are left, so the
+    same command with a larger count goes on.
+    """
+    from dataclasses import replace
+
+    from umss_jax.chorale import make as make_chorales
+    from umss_jax.config import ChoraleConfig
+
+    def tell(name: str, seconds: float) -> None:
+        if not quiet:
+            typer.echo(f"{name}: {seconds:.0f} s", err=True)
+
+    config = replace(ChoraleConfig(), longest_s=longest)
+    for folder in make_chorales(out, count, seed, scores, config, tell):
+        typer.echo(str(folder))
