@@ -56,3 +56,7 @@ class WeightsError(UmssError):
 
 class DatasetError(UmssError):
     """A dataset on disk is not laid out as expected or misses a file."""
+
+
+class ReportError(UmssError):
+    """A folder or file does not hold what a report shows."""

@@ -12,9 +12,10 @@ from umss_jax.config import PlotConfig
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#AA3377")
+VOICE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#AA3377")
 """One per voice; told apart with colour-blind eyes too."""
-_JUMP_OCTAVES = 1 / 12
+JUMP_OCTAVES = 1 / 12
+"""A curve is broken where the pitch leaps by more than this between frames."""
 _NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 
 
@@ -43,6 +44,13 @@ class SalienceImage:
 def image_columns(duration_s: float, config: PlotConfig = PlotConfig()) -> int:
     """Columns of an image of full resolution."""
     return round(_width_inches(duration_s, config) * config.dots_per_inch)
+
+
+def pitch_ticks() -> tuple[list[str], np.ndarray]:
+    """Where a pitch axis is labelled: C, E and A of every octave, as names and in Hz."""
+    notes = [note for note in range(128) if note % 12 in (0, 4, 9)]
+    hz = 440.0 * 2.0 ** ((np.asarray(notes) - 69) / 12)
+    return [f"{_NAMES[note % 12]}{note // 12 - 1}" for note in notes], hz
 
 
 def write_plot(
@@ -94,7 +102,7 @@ def write_plot(
     with np.errstate(divide="ignore"):
         bins = bins_per_octave * np.log2(f0_hz_250 / frequencies_hz[0])
     bins = np.where(f0_hz_250 > 0, bins, np.nan)
-    _draw_tracks(axes, bins, time_s, voices, _JUMP_OCTAVES * bins_per_octave)
+    _draw_tracks(axes, bins, time_s, voices, JUMP_OCTAVES * bins_per_octave)
     _hz_axis(axes, bins, frequencies_hz, bins_per_octave, config.margin_octaves)
     axes.set_xlim(left, max(duration_s, frame_s))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=round(_width_inches(duration_s, config))))
@@ -119,9 +127,9 @@ def _draw_tracks(
     if not voices:
         for row, track in enumerate(bins):
             label = "pitches" if row == 0 else None
-            axes.plot(time_s, track, ".", markersize=2, color=_COLOURS[0], label=label)
+            axes.plot(time_s, track, ".", markersize=2, color=VOICE_COLOURS[0], label=label)
         return
-    for voice, track, colour in zip(voices, bins, _COLOURS, strict=True):
+    for voice, track, colour in zip(voices, bins, VOICE_COLOURS, strict=True):
         breaks = 1 + np.flatnonzero(np.abs(np.diff(track)) > jump)
         times, broken = np.insert(time_s, breaks, np.nan), np.insert(track, breaks, np.nan)
         axes.plot(
@@ -142,11 +150,10 @@ def _hz_axis(
         margin = margin_octaves * bins_per_octave
         low = max(low, float(np.nanmin(bins)) - margin)
         high = min(high, float(np.nanmax(bins)) + margin)
-    notes = [note for note in range(128) if note % 12 in (0, 4, 9)]
-    hz = 440.0 * 2.0 ** ((np.asarray(notes) - 69) / 12)
+    notes, hz = pitch_ticks()
     places = bins_per_octave * np.log2(hz / frequencies_hz[0])
     shown = [
-        (place, f"{value:.0f} ({_NAMES[note % 12]}{note // 12 - 1})")
+        (place, f"{value:.0f} ({note})")
         for place, value, note in zip(places, hz, notes, strict=True)
         if low <= place <= high
     ]

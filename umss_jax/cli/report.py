@@ -1,0 +1,88 @@
+"""``umss-jax report``: a page to listen to and look at, from what other commands wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from umss_jax.cli.batch import (
+    QuietOption,
+    VerboseOption,
+    exclude,
+    print_path,
+    run_files,
+    say,
+    set_up_logging,
+)
+from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.config import ReportConfig
+from umss_jax.errors import UsageError
+
+_DEFAULTS = ReportConfig()
+
+
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders that separate wrote, or files (or their folder) of evaluate --json.",
+        ),
+    ],
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            "--targets",
+            help="Folder of the true voices, soprano.wav … bass.wav; default: DIR/targets.",
+        ),
+    ] = None,
+    salience: Annotated[
+        Path | None,
+        typer.Option(
+            "--salience", help="What f0 --salience wrote; default: DIR/<track>.salience.npz."
+        ),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option("--frames", help="What evaluate --csv wrote; default: <name>.csv."),
+    ] = None,
+    start: Annotated[
+        float, typer.Option("--start", min=0.0, help="Second at which the page begins.")
+    ] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.1, help="Length of the page; default: all.")
+    ] = None,
+    max_mb: Annotated[
+        float, typer.Option("--max-mb", min=1.0, help="Refuse pages larger than this.")
+    ] = _DEFAULTS.most_megabytes,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> int:
+    """Write a page with players, pitches, spectrograms and scores, and print its path.
+
+    A separation gets DIR/report.html, an evaluation <name>.report.html beside its JSON file. The
+    page is one file that needs no server and no network.
+    """
+    exclude("--quiet", quiet, "--verbose", verbose)
+    several = len(folders) > 1
+    for option, given in (("--targets", targets), ("--salience", salience), ("--frames", frames)):
+        if given is not None and several:
+            raise UsageError(f"{option} belongs to one folder", "run them one by one")
+    set_up_logging(verbose)
+    with exit_at_once():
+        from umss_jax.report import check_packages, write_reports
+        from umss_jax.report_separation import Sources
+    check_packages()
+    config = dataclasses.replace(_DEFAULTS, most_megabytes=max_mb)
+    sources = Sources(targets, salience, start, seconds)
+
+    def one(folder: Path) -> None:
+        for written in write_reports(folder, sources, frames, config):
+            if not quiet:
+                say(f"{written.path}: {written.megabytes:.1f} MB")
+            print_path(written.path)
+
+    return run_files(folders, one, verbose)

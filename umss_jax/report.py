@@ -1,0 +1,158 @@
+"""One self-contained page about a separation or an evaluation (extra ``report``).
+
+The page opens from the disk: sounds, pictures, style and program are inside, and its own policy
+forbids it to load anything else. It is written aside and renamed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import umss_jax
+from umss_jax.config import ReportConfig
+from umss_jax.errors import OutputError, ReportError, UsageError
+from umss_jax.report_evaluation import evaluation_page, is_evaluation
+from umss_jax.report_separation import Sources, is_separation, separation_page
+from umss_jax.working_folder import working_folder
+
+_MARK = '<meta name="generator" content="umss-jax report'
+"""By which a page of ours is known: it may be replaced unasked."""
+
+
+class Report(NamedTuple):
+    """A page that was written."""
+
+    path: Path
+    megabytes: float
+
+
+def write_reports(
+    source: Path,
+    sources: Sources | None = None,
+    frames: Path | None = None,
+    config: ReportConfig = ReportConfig(),
+) -> list[Report]:
+    """Writes the page, or pages, about one folder or file.
+
+    A folder of `umss-jax separate` gets ``report.html``; a file of `umss-jax evaluate --json` gets
+    ``<name>.report.html`` beside it, and so does every such file in any other folder.
+
+    Args:
+        source: The folder or file.
+        sources: What to show of a separation besides its own files.
+        frames: What ``evaluate --csv`` wrote, for one evaluation; by default found by its name.
+        config: Sizes and limits.
+
+    Returns:
+        The pages.
+
+    Raises:
+        UsageError: A package is not installed.
+        ReportError: There is nothing to show, or something is missing.
+        AudioError: A sound cannot be decoded.
+        OutputError: The page cannot be written, or would replace somebody else's.
+    """
+    check_packages()
+    if not source.exists():
+        raise ReportError(f"{source} does not exist", "check the path")
+    if source.is_dir() and is_separation(source):
+        page = separation_page(source, sources, config)
+        return [_write(source / "report.html", "separation.html", page, config)]
+    if source.is_file():
+        return [_evaluation(source, frames, config)]
+    files = [path for path in sorted(source.glob("*.json")) if is_evaluation(path)]
+    if not files:
+        raise ReportError(*_nothing_here(source))
+    return [_evaluation(path, frames, config) for path in files]
+
+
+def check_packages() -> None:
+    """Refuses before the work what could not be done.
+
+    Raises:
+        UsageError: A package of the extra ``report`` is missing.
+    """
+    for module, package in (("jinja2", "jinja2"), ("PIL", "pillow")):
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(
+                f"a report needs {package}, which is not installed",
+                "pip install 'umss-jax[report]'",
+            )
+
+
+def _evaluation(path: Path, frames: Path | None, config: ReportConfig) -> Report:
+    page = evaluation_page(path, frames)
+    return _write(path.with_suffix(".report.html"), "evaluation.html", page, config)
+
+
+def _nothing_here(folder: Path) -> tuple[str, str]:
+    """What is wrong with a folder, and the nearest folder that would do."""
+    below = sorted(
+        path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/manifest.json")
+    )
+    message = f"{folder} holds neither a separation (manifest.json) nor an evaluation (.json)"
+    if below:
+        return message, f"name the folder of a recording, such as {below[0]}"
+    return message, "name what umss-jax separate or umss-jax evaluate --json wrote"
+
+
+def _write(target: Path, template: str, page: dict[str, Any], config: ReportConfig) -> Report:
+    """Renders the page and puts it in its place."""
+    _refuse_foreign(target)
+    content = render(template, page).encode("utf-8")
+    megabytes = len(content) / 1e6
+    if megabytes > config.most_megabytes:
+        raise ReportError(
+            f"{target} would be {megabytes:.0f} MB (limit {config.most_megabytes:.0f} MB)",
+            "show a part of it with --start and --seconds, or raise --max-mb",
+        )
+    with working_folder(target) as work:
+        made = work / target.name
+        made.write_bytes(content)
+        os.replace(made, target)
+    return Report(target, megabytes)
+
+
+def _refuse_foreign(target: Path) -> None:
+    if not target.exists():
+        return
+    try:
+        with target.open(encoding="utf-8", errors="replace") as file:
+            ours = _MARK in file.read(2000)
+    except OSError:
+        ours = False
+    if not ours:
+        raise OutputError(f"{target} exists and is no report of ours", "move it away")
+
+
+def render(template: str, page: dict[str, Any]) -> str:
+    """The HTML of a page.
+
+    Args:
+        template: Name of a file in ``templates``.
+        page: What it asks for.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("umss_jax", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_function"] = _compact_json
+    environment.filters["score"] = _score
+    return environment.get_template(template).render(version=umss_jax.__version__, **page)
+
+
+def _compact_json(value: object, **options: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), **options)
+
+
+def _score(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}".replace("-", "−")

@@ -1,0 +1,160 @@
+"""Audio inside a page: cut, at a rate that browsers play, FLAC or MP3, as base64.
+
+Both formats are decoded by every current browser. All sounds of a page get the same format and
+rate, so that whatever a decoder adds in front it adds to all of them, and they stay in step.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+
+from umss_jax.config import ReportConfig
+from umss_jax.errors import AudioError, ReportError
+
+_BASE64 = 4 / 3
+_FLAC_BYTES, _MP3_BYTES = 1.2, 0.28
+"""Per sample, about; singing at 16 and 44.1 kHz."""
+_PLAYABLE_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""What MP3 holds and every browser takes as the rate of its audio clock."""
+_MP3_CHANNELS = 2
+
+
+class Stretch(NamedTuple):
+    """The part of a recording that a page shows."""
+
+    start_s: float
+    duration_s: float
+
+
+class Sound(NamedTuple):
+    """What was read of a file."""
+
+    audio: np.ndarray
+    """float32 ``[samples, channels]``."""
+    sample_rate_hz: int
+
+
+class PageAudio(NamedTuple):
+    """The one format of all sounds of a page."""
+
+    lossless: bool
+    sample_rate_hz: int
+    channels: int
+
+    @property
+    def media_type(self) -> str:
+        """As HTML calls it."""
+        return "audio/flac" if self.lossless else "audio/mpeg"
+
+
+def read_header(path: Path) -> tuple[int, int, int]:
+    """Rate in Hz, channels and samples of an audio file.
+
+    Raises:
+        AudioError: It is missing or not audio.
+    """
+    if not path.is_file():
+        raise AudioError(f"{path} is not there", "separate the recording again")
+    try:
+        info = soundfile.info(os.fsencode(path))
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{path} is not audio that can be decoded", "make it again") from error
+    return info.samplerate, info.channels, info.frames
+
+
+def read_sound(path: Path, stretch: Stretch) -> Sound:
+    """Reads a stretch of a file, padded with silence where the file ends before it.
+
+    Raises:
+        AudioError: The file cannot be decoded.
+    """
+    rate, _, _ = read_header(path)
+    start, samples = round(stretch.start_s * rate), round(stretch.duration_s * rate)
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            file.seek(min(start, file.frames))
+            audio = file.read(samples, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{path} is not audio that can be decoded", "make it again") from error
+    return Sound(np.pad(audio, ((0, samples - len(audio)), (0, 0))), rate)
+
+
+def at_rate(sound: Sound, sample_rate_hz: int, samples: int) -> np.ndarray:
+    """The same sound at another rate and of an exact length, float32 ``[samples, channels]``."""
+    audio = sound.audio
+    if sound.sample_rate_hz != sample_rate_hz:
+        audio = soxr.resample(audio, sound.sample_rate_hz, sample_rate_hz)
+    return np.pad(audio[:samples], ((0, max(0, samples - len(audio))), (0, 0)))
+
+
+def choose_audio(
+    source: str,
+    sample_rate_hz: int,
+    channels: int,
+    duration_s: float,
+    sounds: int,
+    config: ReportConfig = ReportConfig(),
+) -> PageAudio:
+    """FLAC while the page stays small, MP3 beyond, and no page that a browser could not hold.
+
+    Args:
+        source: What the page is about, for the message.
+        sample_rate_hz: Of the stems.
+        channels: Of the stems; more than two are mixed down.
+        duration_s: Of the page.
+        sounds: How many.
+        config: Limits.
+
+    Raises:
+        ReportError: The page would be too large.
+    """
+    above = [rate for rate in _PLAYABLE_HZ if rate >= sample_rate_hz]
+    rate = above[0] if above else _PLAYABLE_HZ[-1]
+    channels = channels if channels <= _MP3_CHANNELS else 1
+    megabytes = duration_s * rate * channels * sounds * _BASE64 / 1e6
+    if megabytes * _FLAC_BYTES <= min(config.lossless_megabytes, config.most_megabytes):
+        return PageAudio(True, rate, channels)
+    needed = megabytes * _MP3_BYTES
+    if needed > config.most_megabytes:
+        fitting_s = max(1, int(duration_s * config.most_megabytes / needed * 0.9))
+        raise ReportError(
+            f"{source}: the page would take about {needed:.0f} MB for {duration_s:.0f} s "
+            f"(limit {config.most_megabytes:.0f} MB)",
+            f"show a part of it with --start 0 --seconds {fitting_s}, or raise --max-mb",
+        )
+    return PageAudio(False, rate, channels)
+
+
+def encode(audio: np.ndarray, page: PageAudio, config: ReportConfig = ReportConfig()) -> str:
+    """Base64 of one encoded sound.
+
+    Args:
+        audio: float ``[samples, channels]`` at the page's rate, within ±1.
+        page: Format.
+        config: Quality.
+    """
+    if audio.shape[1] != page.channels:
+        audio = audio.mean(axis=1, keepdims=True)
+        audio = np.repeat(audio, page.channels, axis=1)
+    buffer = io.BytesIO()
+    if page.lossless:
+        soundfile.write(buffer, audio, page.sample_rate_hz, format="FLAC", subtype="PCM_16")
+    else:
+        soundfile.write(
+            buffer,
+            audio,
+            page.sample_rate_hz,
+            format="MP3",
+            subtype="MPEG_LAYER_III",
+            compression_level=config.mp3_compression,
+            bitrate_mode="VARIABLE",
+        )
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,75 @@
+"""Scores of separated stems against the true voices, for the page about a separation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from umss_jax import metrics
+from umss_jax.config import EvaluationConfig
+from umss_jax.summary import Summary, summarise
+
+MEASURES = {
+    "si_sdr_db": "SI-SDR (dB)",
+    "spectral_snr_db": "SNR, spectra (dB)",
+    "spectral_si_snr_db": "SI-SNR, spectra (dB)",
+    "mel_cepstral_distance": "Mel-cepstral distance",
+    "sdr_db": "SDR (dB)",
+    "sir_db": "SIR (dB)",
+    "sar_db": "SAR (dB)",
+    "overall_accuracy": "Overall accuracy",
+    "raw_pitch_accuracy": "Raw pitch accuracy",
+    "raw_chroma_accuracy": "Raw chroma accuracy",
+    "voicing_recall": "Voicing recall",
+    "voicing_false_alarm": "Voicing false alarm",
+}
+"""Names of the columns; what is not here goes by its own name."""
+
+
+class VoiceScores(NamedTuple):
+    """One line of the table."""
+
+    label: str
+    stems: dict[str, Summary]
+    mixture_si_sdr_db: float
+    seconds: int
+    """That count by the energy rule."""
+
+
+def score_voices(
+    labels: list[str],
+    targets_16k: np.ndarray,
+    stems_16k: np.ndarray,
+    mixture_16k: np.ndarray,
+    config: EvaluationConfig = EvaluationConfig(),
+) -> list[VoiceScores]:
+    """Scores per voice and of all together, over the seconds that count.
+
+    Args:
+        labels: Names of the J voices.
+        targets_16k: ``[J, S]``, at the level that they have in the mixture.
+        stems_16k: ``[J, S]``.
+        mixture_16k: ``[S]``; all are scaled so that its peak is 1, as the protocol wants it.
+        config: Of the protocol. What is left of the last second is not scored.
+    """
+    frame = config.frame_samples
+    samples = mixture_16k.size // frame * frame
+    scale = 1.0 / max(float(np.abs(mixture_16k).max()), 1e-9)
+    target, stems, mixture = (
+        scale * x[..., :samples] for x in (targets_16k, stems_16k, mixture_16k)
+    )
+    kept = metrics.frame_energy(target, config) >= config.minimum_energy
+    scores = metrics.separation_scores(target, stems, config)._asdict()
+    before = metrics.separation_scores(target, np.broadcast_to(mixture, target.shape), config)
+
+    def line(label: str, voices: slice) -> VoiceScores:
+        summaries = {
+            name: summarise(values[voices], kept[voices], config=config)
+            for name, values in scores.items()
+        }
+        unprocessed = summarise(before.si_sdr_db[voices], kept[voices], config=config)
+        return VoiceScores(label, summaries, unprocessed.mean, int(kept[voices].sum()))
+
+    lines = [line(label, slice(voice, voice + 1)) for voice, label in enumerate(labels)]
+    return [*lines, line("all voices", slice(None))] if len(labels) > 1 else lines

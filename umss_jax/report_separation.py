@@ -1,0 +1,364 @@
+"""What the page about a separation shows, gathered from the folder that `separate` wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from umss_jax.audio import resampled_samples
+from umss_jax.config import VOICES, AudioConfig, ReportConfig
+from umss_jax.errors import ReportError
+from umss_jax.report_audio import (
+    PageAudio,
+    Sound,
+    Stretch,
+    at_rate,
+    choose_audio,
+    encode,
+    read_header,
+    read_sound,
+)
+from umss_jax.report_images import (
+    clock,
+    pitch_axis,
+    pitch_path,
+    salience_mask,
+    shade_spectrogram,
+    spectrogram_db,
+    spectrogram_ticks,
+    time_ticks,
+)
+from umss_jax.report_scores import MEASURES, VoiceScores, score_voices
+
+RESIDUAL = "residual"
+_HEADROOM_DB = 6.0
+"""Below the loudest point of the mixture a spectrogram is opaque already."""
+_AGAIN = "separate the recording again"
+_AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+
+
+class Sources(NamedTuple):
+    """What a page may show besides the folder's own files."""
+
+    targets: Path | None = None
+    """Folder with ``soprano.*`` … ``bass.*``; by default ``targets`` inside the folder."""
+    salience: Path | None = None
+    """``.salience.npz`` of `umss-jax f0`; by default ``<track>.salience.npz`` in the folder."""
+    start_s: float = 0.0
+    duration_s: float | None = None
+
+
+class Track(NamedTuple):
+    """One row of players."""
+
+    name: str
+    kind: str
+    """``mixture``, ``stem``, ``target`` or ``residual``."""
+    colour: str
+    """Of the style sheet: a voice, or ``ink``."""
+    muted: bool
+    sound: str
+    """Base64."""
+    picture: str
+    """Data address."""
+    description: str
+    voice: str = ""
+    """Whose pitch is shown beside it."""
+
+
+class _Raw(NamedTuple):
+    name: str
+    kind: str
+    colour: str
+    audio: np.ndarray
+
+
+def is_separation(folder: Path) -> bool:
+    """Whether `separate` wrote it."""
+    return (folder / "manifest.json").is_file()
+
+
+def separation_page(
+    folder: Path, sources: Sources | None = None, config: ReportConfig = ReportConfig()
+) -> dict[str, Any]:
+    """Everything that the template of a separation asks for.
+
+    The mixture is the sum of stems and residual, which `separate` promises to be the recording.
+
+    Args:
+        folder: Written by `umss-jax separate`.
+        sources: Targets, salience and the stretch to show.
+        config: Sizes and limits.
+
+    Raises:
+        ReportError: A file is missing, damaged or of another recording, or the page too large.
+        AudioError: A stem or target is missing or cannot be decoded.
+    """
+    sources = sources or Sources()
+    manifest = _read_manifest(folder)
+    files = _stem_files(folder, manifest)
+    rate, channels, samples = read_header(files[RESIDUAL])
+    for path in files.values():
+        if read_header(path) != (rate, channels, samples):
+            raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
+    track_name = Path(str(manifest["input"]["file"])).stem
+    targets = _target_files(folder, sources.targets, samples / rate, config)
+    stretch = _stretch(folder, samples / rate, sources)
+    page = choose_audio(
+        str(folder), rate, channels, stretch.duration_s, len(files) + 1 + len(targets), config
+    )
+    raw = _read_all(files, targets, stretch, page)
+    time_s, f0_hz_250 = _read_f0(folder / "f0.csv", stretch)
+    axis = pitch_axis(f0_hz_250, config)
+    salience = _salience_picture(folder, sources.salience, track_name, samples / rate)
+    picture = salience(stretch, axis, config) if salience else None
+    scores = _scores(raw, page.sample_rate_hz)
+    return {
+        "title": str(manifest["input"]["file"]),
+        "subtitle": _subtitle(manifest, stretch, samples / rate, rate, channels),
+        "tracks": _tracks(raw, page, config),
+        "media_type": page.media_type,
+        "sample_rate_hz": page.sample_rate_hz,
+        "start_s": stretch.start_s,
+        "duration_s": stretch.duration_s,
+        "duration_label": clock(stretch.duration_s),
+        "time_ticks": time_ticks(stretch.start_s, stretch.duration_s),
+        "frequency_ticks": spectrogram_ticks(page.sample_rate_hz, config),
+        "pitch_ticks": axis.ticks(),
+        "curves": [
+            {"voice": voice, "path": pitch_path(time_s, hz, axis, stretch.duration_s, config)}
+            for voice, hz in zip(VOICES, f0_hz_250, strict=True)
+        ],
+        "pitches": {
+            "frame_s": round(float(time_s[1] - time_s[0]), 6) if len(time_s) > 1 else 0.016,
+            "hz": {v: np.round(hz, 1).tolist() for v, hz in zip(VOICES, f0_hz_250, strict=True)},
+        },
+        "salience": picture,
+        "ranges": _ranges(f0_hz_250),
+        "scores": scores,
+        "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        str(manifest["input"]["file"]), list(manifest["outputs"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReportError(f"{path} is not the manifest of a separation", _AGAIN) from error
+    return dict(manifest)
+
+
+def _stem_files(folder: Path, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Voices and residual, as the manifest names them."""
+    by_stem = {Path(str(name)).stem: folder / Path(str(name)).name for name in manifest["outputs"]}
+    missing = [name for name in (*VOICES, RESIDUAL) if name not in by_stem]
+    if missing:
+        raise ReportError(f"{folder / 'manifest.json'} names no {', '.join(missing)}", _AGAIN)
+    return {name: by_stem[name] for name in (*VOICES, RESIDUAL)}
+
+
+def _target_files(
+    folder: Path, given: Path | None, duration_s: float, config: ReportConfig
+) -> dict[str, Path]:
+    """True voices by name, as many as there are."""
+    place = given or folder / "targets"
+    if not place.is_dir():
+        if given is None:
+            return {}
+        raise ReportError(f"{place} is not a folder", "name the folder that holds soprano.wav …")
+    found = {
+        path.stem.lower(): path
+        for path in sorted(place.iterdir())
+        if path.stem.lower() in VOICES and path.suffix.lower() in _AUDIO_SUFFIXES
+    }
+    if not found:
+        raise ReportError(
+            f"{place} holds no soprano, alto, tenor or bass",
+            "name the true voices so (soprano.wav)",
+        )
+    for path in found.values():
+        rate, _, samples = read_header(path)
+        if abs(samples / rate - duration_s) > config.length_tolerance_s:
+            raise ReportError(
+                f"{path} is {samples / rate:.2f} s long, the stems {duration_s:.2f} s",
+                "cut it to the recording that was separated",
+            )
+    return {voice: found[voice] for voice in VOICES if voice in found}
+
+
+def _stretch(folder: Path, duration_s: float, sources: Sources) -> Stretch:
+    left = duration_s - sources.start_s
+    if left <= 0:
+        raise ReportError(
+            f"{folder} ends at {duration_s:.2f} s, before --start {sources.start_s:g}",
+            "choose an earlier one",
+        )
+    return Stretch(sources.start_s, min(left, sources.duration_s or left))
+
+
+def _read_all(
+    files: dict[str, Path], targets: dict[str, Path], stretch: Stretch, page: PageAudio
+) -> list[_Raw]:
+    """All sounds in the order of the page, at its rate, at common level and within ±1."""
+    samples = round(stretch.duration_s * page.sample_rate_hz)
+
+    def read(path: Path) -> np.ndarray:
+        sound = read_sound(path, stretch)
+        return at_rate(Sound(sound.audio, sound.sample_rate_hz), page.sample_rate_hz, samples)
+
+    stems = {name: read(path) for name, path in files.items()}
+    mixture = np.sum(list(stems.values()), axis=0)
+    true = {voice: read(path) for voice, path in targets.items()}
+    level = _level(mixture, list(true.values()))
+    rows = [_Raw("mixture", "mixture", "ink", mixture)]
+    for voice in VOICES:
+        rows.append(_Raw(voice, "stem", voice, stems[voice]))
+        if voice in true:
+            rows.append(_Raw(f"{voice}, target", "target", voice, level * true[voice]))
+    rows.append(_Raw(RESIDUAL, RESIDUAL, "ink", stems[RESIDUAL]))
+    peak = max(float(np.abs(row.audio).max(initial=0.0)) for row in rows)
+    down = min(1.0, 0.999 / max(peak, 1e-9))
+    return [row._replace(audio=down * row.audio) for row in rows]
+
+
+def _level(mixture: np.ndarray, targets: list[np.ndarray]) -> float:
+    """Gain by which the targets' sum fits the mixture best."""
+    if not targets:
+        return 1.0
+    heard = mixture.mean(axis=1)
+    total = np.sum([target.mean(axis=1) for target in targets], axis=0)
+    power = float(total @ total)
+    gain = float(total @ heard) / power if power > 0 else 0.0
+    return gain if gain > 0 else 1.0
+
+
+def _tracks(raw: list[_Raw], page: PageAudio, config: ReportConfig) -> Iterator[Track]:
+    """Rows of players, encoded one by one."""
+    loudest = (
+        float(spectrogram_db(raw[0].audio.mean(axis=1), page.sample_rate_hz, config).max())
+        - _HEADROOM_DB
+    )
+    for row in raw:
+        level = spectrogram_db(row.audio.mean(axis=1), page.sample_rate_hz, config)
+        yield Track(
+            name=row.name.capitalize(),
+            kind=row.kind,
+            colour=row.colour,
+            # The stems and the residual together are the mixture, so it starts muted.
+            muted=row.kind in ("mixture", "target"),
+            sound=encode(row.audio, page, config),
+            picture=shade_spectrogram(level, loudest, config),
+            description=f"Spectrogram of {row.name}",
+            voice=row.colour if row.kind == "stem" else "",
+        )
+
+
+def _read_f0(path: Path, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
+    """Times from the beginning of the stretch ``[frames]`` and pitches ``[J, frames]``."""
+    try:
+        header = path.open(encoding="ascii").readline().strip().split(",")
+        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    except FileNotFoundError as error:
+        raise ReportError(f"{path} is not there", _AGAIN) from error
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} is not a table of pitches", _AGAIN) from error
+    if header != ["time_s", *VOICES] or table.shape[1] != len(header):
+        raise ReportError(f"{path} has not the columns time_s, {', '.join(VOICES)}", _AGAIN)
+    time_s = table[:, 0] - stretch.start_s
+    shown = (time_s >= 0) & (time_s <= stretch.duration_s)
+    return time_s[shown], table[shown, 1:].T
+
+
+def _salience_picture(
+    folder: Path, given: Path | None, track_name: str, duration_s: float
+) -> Callable[..., str] | None:
+    """How to draw the salience, where it is at hand."""
+    path = given or folder / f"{track_name}.salience.npz"
+    if given is None and not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            salience, time_s, hz = (archive[k] for k in ("salience", "time_s", "frequency_hz"))
+        step = float(time_s[1] - time_s[0]) if len(time_s) > 1 else 0.016
+        if salience.shape != (len(hz), len(time_s)):
+            raise ValueError("shape")
+    except FileNotFoundError as error:
+        raise ReportError(
+            f"{path} is not there", "make it with umss-jax f0 RECORDING --salience"
+        ) from error
+    except Exception as error:  # a zip of anything
+        raise ReportError(
+            f"{path} holds no salience", "make it with umss-jax f0 RECORDING --salience"
+        ) from error
+    if abs(len(time_s) * step - duration_s) > ReportConfig().length_tolerance_s:
+        raise ReportError(
+            f"{path} covers {len(time_s) * step:.2f} s, the stems {duration_s:.2f} s",
+            "name the salience of the same recording",
+        )
+
+    def draw(stretch: Stretch, axis: Any, config: ReportConfig) -> str:
+        first = round(stretch.start_s / step)
+        frames = max(1, round(stretch.duration_s / step))
+        return salience_mask(salience[:, first : first + frames], hz, axis, config)
+
+    return draw
+
+
+def _scores(raw: list[_Raw], sample_rate_hz: int) -> list[VoiceScores]:
+    """Of the voices that have a target."""
+    rate_16k = AudioConfig().sample_rate_hz
+    targets = [row for row in raw if row.kind == "target"]
+    samples = resampled_samples(len(raw[0].audio), sample_rate_hz, rate_16k)
+    if not targets or samples < rate_16k:
+        return []
+
+    def mono_16k(row: _Raw) -> np.ndarray:
+        mono = row.audio.mean(axis=1, keepdims=True)
+        return at_rate(Sound(mono, sample_rate_hz), rate_16k, samples)[:, 0]
+
+    voices = [row.colour for row in targets]
+    stems = [next(row for row in raw if row.name == voice) for voice in voices]
+    return score_voices(
+        voices,
+        np.stack([mono_16k(row) for row in targets]),
+        np.stack([mono_16k(row) for row in stems]),
+        mono_16k(raw[0]),
+    )
+
+
+def _ranges(f0_hz_250: np.ndarray) -> str:
+    """The pitch curves in words."""
+    parts = []
+    for voice, hz in zip(VOICES, f0_hz_250, strict=True):
+        sung = hz[hz > 0]
+        if sung.size:
+            part = f"{sung.min():.0f} to {sung.max():.0f} Hz"
+            parts.append(f"{voice} {part}, sung in {100 * sung.size / hz.size:.0f} % of the time")
+        else:
+            parts.append(f"{voice} silent")
+    return "; ".join(parts)
+
+
+def _subtitle(
+    manifest: dict[str, Any], stretch: Stretch, duration_s: float, rate: int, channels: int
+) -> list[str]:
+    """What a reader wants to know at once."""
+    parts = [f"model {manifest.get('model', 'unknown')}"]
+    if manifest.get("assigner"):
+        parts.append(f"assigner {manifest['assigner']}")
+    adaptation = manifest.get("adaptation")
+    if isinstance(adaptation, dict) and adaptation.get("steps"):
+        parts.append(f"adapted in {adaptation['steps']} steps")
+    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+    parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
+    if stretch.duration_s < duration_s - 1e-6:
+        end = stretch.start_s + stretch.duration_s
+        parts.append(f"shown: {clock(stretch.start_s)} to {clock(end)}")
+    return parts
