@@ -1,6 +1,7 @@
 """Configurations of runs, and the reference's."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,9 +143,35 @@ def test_the_references_strategies(tmp_path, change, strategy):
     assert read_reference(reference(tmp_path, text))["strategy"] == strategy
 
 
+UNET_REFERENCE = """
+architecture: BaselineUnet
+dataset = BCBQ
+one-song = True
+f0-cuesta = True
+supervised = True
+batch-size = 16
+lr = 0.001
+lr-decay-gamma = 0.98
+nfft = 1024
+nhop = 256
+"""
+
+
+@pytest.mark.parametrize("condition", ["original", "exact"])
+def test_the_references_u_net(tmp_path, condition):
+    original = "original-cu-net = True\n" if condition == "original" else ""
+    config = build_run(read_reference(reference(tmp_path, UNET_REFERENCE + original)))
+    assert (config.strategy, config.batch) == ("unet", 16)
+    assert config.model.unet.condition == condition
+    assert config.model.unet == replace(TrainConfig().model.unet, condition=condition)
+    assert config.model.encoder == TrainConfig().model.encoder
+    assert config.optimiser.learning_rate == 1e-3
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("original-cu-net = True", "only a BaselineUnet has"),
         ("n-sources = 3", "n-sources = 3 has no counterpart"),
         ("loss-logmel-weight = 1", "loss-logmel-weight = 1 has no counterpart"),
         ("weight-decoy = 1", "weight-decoy has no counterpart"),

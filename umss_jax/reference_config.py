@@ -1,8 +1,7 @@
-"""The reference's ``config.txt`` as the configuration of a run here.
+"""The reference's ``config.txt`` or ``unet_config.txt`` as the configuration of a run here.
 
-Source: ``config.txt`` and the options of ``train.py`` of PierreChouteau/umss_icassp, whose
-defaults count where the file is silent. What has no counterpart here is refused by name unless it
-is off.
+Source: these files and the options of ``train.py`` of PierreChouteau/umss_icassp, whose defaults
+count where the file is silent. What has no counterpart here is refused by name unless it is off.
 """
 
 from __future__ import annotations
@@ -44,6 +43,8 @@ _DEFAULTS: dict[str, Any] = {
     "harmonic-roll-off": 12.0,
     "f-ref-source-spec": 200.0,
     "tag": "test",
+    "architecture": "SourceFilterMixtureAutoencoder2",
+    "original-cu-net": False,
     "train-song": None,
     "val-song": None,
 }
@@ -58,7 +59,7 @@ _IGNORED = frozenset(
     | {"lsf-loss-weight", "noise-gain-loss-weight", "noise-mags-loss-weight"}
 )
 _FIXED: dict[str, tuple[Any, ...]] = {
-    "architecture": ("SourceFilterMixtureAutoencoder2",),
+    "architecture": ("SourceFilterMixtureAutoencoder2", "BaselineUnet"),
     "encoder": ("MixEncoderSimple",),
     "n-sources": (4,),
     "voices": ("satb",),
@@ -82,7 +83,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "one-example": (False,),
     "one-batch": (False,),
     "parallel": (False,),
-    "original-cu-net": (False,),
     "estimate-f0": (False,),
     "supervised-f0": (False,),
     "switch-off-noise": (False,),
@@ -94,7 +94,7 @@ def read_reference(path: Path, datasets: str = "datasets") -> dict[str, Any]:
     """The settings of a reference configuration as a tree for `run_config`.
 
     Args:
-        path: the reference's ``config.txt``.
+        path: the reference's ``config.txt``, or the ``unet_config.txt`` of its baseline.
         datasets: folder of its datasets.
 
     Raises:
@@ -130,22 +130,30 @@ def read_reference(path: Path, datasets: str = "datasets") -> dict[str, Any]:
             "l2_weight": options["loss-voices-weight"],
             "l3_weight": options["loss-comittment-weight"],
         },
-        "model": {
-            "encoder": {
-                "fft_size": options["nfft"],
-                "hop_samples": options["nhop"],
-                "hidden": options["encoder-hidden-size"],
-                "latent": options["embedding-size"],
-            },
-            "decoder": {
-                "hidden": options["decoder-hidden-size"],
-                "line_spectral_frequencies": options["filter-order"],
-                "noise_bands": options["noise-filter-mags"],
-            },
-            "synth": {
-                "roll_off_db_per_octave": options["harmonic-roll-off"],
-                "roll_off_reference_hz": options["f-ref-source-spec"],
-            },
+        "model": _model(options),
+    }
+
+
+def _model(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of the U-Net, or of encoder, decoder and synthesiser."""
+    transform = {"fft_size": options["nfft"], "hop_samples": options["nhop"]}
+    if options["architecture"] == "BaselineUnet":
+        condition = "original" if options["original-cu-net"] else "exact"
+        return {"unet": {"condition": condition, **transform}}
+    return {
+        "encoder": {
+            **transform,
+            "hidden": options["encoder-hidden-size"],
+            "latent": options["embedding-size"],
+        },
+        "decoder": {
+            "hidden": options["decoder-hidden-size"],
+            "line_spectral_frequencies": options["filter-order"],
+            "noise_bands": options["noise-filter-mags"],
+        },
+        "synth": {
+            "roll_off_db_per_octave": options["harmonic-roll-off"],
+            "roll_off_reference_hz": options["f-ref-source-spec"],
         },
     }
 
@@ -173,13 +181,20 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _strategy(path: Path, options: Mapping[str, Any]) -> str:
+    is_unet = options["architecture"] == "BaselineUnet"
+    if options["original-cu-net"] and not is_unet:
+        raise UsageError(
+            f"{path}: original-cu-net = True has no counterpart", "only a BaselineUnet has"
+        )
     if not options["F0-models"]:
         if not options["f0-cuesta"]:
             raise UsageError(
                 f"{path}: F0 from CREPE has no counterpart in training", "set f0-cuesta = True"
             )
+        if is_unet:
+            return "unet"
         return "supervised" if options["supervised"] else "umss"
-    if options["supervised"]:
+    if options["supervised"] or is_unet:
         raise UsageError(
             f"{path}: supervised with F0-models has no counterpart", "set F0-models = False"
         )
