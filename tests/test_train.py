@@ -21,7 +21,8 @@ from umss_jax import train as training_run
 from umss_jax.config import VOICES
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import UmssError, UsageError
-from umss_jax.run_weights import initial_variables
+from umss_jax.run_weights import initial_variables, phase_weights
+from umss_jax.strategies import SCHEDULES, STRATEGIES, Phase
 
 TESTS = Path(__file__).parent
 
@@ -189,6 +190,28 @@ def test_supervised_training_lowers_the_loss_of_the_voices(folder):
     small_run.train(folder, "name=supervised", "strategy=supervised", "epochs=[4]")
     losses = [row["rec"] for row in metrics(folder / "supervised") if row["kind"] == "valid"]
     assert losses[-1] < losses[0]
+
+
+def test_the_best_weights_of_each_phase_are_kept(folder, monkeypatch):
+    phases = tuple(Phase(name, STRATEGIES["umss"], 1) for name in ("first", "second"))
+    monkeypatch.setitem(SCHEDULES, "twice", phases)
+    monkeypatch.setitem(SCHEDULES, "once", phases[:1])
+    small_run.train(folder, "name=once", "strategy=once", "epochs=[1]")
+    small_run.train(folder, "name=twice", "strategy=twice", "epochs=[1, 1]")
+    first, second = (
+        weights.load(str(phase_weights(folder / "twice", number, name)))[0]
+        for number, name in enumerate(("first", "second"))
+    )
+    jax.tree.map(np.testing.assert_array_equal, first, stored(folder / "once"))
+    jax.tree.map(np.testing.assert_array_equal, second, stored(folder / "twice"))
+    assert np.any(
+        first["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
+        != second["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
+    )
+    assert not (folder / "once" / "phases").exists()
+    small_run.train(folder, "name=twice", "strategy=twice", "epochs=[1, 1]")  # changes nothing
+    kept, _ = weights.load(str(phase_weights(folder / "twice", 0, "first")))
+    jax.tree.map(np.testing.assert_array_equal, kept, first)
 
 
 @pytest.mark.slow

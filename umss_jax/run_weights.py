@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,36 @@ def keep_weights(
     if expected is not None and not tree_problems(_shapes(variables), expected):
         metadata["architecture"] = _ARCHITECTURE
     weights.save(folder / WEIGHTS, variables, metadata)
+
+
+def keep_phase(folder: Path, number: int, name: str) -> None:
+    """Keeps the best weights of a phase that has ended, as ``phases/<number>_<name>``.
+
+    They stay as they are when the run is resumed: the next phase begins to write its own to
+    ``weights.safetensors`` only after this has been done.
+
+    Args:
+        folder: of the run.
+        number: of the phase, from 0.
+        name: of the phase.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    kept = phase_weights(folder, number, name)
+    best = folder / WEIGHTS
+    if kept.is_file() or not best.is_file():
+        return
+    for source, target in (
+        (weights.side_car_path(best), weights.side_car_path(kept)),
+        (best, kept),
+    ):
+        weights.write_aside(target, partial(shutil.copyfile, source))
+
+
+def phase_weights(folder: Path, number: int, name: str) -> Path:
+    """Where the weights of a phase are kept."""
+    return folder / "phases" / f"{number}_{name}.safetensors"
 
 
 def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -28,7 +28,7 @@ from umss_jax.errors import UmssError, UsageError
 from umss_jax.parallel import ParallelStep
 from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar, Board
-from umss_jax.run_weights import WEIGHTS, initial_variables, keep_weights, merged
+from umss_jax.run_weights import WEIGHTS, initial_variables, keep_phase, keep_weights, merged
 from umss_jax.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.training import (
     Batch,
@@ -103,6 +103,8 @@ def _train(config: TrainConfig, run: RunFolder, quiet: bool) -> RunResult:
         finally:
             one.close()
         variables = merged(variables, state)
+        if run.writes and len(schedule) > 1:
+            keep_phase(run.path, number, phase.name)
         steps_before += int(state.step)
         best_loss = progress.best_loss
     board.close()
