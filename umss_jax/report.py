@@ -107,7 +107,7 @@ def _write(target: Path, template: str, page: dict[str, Any], config: ReportConf
     megabytes = len(content) / 1e6
     if megabytes > config.most_megabytes:
         raise ReportError(
-            f"{target} would be {megabytes:.0f} MB (limit {config.most_megabytes:.0f} MB)",
+            f"{target} would be {megabytes:.3g} MB (limit {config.most_megabytes:.3g} MB)",
             "show a part of it with --start and --seconds, or raise --max-mb",
         )
     with working_folder(target) as work:

@@ -15,6 +15,8 @@ import numpy as np
 from umss_jax.config import ReportConfig
 from umss_jax.salience_plot import JUMP_OCTAVES, SalienceImage, pitch_ticks
 
+_POINTS_PER_ROW = 6
+
 
 class Tick(NamedTuple):
     """A mark on an axis."""
@@ -91,12 +93,15 @@ def spectrogram_db(
         cut = np.stack([padded[f * hop : f * hop + window] for f in range(first, last)])
         power[:, column] = np.mean(np.abs(np.fft.rfft(cut * shape)) ** 2, axis=0)
     level = 10 * np.log10(np.maximum(power / (shape.sum() / 2) ** 2, 1e-12))
-    edges = mel(np.asarray([config.lowest_hz, highest_hz(sample_rate_hz, config)]))
-    hz = 700.0 * (10.0 ** (np.linspace(edges[1], edges[0], config.spectrogram_rows)) - 1.0)
+    low, high = mel(config.lowest_hz), mel(highest_hz(sample_rate_hz, config))
+    # The largest of several points of a row: a line between two rows must not get lost.
+    points = config.spectrogram_rows * _POINTS_PER_ROW
+    hz = 700.0 * (10.0 ** np.linspace(high, low, points) - 1.0)
     place = hz * window / sample_rate_hz
     below = np.minimum(place.astype(int), window // 2 - 1)
     part = (place - below)[:, None]
-    return (1 - part) * level[below] + part * level[below + 1]
+    fine = (1 - part) * level[below] + part * level[below + 1]
+    return np.max(fine.reshape(config.spectrogram_rows, _POINTS_PER_ROW, -1), axis=1)
 
 
 def highest_hz(sample_rate_hz: int, config: ReportConfig = ReportConfig()) -> float:

@@ -125,7 +125,8 @@ def separation_page(
         "sample_rate_hz": page.sample_rate_hz,
         "start_s": stretch.start_s,
         "duration_s": stretch.duration_s,
-        "duration_label": clock(stretch.duration_s),
+        "start_label": clock(stretch.start_s),
+        "end_label": clock(stretch.start_s + stretch.duration_s),
         "time_ticks": time_ticks(stretch.start_s, stretch.duration_s),
         "frequency_ticks": spectrogram_ticks(page.sample_rate_hz, config),
         "pitch_ticks": axis.ticks(),
@@ -263,7 +264,8 @@ def _tracks(raw: list[_Raw], page: PageAudio, config: ReportConfig) -> Iterator[
 def _read_f0(path: Path, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
     """Times from the beginning of the stretch ``[frames]`` and pitches ``[J, frames]``."""
     try:
-        header = path.open(encoding="ascii").readline().strip().split(",")
+        with path.open(encoding="ascii") as file:
+            header = file.readline().strip().split(",")
         table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     except FileNotFoundError as error:
         raise ReportError(f"{path} is not there", _AGAIN) from error
