@@ -341,8 +341,6 @@ class CrepeConfig:
     """F0 tracks by CREPE."""
 
     model: str = "full"
-    fmin_hz: float = 32.7
-    fmax_hz: float = 1975.5
     batch_frames: int = 512
 
 

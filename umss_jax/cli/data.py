@@ -1,7 +1,8 @@
-"""``umss-jax data``: what a folder of recordings gives to train on."""
+"""``umss-jax data``: what a folder of recordings gives to train on, and F0 references for it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -59,3 +60,50 @@ def check(
         f"about {starts} starts for random mixes"
     )
     return 1 if broken or not excerpts else 0
+
+
+@app.command()
+def f0(
+    folder: Annotated[Path, typer.Argument(help="Folder of a dataset or song with stems.")],
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write .f0.csv tables instead of pairs of .npy files.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also where there are F0 tracks already.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> int:
+    """Track the F0 of every stem by CREPE, as references for `umss-jax evaluate`.
+
+    They go into crepe_f0_center beside the stems, in the layout of the published code, and their
+    paths to stdout. Needs the extra crepe. Exit code 1 if a recording could not be read.
+    """
+    from tqdm import tqdm
+
+    from umss_jax.crepe_f0 import write_track
+    from umss_jax.data_layouts import find_layout
+    from umss_jax.errors import AudioError, DatasetError
+    from umss_jax.excerpts import has_f0
+
+    layout = find_layout(folder)
+    recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
+    if not recordings:
+        raise DatasetError(
+            f"{folder} holds no complete piece with stems ({layout.kind})",
+            "F0 is tracked of single voices only",
+        )
+    wanted = [file for file in recordings if overwrite or not has_f0(file)]
+    if len(wanted) < len(recordings):
+        typer.echo(
+            f"umss-jax: {len(recordings) - len(wanted)} of {len(recordings)} recordings have F0 "
+            "tracks already (--overwrite makes them anew)",
+            err=True,
+        )
+    broken = 0
+    for file in tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty()):
+        try:
+            typer.echo(str(write_track(file, csv)))
+        except AudioError as error:
+            broken += 1
+            typer.echo(f"umss-jax: {error}", err=True)
+    return 1 if broken else 0

@@ -1,0 +1,132 @@
+"""F0 tracks of single voices by CREPE, written where the evaluation looks for references.
+
+The network comes with ``torchcrepe`` (the extra ``crepe``), weights included, so no connection is
+needed. Its decoders dither or smooth, so the pitch is read off the activations here, as CREPE's
+own program does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from umss_jax.config import AudioConfig, CrepeConfig
+from umss_jax.decoded_audio import DecodedAudio
+from umss_jax.errors import UsageError
+from umss_jax.excerpts import f0_files
+from umss_jax.weights import write_aside
+
+_CENTS = 1997.3794084376191 + 20.0 * np.arange(360)
+"""Of the network's bins, above 10 Hz."""
+_REACH = 4
+"""Bins on either side of the highest that its pitch is the average of."""
+
+_AUDIO = AudioConfig()
+_DEFAULT = CrepeConfig()
+
+
+class CrepeTrack(NamedTuple):
+    """Pitch every 16 ms; frame i stands at i · 256/16 000 s."""
+
+    frequency_hz: np.ndarray
+    """float64 [frames], a value in every frame."""
+    confidence: np.ndarray
+    """float64 [frames] in [0, 1]; the evaluation takes frames from 0.4 on as voiced."""
+
+
+def track(samples_16k: np.ndarray, config: CrepeConfig = _DEFAULT) -> CrepeTrack:
+    """F0 of a single voice.
+
+    Args:
+        samples_16k: ``[S]`` at 16 kHz.
+        config: capacity of the network, frames at once.
+
+    Returns:
+        1 + S // 256 frames.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
+    try:
+        import torch
+        import torchcrepe
+    except ImportError as error:
+        raise UsageError(
+            f"F0 by CREPE needs the extra crepe ({error})",
+            'install it by pip install "umss-jax[crepe]"',
+        ) from error
+    audio = torch.from_numpy(np.array(samples_16k, np.float32))[None]
+    activations = []
+    with torch.no_grad():
+        for frames in torchcrepe.preprocess(
+            audio, _AUDIO.sample_rate_hz, _AUDIO.hop_samples, config.batch_frames
+        ):
+            activations.append(torchcrepe.infer(frames, config.model).numpy())
+    return pitch_of(np.concatenate(activations))
+
+
+def pitch_of(activations: np.ndarray) -> CrepeTrack:
+    """The pitch that activations ``[frames, 360]`` mean.
+
+    The mean of the bins around the highest, weighted by their activations; its height is the
+    confidence (CREPE's ``to_local_average_cents``).
+    """
+    activations = np.asarray(activations, np.float64)
+    highest = activations.argmax(axis=1)
+    near = highest[:, None] + np.arange(-_REACH, _REACH + 1)
+    inside = (near >= 0) & (near < activations.shape[1])
+    near = np.clip(near, 0, activations.shape[1] - 1)
+    weights = np.where(inside, np.take_along_axis(activations, near, axis=1), 0.0)
+    total = weights.sum(axis=1)
+    mean = (weights * _CENTS[near]).sum(axis=1) / np.where(total > 0, total, 1.0)
+    cents = np.where(total > 0, mean, _CENTS[highest])
+    return CrepeTrack(10.0 * 2 ** (cents / 1200), activations.max(axis=1))
+
+
+def write_track(
+    recording: Path,
+    as_table: bool = False,
+    run: Callable[[np.ndarray], CrepeTrack] = track,
+) -> Path:
+    """Tracks a recording and writes its F0 beside it.
+
+    Args:
+        recording: of a single voice, any rate and format.
+        as_table: one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy``
+            files that the published code reads.
+        run: what tracks.
+
+    Returns:
+        The file written, of two the frequency.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        OutputError: its F0 cannot be written.
+    """
+    found = run(DecodedAudio().load(recording))
+    table, (frequency, confidence) = f0_files(recording)
+    if as_table:
+        write_aside(table, lambda aside: _write_table(aside, found))
+        return table
+    write_aside(confidence, lambda aside: _write_array(aside, found.confidence))
+    write_aside(frequency, lambda aside: _write_array(aside, found.frequency_hz))
+    return frequency
+
+
+def _write_table(path: Path, found: CrepeTrack) -> None:
+    hop_s = _AUDIO.hop_samples / _AUDIO.sample_rate_hz
+    rows = (
+        f"{index * hop_s:.3f},{hz:.3f},{confidence:.6f}\n"
+        for index, (hz, confidence) in enumerate(zip(*found, strict=True))
+    )
+    with open(path, "x", encoding="ascii") as file:
+        file.write("time,frequency,confidence\n")
+        file.writelines(rows)
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "xb") as file:
+        np.save(file, array, allow_pickle=False)
