@@ -268,7 +268,7 @@ def _recorded(side_car: dict[str, Any]) -> dict[str, object]:
 
 def _assigning_parts(assigner: Assigner | TrackAssigner) -> set[str]:
     """What an assigner needs of the weights besides the salience network."""
-    return {"assignment"} if assigner.value in ("voas-cnn", "voas-clstm") else set()
+    return set() if assigner.value in ("heuristic", "none") else {"assignment"}
 
 
 def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> None:

@@ -9,7 +9,7 @@ is drawn from a seeded generator, NumPy alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,7 +104,9 @@ def _round_up(value: float, multiple: int) -> int:
     return -int(-value // multiple) * multiple
 
 
-def _tempo_map(score: Score, rng: np.random.Generator, config: ChoraleConfig):  # type: ignore[no-untyped-def]
+def _tempo_map(
+    score: Score, rng: np.random.Generator, config: ChoraleConfig
+) -> Callable[[float], float]:
     """Seconds of a beat: a drawn tempo that sways, and waits at the breaths of the soprano."""
     grid = np.arange(0, np.ceil(score.beats * 4) + 2) / 4
     per_beat = 60.0 / (score.beats_per_minute * rng.uniform(*config.tempo_factor))
@@ -131,7 +133,7 @@ def _draw_syllable(rng: np.random.Generator) -> _Syllable:
 
 def _timed(
     notes: Sequence[Note],
-    seconds,  # type: ignore[no-untyped-def]
+    seconds: Callable[[float], float],
     semitones: float,
     text: dict[float, _Syllable],
     rng: np.random.Generator,
@@ -275,7 +277,7 @@ class _Singer:
         return smooth + cents / 100
 
     def _loudness(self, fine: np.ndarray) -> np.ndarray:
-        """dB beside the gestures: phrases, shimmer, and what vibrato does to it."""
+        """Decibels beside the gestures: phrases, shimmer, and what vibrato does to it."""
         step_s = fine[1] - fine[0]
         slow = self.rng.uniform(1.0, 3.5) * _slow_noise(self.rng, len(fine), step_s, 1.5)
         quick = self.rng.uniform(0.2, 0.7) * _slow_noise(self.rng, len(fine), step_s, 0.02)

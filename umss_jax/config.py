@@ -70,12 +70,22 @@ DEFAULT_SALIENCE = "late-deep"
 DEFAULT_ASSIGNMENT = "voas-cnn"
 
 MULTI_F0_THRESHOLDS: Mapping[str, float] = MappingProxyType(
-    {"early-deep": 0.4, "early-shallow": 0.5, "late-deep": 0.5, "late-deep-magnitude": 0.4}
+    {
+        "early-deep": 0.4,
+        "early-shallow": 0.5,
+        "late-deep": 0.5,
+        "late-deep-magnitude": 0.4,
+        "small-salience": 0.35,
+    }
 )
 """Least salience of a peak, by salience network (models 1, 2, 3 and 7 of the 2020 paper's code)."""
 
 VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
-    {"voas-cnn": (0.23, 0.17, 0.15, 0.17), "voas-clstm": (0.29, 0.20, 0.17, 0.23)}
+    {
+        "voas-cnn": (0.23, 0.17, 0.15, 0.17),
+        "voas-clstm": (0.29, 0.20, 0.17, 0.23),
+        "small-voices": (0.3, 0.3, 0.3, 0.3),
+    }
 )
 """Least assigned salience of a voiced frame, S A T B, by assignment network."""
 
@@ -171,6 +181,7 @@ class Assigner(enum.StrEnum):
 
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
+    SMALL_VOICES = "small-voices"
     HEURISTIC = "heuristic"
 
 
@@ -179,6 +190,7 @@ class TrackAssigner(enum.StrEnum):
 
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
+    SMALL_VOICES = "small-voices"
     HEURISTIC = "heuristic"
     NONE = "none"
 
@@ -526,3 +538,59 @@ class TrainConfig:
     optimiser: OptimiserConfig = OptimiserConfig()
     loss: LossConfig = LossConfig()
     model: ModelConfig = field(default_factory=ModelConfig)
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How synthetic voices are made to stand for real ones; probabilities and ranges."""
+
+    speed_semitones: float = 1.5
+    """Voices are played faster or slower by up to this, which moves formants and pitch."""
+    mixed_probability: float = 0.25
+    """Of voices from different pieces, which cross each other freely (salience only)."""
+    voices_probability: tuple[float, ...] = (0.08, 0.12, 0.2, 0.6)
+    """Of one to four voices."""
+    level_db: float = 4.0
+    """Standard deviation of each voice's."""
+    equalisation_db: float = 7.0
+    """Standard deviation of the points of a voice's curve, an octave apart."""
+    room_probability: float = 0.4
+    room_s: tuple[float, float] = (0.1, 0.9)
+    direct_db: tuple[float, float] = (-2.0, 15.0)
+    noise_probability: float = 0.7
+    noise_db: tuple[float, float] = (-60.0, -18.0)
+    """Relative to the mixture."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Supervised training of the F0 networks on voices whose F0 is known."""
+
+    name: str = "pretrain"
+    seed: int = 1
+    steps: tuple[int, ...] = (3000, 1200)
+    """Of the salience network, then of the assignment network; 0 leaves one out."""
+    batch: tuple[int, ...] = (6, 4)
+    crop_s: tuple[float, ...] = (2.0, 4.0)
+    window_frames: int = 64
+    """In the middle of a crop that the salience network trains on: the rest is there for the low
+    pitches, whose filters are long. 0 = all."""
+    weights: str = ""
+    """Initial ones by name or file; what they lack is drawn."""
+    blur_bins: float = 1.0
+    validation_steps: int = 250
+    """Between validations, at which checkpoints are written."""
+    validation_examples: int = 24
+    train: SetConfig = SetConfig()
+    validation: SetConfig = SetConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimiser: OptimiserConfig = OptimiserConfig(
+        learning_rate=2e-3, l2_penalty=0.0, clip_norm=1.0, warmup_steps=100, final_fraction=0.02
+    )
+    model: ModelConfig = field(
+        default_factory=lambda: ModelConfig(
+            salience_network="small-salience",
+            assignment_network="small-voices",
+            conv=ConvConfig(recompute="none"),
+        )
+    )

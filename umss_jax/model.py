@@ -122,6 +122,12 @@ def estimate_salience(
     return salience
 
 
+def assign(variables: Variables, salience: jax.Array, config: ModelConfig) -> jax.Array:
+    """Salience of every voice [B, J, 360, 344] by the assignment network that ``config`` names."""
+    assigned: Any = assignment_network(config).apply(_part(variables, "assignment"), salience)
+    return assigned
+
+
 def analyse(
     variables: Variables,
     mixture: jax.Array,
@@ -141,8 +147,7 @@ def analyse(
     if salience is None:
         hcqt_features = features(mixture, config)
         salience = estimate_salience(variables, hcqt_features, config)
-    network = assignment_network(config)
-    assigned: Any = network.apply(_part(variables, "assignment"), salience)
+    assigned = assign(variables, salience, config)
     tracks = extract_f0(assigned, config.f0, config.hcqt)
     frames_250 = mixture.shape[-1] // config.audio.hop_samples
     return Analysis(

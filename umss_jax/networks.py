@@ -28,11 +28,19 @@ from umss_jax.salience import (
     LateDeepMagnitude,
     SalienceNetwork,
 )
+from umss_jax.small_networks import SmallSalience, SmallVoices
 from umss_jax.unet import Unet
 from umss_jax.weight_tree import flatten, parts, select_parts
 from umss_jax.weights import architecture_shapes
 
-SalienceClass = type[LateDeep] | type[LateDeepMagnitude] | type[EarlyDeep] | type[EarlyShallow]
+SalienceClass = (
+    type[LateDeep]
+    | type[LateDeepMagnitude]
+    | type[EarlyDeep]
+    | type[EarlyShallow]
+    | type[SmallSalience]
+)
+AssignmentClass = type[VoasCnn] | type[VoasClstm] | type[SmallVoices]
 
 SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
     {
@@ -40,10 +48,11 @@ SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
         "early-shallow": EarlyShallow,
         "late-deep": LateDeep,
         "late-deep-magnitude": LateDeepMagnitude,
+        "small-salience": SmallSalience,
     }
 )
-ASSIGNMENT_NETWORKS: Mapping[str, type[VoasCnn] | type[VoasClstm]] = MappingProxyType(
-    {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm}
+ASSIGNMENT_NETWORKS: Mapping[str, AssignmentClass] = MappingProxyType(
+    {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm, "small-voices": SmallVoices}
 )
 UNETS: Mapping[str, UnetCondition] = MappingProxyType(
     {f"unet-{condition}": condition for condition in UnetCondition}
@@ -54,7 +63,7 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def salience_network(config: ModelConfig) -> SalienceNetwork:
+def salience_network(config: ModelConfig) -> SalienceNetwork | SmallSalience:
     """The salience module that ``config`` names."""
     return SALIENCE_NETWORKS[config.salience_network](config=config.conv)
 
@@ -67,7 +76,7 @@ def salience_inputs(
     return (magnitude_db, phase_difference) if with_phase else (magnitude_db,)
 
 
-def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm:
+def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm | SmallVoices:
     """The assignment module that ``config`` names."""
     return ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
 

@@ -56,7 +56,7 @@ class F0Engine:
         """
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         threshold = self.config.f0.multi_f0_threshold
-        if self.assigner in (TrackAssigner.VOAS_CNN, TrackAssigner.VOAS_CLSTM):
+        if self.assigner not in (TrackAssigner.HEURISTIC, TrackAssigner.NONE):
             salience, f0_hz_344 = map(np.asarray, self._tracks(self.variables, mixture_16k))
         else:
             salience = np.asarray(self._salience(self.variables, mixture_16k))

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from umss_jax.config import TrainConfig
+from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import UsageError
 from umss_jax.reference_config import read_reference
 from umss_jax.strategies import SCHEDULES
@@ -67,6 +67,23 @@ def build_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainCo
         UsageError: an unknown key, a value that does not fit.
     """
     return checked(build(TrainConfig, with_overrides(tree, overrides)))
+
+
+def build_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
+    """As :func:`build_run`, the configuration of a pre-training.
+
+    Raises:
+        UsageError: an unknown key, a value that does not fit.
+    """
+    config = build(PretrainConfig, with_overrides(tree, overrides))
+    phases = (config.steps, config.batch, config.crop_s)
+    if any(len(values) != 2 for values in phases) or min(config.steps) < 0 or min(config.batch) < 1:
+        raise UsageError(
+            f"steps {config.steps}, batch {config.batch}, crop_s {config.crop_s}",
+            "give two of each: for the salience network and for the assignment network",
+        )
+    _check_name(config.name)
+    return config
 
 
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -166,9 +183,13 @@ def checked(config: TrainConfig) -> TrainConfig:
             f"an epoch of {config.epoch_examples} examples in batches of {config.batch}",
             "let an epoch hold at least one batch, and give no negative number of epochs",
         )
-    if not config.name or Path(config.name).name != config.name or config.name.startswith("."):
-        raise UsageError(f"{config.name!r} is no name of a run", "use a plain file name")
+    _check_name(config.name)
     return config
+
+
+def _check_name(name: str) -> None:
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UsageError(f"{name!r} is no name of a run", "use a plain file name")
 
 
 def plain(config: Any) -> dict[str, Any]:

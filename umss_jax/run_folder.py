@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from umss_jax.config import TrainConfig
+from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.run_config import build, differences, plain, to_toml
 from umss_jax.weights import write_aside
@@ -38,7 +38,9 @@ class RunFolder:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path, config: TrainConfig, writes: bool = True) -> None:
+    def __init__(
+        self, path: Path, config: TrainConfig | PretrainConfig, writes: bool = True
+    ) -> None:
         self.path, self.writes = path, writes
         self._metrics = path / "metrics.jsonl"
         settings = plain(config)

@@ -260,10 +260,13 @@ def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, An
 
 
 def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
-    """Shapes by flat name of an architecture that the conversion tables know, else None."""
+    """Shapes by flat name of an architecture of the conversion tables or of our own, else None."""
+    from umss_jax.small_networks import small_architecture_shapes
     from weights_convert import tables
 
-    return tables.architecture_shapes(architecture) if architecture else None
+    if not architecture:
+        return None
+    return tables.architecture_shapes(architecture) or small_architecture_shapes(architecture)
 
 
 def stored_names() -> list[str]:

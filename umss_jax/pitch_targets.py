@@ -1,0 +1,42 @@
+"""What a salience should be where F0 is known: its bin, blurred along frequency."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from umss_jax.config import HcqtConfig
+
+_LEAST = 1e-6
+
+
+def pitch_targets(f0_hz: jax.Array, blur_bins: float, grid: HcqtConfig = HcqtConfig()) -> jax.Array:
+    """Each voice's F0 bin, blurred by a Gaussian along frequency, 1 at the bin.
+
+    Args:
+        f0_hz: [..., T] on the frames of the HCQT, 0 where unvoiced; pitches off the grid count as
+            unvoiced.
+        blur_bins: standard deviation (Cuesta, McFee, Gómez 2020: one bin).
+        grid: of the bins.
+
+    Returns:
+        [..., bins, T] in [0, 1].
+    """
+    octaves = jnp.log2(jnp.maximum(f0_hz, 1.0) / grid.fmin_hz)
+    place = jnp.round(octaves * grid.bins_per_octave)
+    voiced = (f0_hz > 0) & (place >= 0) & (place < grid.bins)
+    bins = np.arange(grid.bins, dtype=np.float32).reshape((1,) * (f0_hz.ndim - 1) + (-1, 1))
+    distance = (bins - place[..., None, :]) / blur_bins
+    return jnp.where(voiced[..., None, :], jnp.exp(-0.5 * distance * distance), 0.0)
+
+
+def mixture_target(voices: jax.Array) -> jax.Array:
+    """The voices' targets [..., J, bins, T] as one, [..., bins, T]: the largest of each bin."""
+    return jnp.max(voices, axis=-3)
+
+
+def binary_cross_entropy(estimate: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean of −t log p − (1 − t) log(1 − p), p kept off 0 and 1 by 1e-6."""
+    p = jnp.clip(estimate, _LEAST, 1.0 - _LEAST)
+    return -jnp.mean(target * jnp.log(p) + (1.0 - target) * jnp.log(1.0 - p))

@@ -1,0 +1,214 @@
+"""Examples with known F0: mixes of stems, altered so that synthetic voices stand for real ones.
+
+As in :mod:`umss_jax.data` an example is a function of seed and index alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft, signal
+
+from umss_jax.config import VOICES, AudioConfig, AugmentationConfig, HcqtConfig, SetConfig
+from umss_jax.data import find_pieces
+from umss_jax.decoded_audio import DecodedAudio
+from umss_jax.errors import DatasetError, UmssError
+
+_CONFIDENT = 0.4  # CREPE's confidence of a voiced frame, as in the evaluation
+_AUDIO = AudioConfig()
+_GRID = HcqtConfig()
+
+
+class PitchedVoice(NamedTuple):
+    """A stem and its F0."""
+
+    samples: np.ndarray
+    """float32 [S], 16 kHz."""
+    f0_hz_250: np.ndarray
+    """float32 [frames], every 16 ms from 0, 0 = unvoiced."""
+
+
+class PitchedExample(NamedTuple):
+    """A mixture and the F0 of its voices."""
+
+    mixture: np.ndarray
+    """float32 [S], peak 1."""
+    f0_hz_344: np.ndarray
+    """float32 [J, frames] on the frames of the HCQT, 0 = unvoiced."""
+
+
+def open_pitched(chosen: SetConfig) -> list[tuple[PitchedVoice, ...]]:
+    """Pieces with stems and F0, one singer a voice.
+
+    Args:
+        chosen: folders in which every stem ``x.wav`` has an ``x.f0.csv`` beside it.
+
+    Raises:
+        DatasetError: an F0 table is missing or damaged, or a stem is.
+    """
+    decoded = DecodedAudio()
+    pieces = []
+    for piece, _ in find_pieces(chosen)[0]:
+        if len(piece.voices) != len(VOICES):
+            raise DatasetError(f"{piece.name} has no stems", "leave it out (exclude)")
+        try:
+            voices = tuple(
+                PitchedVoice(decoded.load(files[0]), read_f0(files[0].with_suffix(".f0.csv")))
+                for files in piece.voices
+            )
+        except UmssError as error:
+            raise DatasetError(error.message, error.remedy) from error
+        pieces.append(voices)
+    return pieces
+
+
+def read_f0(path: Path) -> np.ndarray:
+    """F0 of a table of time, frequency and confidence (CREPE's), float32 [frames], 0 = unvoiced.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    try:
+        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+        return np.where(table[:, 2] >= _CONFIDENT, table[:, 1], 0.0).astype(np.float32)
+    except (OSError, ValueError, IndexError) as error:
+        raise DatasetError(
+            f"the F0 {path} cannot be read ({error})", "give every stem its <stem>.f0.csv"
+        ) from error
+
+
+class PitchedMixes:
+    """Examples by index.
+
+    Args:
+        pieces: from :func:`open_pitched`.
+        seed: of everything random.
+        samples: of an example, a multiple of 256.
+        config: alterations; None for none, with all voices.
+        aligned: no voices of different pieces.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[tuple[PitchedVoice, ...]],
+        seed: int,
+        samples: int,
+        config: AugmentationConfig | None,
+        aligned: bool = False,
+    ) -> None:
+        self._pieces, self._seed, self._samples = list(pieces), seed, samples
+        self._config, self._aligned = config, aligned
+        frames = samples * _GRID.sample_rate_hz // (_AUDIO.sample_rate_hz * _GRID.hop_samples)
+        self._times_s = np.arange(frames) * (_GRID.hop_samples / _GRID.sample_rate_hz)
+
+    def batch(self, first: int, count: int) -> PitchedExample:
+        """Some examples, stacked."""
+        examples = [self.example(first + number) for number in range(count)]
+        return PitchedExample(*map(np.stack, zip(*examples, strict=True)))
+
+    def example(self, index: int) -> PitchedExample:
+        """The example of an index."""
+        rng = np.random.default_rng([self._seed, index])
+        config = self._config
+        if config is None:
+            sources, f0_hz = self._aligned_voices(rng, 1.0)
+            return self._example(sources, f0_hz)
+        speed = 2 ** (rng.uniform(-1, 1) * config.speed_semitones / 12)
+        if not self._aligned and rng.uniform() < config.mixed_probability:
+            picked = [self._voice(rng, voice, speed) for voice in range(len(VOICES))]
+            sources, f0_hz = (np.stack(one) for one in zip(*picked, strict=True))
+        else:
+            sources, f0_hz = self._aligned_voices(rng, speed)
+        probability = np.asarray(config.voices_probability)
+        count = 1 + int(rng.choice(len(VOICES), p=probability / probability.sum()))
+        silent = rng.permutation(len(VOICES))[count:]
+        sources[silent], f0_hz[silent] = 0, 0
+        sources = sources * 10 ** (rng.normal(0, config.level_db, (len(VOICES), 1)) / 20)
+        return self._example(self._coloured(sources, rng, config), f0_hz, rng)
+
+    def _aligned_voices(
+        self, rng: np.random.Generator, speed: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        piece = self._pieces[rng.integers(len(self._pieces))]
+        start = self._start(rng, min(len(voice.samples) for voice in piece), speed)
+        cut = [self._cut(voice, start, speed) for voice in piece]
+        sources, f0_hz = zip(*cut, strict=True)
+        return np.stack(sources), np.stack(f0_hz)
+
+    def _voice(
+        self, rng: np.random.Generator, voice: int, speed: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One voice of any piece."""
+        chosen = self._pieces[rng.integers(len(self._pieces))][voice]
+        return self._cut(chosen, self._start(rng, len(chosen.samples), speed), speed)
+
+    def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
+        return int(rng.integers(max(1, length - int(self._samples * speed) - 2)))
+
+    def _cut(self, voice: PitchedVoice, start: int, speed: float) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and F0 from a sample on, played at a speed."""
+        needed = int(self._samples * speed) + 2
+        samples = np.asarray(voice.samples[start : start + needed])
+        if speed != 1.0:
+            at = np.arange(self._samples) * speed
+            samples = np.interp(at, np.arange(len(samples)), samples)
+        rate, hop = _AUDIO.sample_rate_hz, _AUDIO.hop_samples
+        places = (start + self._times_s * speed * rate) / hop
+        return samples[: self._samples], interpolated_f0(voice.f0_hz_250, places) * speed
+
+    def _coloured(
+        self, sources: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
+    ) -> np.ndarray:
+        """Equalisation of every voice, and a room."""
+        size = fft.next_fast_len(2 * self._samples, real=True)
+        spectra = fft.rfft(sources, size)
+        hz = np.fft.rfftfreq(size, 1 / _AUDIO.sample_rate_hz)
+        octaves = np.log2(np.maximum(hz, 60.0) / 60.0)
+        room = rng.uniform() < config.room_probability
+        decay_s = rng.uniform(*config.room_s)
+        direct_db = rng.uniform(*config.direct_db)
+        for number in range(len(sources)):
+            points = rng.normal(0, config.equalisation_db / 2, 9).cumsum()
+            curve = np.interp(octaves, np.arange(9), points - points.mean())
+            spectra[number] *= 10 ** (curve / 20)
+            if room:
+                time = np.arange(int(decay_s * _AUDIO.sample_rate_hz)) / _AUDIO.sample_rate_hz
+                tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay_s)
+                tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
+                spectra[number] *= 1 + fft.rfft(tail, size)
+        coloured: np.ndarray = fft.irfft(spectra, size)[:, : self._samples]
+        return coloured
+
+    def _example(
+        self, sources: np.ndarray, f0_hz: np.ndarray, rng: np.random.Generator | None = None
+    ) -> PitchedExample:
+        """The sum of the voices, with noise."""
+        mixture = sources.sum(axis=0)
+        config = self._config
+        if rng is not None and config is not None and rng.uniform() < config.noise_probability:
+            pole = rng.uniform(0, 0.98)
+            noise = signal.lfilter([1], [1, -pole], rng.standard_normal(len(mixture)))
+            strength = 10 ** (rng.uniform(*config.noise_db) / 20) * (mixture.std() + 1e-6)
+            mixture = mixture + noise * strength / noise.std()
+        peak = np.abs(mixture).max()
+        mixture = mixture / (peak if peak > 0 else 1.0)
+        return PitchedExample(mixture.astype(np.float32), f0_hz.astype(np.float32))
+
+
+def interpolated_f0(f0_hz: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """F0 at fractional frames: linear where both neighbours are voiced, else the nearer one's.
+
+    Args:
+        f0_hz: [frames], 0 = unvoiced.
+        places: in frames; beyond the ends the last value holds.
+    """
+    places = np.clip(places, 0, len(f0_hz) - 1)
+    low = np.minimum(places.astype(int), max(len(f0_hz) - 2, 0))
+    high = np.minimum(low + 1, len(f0_hz) - 1)
+    part = places - low
+    both = (f0_hz[low] > 0) & (f0_hz[high] > 0)
+    nearer = np.where(part < 0.5, f0_hz[low], f0_hz[high])
+    return np.where(both, (1 - part) * f0_hz[low] + part * f0_hz[high], nearer)

@@ -1,0 +1,309 @@
+"""Supervised training of the F0 networks: first the salience, then the assignment of what it gives.
+
+Targets as in Cuesta, McFee, Gómez (ISMIR 2020) and Cuesta, Gómez (TISMIR 2022): the F0 bin blurred
+by a Gaussian of one bin, binary cross-entropy; the salience's target is the largest of the voices'.
+A run is resumed like one of :mod:`umss_jax.train`, from its folder, at any moment.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from umss_jax import model, weights
+from umss_jax.checkpoints import Checkpoints, Progress
+from umss_jax.config import ModelConfig, PretrainConfig
+from umss_jax.data import Prefetched
+from umss_jax.errors import UmssError
+from umss_jax.pitch_targets import binary_cross_entropy, mixture_target, pitch_targets
+from umss_jax.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
+from umss_jax.run_folder import RunFolder
+from umss_jax.run_log import Bar
+from umss_jax.run_weights import WEIGHTS
+from umss_jax.training import TrainState, init_state, make_optimiser
+from umss_jax.weight_tree import parts
+
+PHASES = ("salience", "assignment")
+_PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
+_VALIDATION_SEED = 7
+
+
+class PretrainResult(NamedTuple):
+    """How a run ended."""
+
+    steps: int
+    best_loss: float
+    """Of the last phase."""
+    weights: Path
+
+
+def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> PretrainResult:
+    """Trains the F0 networks, or goes on where a run of the same folder and settings stopped.
+
+    Args:
+        config: the run.
+        folder: of this run; see :mod:`umss_jax.run_folder`.
+        quiet: no progress bars.
+
+    Raises:
+        UsageError: settings that do not fit the run in the folder.
+        DatasetError: recordings or their F0 are missing or broken.
+        WeightsError: initial weights are missing or damaged.
+    """
+    run = RunFolder(folder, config)
+    run.set_state("running")
+    try:
+        result = _pretrain(config, run, quiet)
+    except UmssError as error:
+        run.set_state("failed", error=str(error))
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        run.set_state("interrupted")
+        raise
+    except BaseException as error:
+        run.set_state("failed", error=repr(error))
+        raise
+    run.set_state("finished")
+    return result
+
+
+def _pretrain(config: PretrainConfig, run: RunFolder, quiet: bool) -> PretrainResult:
+    pieces = open_pitched(config.train)
+    held_out = open_pitched(config.validation)
+    variables = _initial(config)
+    steps, best_loss = 0, math.inf
+    for number, part in enumerate(PHASES):
+        if not config.steps[number]:
+            continue
+        variables, best_loss = _PhaseRun(config, run, number, part, variables).train(
+            pieces, held_out, quiet
+        )
+        steps += config.steps[number]
+    return PretrainResult(steps, best_loss, run.path / WEIGHTS)
+
+
+def _initial(config: PretrainConfig) -> dict[str, Any]:
+    """Both networks: those of ``config.weights``, or drawn."""
+    key = jax.random.key(config.seed)
+    known: dict[str, Any] = {}
+    if config.weights:
+        from umss_jax.api import load_weights
+
+        known, _ = load_weights(config.weights)
+    drawn = tuple(part for part in PHASES if part not in parts(known))
+    fresh = jax.jit(partial(model.init_variables, config=config.model, parts=drawn))(key)
+    return {
+        name: jax.tree.map(
+            np.asarray,
+            {
+                **fresh[name],
+                **{part: tree for part, tree in known.get(name, {}).items() if part in PHASES},
+            },
+        )
+        for name in ("params", "batch_stats")
+    }
+
+
+class _PhaseRun:
+    """The training of one network."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        run: RunFolder,
+        number: int,
+        part: str,
+        variables: dict[str, Any],
+    ) -> None:
+        self.config, self.run, self.number, self.part = config, run, number, part
+        self.variables = variables
+        self.steps, self.batch = config.steps[number], config.batch[number]
+        hop = config.model.audio.hop_samples
+        rate = config.model.audio.sample_rate_hz
+        self.samples = round(config.crop_s[number] * rate / hop) * hop
+        warmup = min(config.optimiser.warmup_steps, self.steps // 5)
+        optimiser = replace(config.optimiser, warmup_steps=warmup, total_steps=max(2, self.steps))
+        self.optimiser = make_optimiser((part,), optimiser)
+        self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{part}")
+
+    def train(
+        self,
+        pieces: list[tuple[PitchedVoice, ...]],
+        held_out: list[tuple[PitchedVoice, ...]],
+        quiet: bool,
+    ) -> tuple[dict[str, Any], float]:
+        """From the latest checkpoint to the last step; the best variables and their loss."""
+        config = self.config
+        aligned = self.part == "assignment"
+        mixes = PitchedMixes(pieces, config.seed, self.samples, config.augmentation, aligned)
+        validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None).batch(
+            0, config.validation_examples
+        )
+        own = {name: {self.part: tree[self.part]} if self.part in tree else {}
+               for name, tree in self.variables.items()}  # fmt: skip
+        others = {
+            name: {part: tree for part, tree in trees.items() if part != self.part}
+            for name, trees in self.variables.items()
+        }
+        state, progress = init_state(own, self.optimiser), Progress()
+        latest = self.checkpoints.latest_step()
+        if latest is not None:
+            state, progress = self.checkpoints.restore(state, latest)
+        done = int(state.step)
+        if done < self.steps:
+            self.run.forget_after(self.number, done)
+        state = jax.device_put(jax.tree.map(np.array, jax.device_get(state)))
+        step_fn = _make_step(
+            self.part, self.optimiser, config.model, config.blur_bins, config.window_frames
+        )
+        batches = Prefetched(self._batches(mixes, done))
+        try:
+            with Bar(f"{self.part}", self.steps, done, self.batch, quiet) as bar:
+                for step in range(done, self.steps):
+                    example = next(batches)
+                    started = time.perf_counter()
+                    state, loss = step_fn(state, others, example)
+                    values = {"total": float(loss)}
+                    if not math.isfinite(values["total"]):
+                        raise UmssError(
+                            f"the loss of step {step + 1} is not finite",
+                            "lower optimiser.learning_rate",
+                        )
+                    seconds = round(time.perf_counter() - started, 4)
+                    self.run.log({"kind": "train", **self._where(step + 1), **values,
+                                  "seconds": seconds})  # fmt: skip
+                    bar.step({**dict.fromkeys(("rec", "l1", "l2", "l3"), 0.0), **values})
+                    if (step + 1) % config.validation_steps == 0 or step + 1 == self.steps:
+                        progress = self._validate(state, others, progress, validation)
+                        bar.validated(progress.best_loss, progress.best_loss)
+        finally:
+            batches.close()
+            self.checkpoints.close()
+        return self._best(state), progress.best_loss
+
+    def _batches(self, mixes: PitchedMixes, done: int) -> Iterator[PitchedExample]:
+        for step in range(done, self.steps):
+            yield mixes.batch(self.number * _PHASE_EXAMPLES + step * self.batch, self.batch)
+
+    def _validate(
+        self,
+        state: TrainState,
+        others: dict[str, Any],
+        progress: Progress,
+        validation: PitchedExample,
+    ) -> Progress:
+        """The loss on held-out pieces; saves, and keeps the weights where they are the best."""
+        config, step = self.config, int(state.step)
+        count, total = len(validation.mixture), 0.0
+        for first in range(0, count, self.batch):
+            some = PitchedExample(*(array[first : first + self.batch] for array in validation))
+            loss = _loss_of(
+                state.params, state.batch_stats, others, some, self.part, config.model,
+                config.blur_bins,
+            )  # fmt: skip
+            total += float(loss) * len(some.mixture)
+        loss = total / count
+        progress = progress._replace(epoch=progress.epoch + 1)
+        if loss < progress.best_loss:
+            progress = progress._replace(best_loss=loss, best_epoch=progress.epoch)
+            self._keep(state, step, loss)
+        self.checkpoints.save(state, progress, loss)
+        self.run.log({"kind": "valid", **self._where(step), "total": loss})
+        self.run.set_state(
+            "running", phase=self.part, epoch=progress.epoch, step=step,
+            best_loss=progress.best_loss,
+        )  # fmt: skip
+        return progress
+
+    def _keep(self, state: TrainState, step: int, loss: float) -> None:
+        metadata = {
+            "origin": f"trained here: pretraining, {self.part}, step {step}",
+            "initial_weights": self.config.weights,
+            "validation_loss": loss,
+        }
+        weights.save(self.run.path / WEIGHTS, self._merged(state), metadata)
+
+    def _merged(self, state: TrainState) -> dict[str, Any]:
+        trained = {"params": state.params, "batch_stats": state.batch_stats}
+        return {
+            name: jax.tree.map(np.asarray, {**trees, **trained[name]})
+            for name, trees in self.variables.items()
+        }
+
+    def _best(self, state: TrainState) -> dict[str, Any]:
+        """Variables after the phase: the best ones that were kept."""
+        kept = self.run.path / "phases" / f"{self.number}_{self.part}.safetensors"
+        path = kept if kept.is_file() else self.run.path / WEIGHTS
+        if not path.is_file():
+            return self._merged(state)
+        variables, about = weights.load(path)
+        if path != kept:
+            weights.save(kept, variables, about)
+        return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
+
+    def _where(self, step: int) -> dict[str, Any]:
+        epoch = (step - 1) // self.config.validation_steps + 1
+        return {"phase": self.number, "name": self.part, "epoch": epoch, "step": step}
+
+
+def _loss(
+    params: dict[str, Any],
+    batch_stats: dict[str, Any],
+    others: dict[str, Any],
+    example: PitchedExample,
+    part: str,
+    config: ModelConfig,
+    blur_bins: float,
+    window_frames: int = 0,
+) -> jax.Array:
+    """Cross-entropy of one network's output, [] (the mean over bins and frames)."""
+    variables = {
+        "params": {**others["params"], **params},
+        "batch_stats": {**others["batch_stats"], **batch_stats},
+    }
+    targets = pitch_targets(jnp.asarray(example.f0_hz_344), blur_bins, config.hcqt)
+    features = model.features(jnp.asarray(example.mixture), config)
+    if window_frames and part == "salience":
+        first = max(0, (targets.shape[-1] - window_frames) // 2)
+        window = slice(first, first + window_frames)
+        features = jax.tree.map(lambda x: x[..., window], features)
+        targets = targets[..., window]
+    salience = model.estimate_salience(variables, features, config)
+    if part == "salience":
+        return binary_cross_entropy(salience, mixture_target(targets))
+    assigned = model.assign(variables, jax.lax.stop_gradient(salience), config)
+    return binary_cross_entropy(assigned, targets)
+
+
+_loss_of = partial(jax.jit, static_argnames=("part", "config", "blur_bins"))(_loss)
+
+
+def _make_step(part: str, optimiser: optax.GradientTransformation, config: ModelConfig,
+               blur_bins: float, window_frames: int):  # type: ignore[no-untyped-def]  # fmt: skip
+    """The jitted step: ``(state, others, example) -> (state, loss)``; the state is donated."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(
+        state: TrainState, others: dict[str, Any], example: PitchedExample
+    ) -> tuple[TrainState, jax.Array]:
+        def loss_of(params: dict[str, Any]) -> jax.Array:
+            return _loss(
+                params, state.batch_stats, others, example, part, config, blur_bins, window_frames
+            )
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(step=state.step + 1, params=params, opt_state=opt_state), loss
+
+    return step

@@ -1,0 +1,193 @@
+"""Small F0 networks: a small part of the arithmetic of Late/Deep and VoasCNN.
+
+This project's own, with the interfaces of :mod:`umss_jax.salience` and
+:mod:`umss_jax.assignment`. `SmallSalience` looks at harmonics and subharmonics of each pitch where
+they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of learning long
+filters, and takes two frames at once. `SmallVoices` works on a coarse grid, where it counts the
+voices above and below each pitch and sees several seconds, and adds what it finds to the salience.
+Neither has normalisation with statistics.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from umss_jax.config import VOICES, ConvConfig
+from umss_jax.conv_block import Conv
+
+_BINS = 360
+_BINS_PER_OCTAVE = 60
+_RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0)
+_OFFSETS = tuple(round(_BINS_PER_OCTAVE * float(np.log2(ratio))) for ratio in _RATIOS)
+_PAIR = 2  # frames in one step of the salience network
+_POOL = 4  # bins, and frames, in one cell of the assignment network
+_DILATIONS = (1, 2, 4, 8)
+_PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
+_LEAST = 1e-4
+
+
+class _Harmonics(nn.Module):
+    """At each bin a few channels of the bins that lie at simple frequency ratios, mixed."""
+
+    channels: int
+    gathered: int = 8
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [B, F, T, C] to [B, F, T, channels]."""
+        reach = max(abs(offset) for offset in _OFFSETS)
+        x = Conv((1, 1, self.gathered), self.config, name="gathered")(x)
+        padded = jnp.pad(x, ((0, 0), (reach, reach), (0, 0), (0, 0)))
+        bins = x.shape[1]
+        seen = [padded[:, reach + o : reach + o + bins] for o in _OFFSETS]
+        kernel = self.param(
+            "kernel", nn.initializers.glorot_uniform(), (len(seen) * x.shape[-1], self.channels)
+        )
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        mixed = jnp.einsum(
+            "bftc,co->bfto", jnp.concatenate(seen, axis=-1), kernel, precision="highest"
+        )
+        return mixed + bias.reshape(1, 1, 1, -1)
+
+
+class SmallSalience(nn.Module):
+    """Salience from the magnitude of the HCQT alone (22 410 parameters)."""
+
+    config: ConvConfig = ConvConfig()
+    with_phase: bool = False
+
+    @nn.compact
+    def __call__(self, features_magnitude: jax.Array) -> jax.Array:
+        """Compute the salience of every pitch bin and frame.
+
+        Args:
+            features_magnitude: [B, 5, 360, T], dB relative to the maximum.
+
+        Returns:
+            [B, 360, T], in (0, 1).
+        """
+        features = features_magnitude
+        batch, harmonics, bins, frames = features.shape
+        pairs = -(-frames // _PAIR)
+        x = jnp.pad(features, ((0, 0), (0, 0), (0, 0), (0, pairs * _PAIR - frames)), mode="edge")
+        x = 1.0 + x / 40.0
+        x = x.reshape(batch, harmonics, bins, pairs, _PAIR)
+        x = x.transpose(0, 2, 3, 1, 4).reshape(batch, bins, pairs, harmonics * _PAIR)
+
+        def conv(x: jax.Array, size: tuple[int, int, int], name: str) -> jax.Array:
+            return jax.nn.relu(Conv(size, self.config, name=name)(x))
+
+        x = conv(x, (5, 3, 16), "conv_1")
+        x = conv(x, (3, 3, 16), "conv_2")
+        x = jax.nn.relu(_Harmonics(24, config=self.config, name="harmonics_1")(x))
+        x = conv(x, (3, 3, 20), "conv_3")
+        x = x + conv(x, (3, 3, 20), "conv_4")
+        x = x + jax.nn.relu(_Harmonics(20, config=self.config, name="harmonics_2")(x))
+        x = x + conv(x, (3, 3, 20), "conv_5")
+        x = conv(x, (3, 3, 16), "conv_6")
+        x = Conv((1, 1, _PAIR), self.config, name="output")(x)
+        # Few bins are pitches: begin near that share, not at one half.
+        x = x - 4.0
+        salience: jax.Array = jax.nn.sigmoid(x.reshape(batch, bins, pairs * _PAIR)[..., :frames])
+        return salience
+
+
+class SmallVoices(nn.Module):
+    """Assignment of a salience to the four voices (55 504 parameters)."""
+
+    config: ConvConfig = ConvConfig()
+    channels: int = 32
+
+    @nn.compact
+    def __call__(self, salience: jax.Array) -> jax.Array:
+        """Assign the salience of the mixture to voices.
+
+        Args:
+            salience: [B, 360, T], in (0, 1).
+
+        Returns:
+            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
+        """
+        frames = salience.shape[-1]
+        whole = _POOL * max(_DILATIONS)
+        padded = jnp.pad(salience, ((0, 0), (0, 0), (0, -frames % whole)))
+        x = self._cells(padded)
+        x = jax.nn.relu(Conv((3, 3, self.channels), self.config, name="conv_1")(x))
+        x = x + jax.nn.relu(Conv((15, 1, self.channels), self.config, name="conv_2")(x))
+        for number, dilation in enumerate(_DILATIONS, start=1):
+            conv = Conv((3, 3, self.channels), self.config, name=f"dilated_{number}")
+            x = x + jax.nn.relu(_dilated(conv, x, dilation))
+        x = Conv((1, 1, len(VOICES)), self.config, name="output")(x)
+        weight = self.param("salience_weight", nn.initializers.ones, (len(VOICES),))
+        logit = jnp.log((padded + _LEAST) / (1.0 - padded + _LEAST))
+        over_bins, over_frames = (
+            jnp.asarray(_linear_upsampling(cells)) for cells in (x.shape[1], x.shape[2])
+        )
+        wide = jnp.einsum("bctj,fc->bjft", x, over_bins, precision="highest")
+        added = jnp.einsum("bjfc,tc->bjft", wide, over_frames, precision="highest")
+        assigned = jax.nn.sigmoid(weight.reshape(1, -1, 1, 1) * logit[:, None] + added)
+        return assigned[..., :frames]
+
+    def _cells(self, salience: jax.Array) -> jax.Array:
+        """What is known of each cell: its peak, its mass, the voices below and above, its place."""
+        batch, bins, frames = salience.shape
+        cells = salience.reshape(batch, bins // _POOL, _POOL, frames // _POOL, _POOL)
+        mass = jnp.sum(cells, axis=(2, 4)) / (_POOL * _PEAK_MASS)
+        below = jnp.cumsum(mass, axis=1) - 0.5 * mass
+        total = jnp.broadcast_to(jnp.sum(mass, axis=1, keepdims=True), mass.shape)
+        known = jnp.stack([jnp.max(cells, axis=(2, 4)), mass, below, total - below, total], axis=-1)
+        place = self.param("place", nn.initializers.normal(0.1), (bins // _POOL, 4))
+        place = jnp.broadcast_to(place[None, :, None], (*mass.shape, 4))
+        return jnp.concatenate([known, place], axis=-1)
+
+
+def _dilated(conv: Conv, x: jax.Array, dilation: int) -> jax.Array:
+    """A convolution whose taps lie ``dilation`` cells apart in time: each phase by itself."""
+    batch, bins, cells, channels = x.shape
+    phases = x.reshape(batch, bins, cells // dilation, dilation, channels)
+    phases = jnp.moveaxis(phases, 3, 1).reshape(-1, bins, cells // dilation, channels)
+    y = conv(phases).reshape(batch, dilation, bins, cells // dilation, -1)
+    return jnp.moveaxis(y, 1, 3).reshape(batch, bins, cells, -1)
+
+
+@lru_cache
+def _linear_upsampling(cells: int) -> np.ndarray:
+    """[cells · 4, cells] weights of linear interpolation between the middles of cells."""
+    position = np.clip((np.arange(cells * _POOL) + 0.5) / _POOL - 0.5, 0, cells - 1)
+    low = np.minimum(position.astype(int), max(cells - 2, 0))
+    weights = np.zeros((cells * _POOL, cells), np.float32)
+    rows = np.arange(cells * _POOL)
+    weights[rows, low] = 1 - (position - low)
+    if cells > 1:
+        weights[rows, low + 1] += position - low
+    return weights
+
+
+_MODULES: dict[str, tuple[str, type[nn.Module], tuple[int, ...]]] = {
+    "small-salience": ("salience", SmallSalience, (1, 5, _BINS, 8)),
+    "small-voices": ("assignment", SmallVoices, (1, _BINS, 8)),
+}
+
+
+@lru_cache
+def small_architecture_shapes(architecture: str) -> dict[str, tuple[int, ...]] | None:
+    """Shapes by flat name of one of these networks, None of any other."""
+    if architecture not in _MODULES:
+        return None
+    part, module, shape = _MODULES[architecture]
+    tree: Any = jax.eval_shape(
+        partial(module().init, jax.random.key(0)), jax.ShapeDtypeStruct(shape, jnp.float32)
+    )
+    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(tree))
+    found = {}
+    for path, leaf in leaves:
+        collection, *rest = (key.key for key in path)
+        found["/".join([collection, part, *rest])] = tuple(leaf.shape)
+    return dict(sorted(found.items()))
