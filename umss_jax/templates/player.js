@@ -119,19 +119,27 @@ window.umssReport = (() => {
 
   const readouts = [...document.querySelectorAll("[data-now]")].map((place) => [place, settings.pitches.hz[place.dataset.now]]);
 
+  const playheads = [...document.querySelectorAll(".playhead")];
+  const write = (node, text) => {
+    if (node.textContent !== text) node.textContent = text;
+  };
+
   function show() {
     const at = position();
     // What is heard now left the clock a while ago, on wireless headphones a long one.
     const late = playing ? context.outputLatency || 0 : 0;
     const seen = clamp(at - late);
     report.classList.toggle("playing", playing);
-    report.style.setProperty("--at", duration > 0 ? seen / duration : 0);
-    playLabel.textContent = playing ? "Pause" : "Play";
-    time.firstChild.data = clock(settings.start + seen);
+    // Moved as layers of their own: nothing beneath them is painted anew.
+    const shift = `translateX(${duration > 0 ? (100 * seen) / duration : 0}%)`;
+    for (const head of playheads) head.style.transform = shift;
+    write(playLabel, playing ? "Pause" : "Play");
+    write(time.firstChild, clock(settings.start + seen));
     seekBar.value = at;
-    seekBar.setAttribute("aria-valuetext", `${clock(settings.start + at)} of ${clock(settings.start + duration)}`);
+    const spoken = `${clock(settings.start + at)} of ${clock(settings.start + duration)}`;
+    if (seekBar.getAttribute("aria-valuetext") !== spoken) seekBar.setAttribute("aria-valuetext", spoken);
     const frame = Math.round(seen / settings.pitches.frame_s);
-    for (const [place, track] of readouts) place.textContent = track[frame] > 0 ? noteOf(track[frame]) : "";
+    for (const [place, track] of readouts) write(place, track[frame] > 0 ? noteOf(track[frame]) : "");
   }
 
   function setGains() {
