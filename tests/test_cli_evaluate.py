@@ -9,6 +9,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from umss_jax import cli
 from umss_jax.cli.evaluate import evaluate
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, OutputError, UsageError
@@ -67,7 +68,19 @@ def test_errors_name_what_is_wrong(nino_dios, tmp_path):
     assert "table.json cannot be written" in text
 
 
-def test_groups_bss_and_the_folder_of_results(nino_dios, tmp_path):
+def test_a_wrong_folder_is_one_line_and_an_exit_code(nino_dios, capsys):
+    song = nino_dios[1] / "Nino_Dios"
+    assert cli.run(["evaluate", "--data", str(song), "--song", "Nino_Dios"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(
+        f"umss-jax: {song / 'Nino_Dios' / 'audio_16kHz'} is not a folder"
+    )
+    assert captured.err.endswith(f"point higher, at {song.parent}\n")
+    assert captured.err.count("\n") == 1
+
+
+def test_groups_and_the_folder_of_results(nino_dios, tmp_path):
     out = tmp_path / "out"
     arguments = [*nino_dios, "--limit", 2, "-o", out, "--by", "song", "--by", "voice"]
     result = run(*arguments)
