@@ -285,7 +285,7 @@ def _check(test_set: TestSet, session: Session) -> int:
     try:
         takes = quartets_of(Dataset(test_set.dataset), folder, test_set.songs)
     except UmssError as error:
-        raise AbsentError(f"the test set is not complete: {error}") from error
+        raise AbsentError(f"the test set is not whole ({error}); --song takes a part") from error
     count = sum(len(take.start_frames) for take in takes)
     return min(count, test_set.limit) if test_set.limit else count
 
