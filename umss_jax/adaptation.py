@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
+from umss_jax.device import compile_ahead
 from umss_jax.errors import AudioError
 from umss_jax.segments import SegmentPlan, cut_segments
 from umss_jax.stem_files import read_blocks_16k
@@ -90,6 +91,8 @@ def adapt(
         stacked = jnp.asarray(np.concatenate([known[i] for i in chosen]))
         batch = Batch(mixture=jnp.asarray(mixtures_16k[chosen]))
         batch = batch._replace(**{"salience" if config.train_assignment else "f0_hz_250": stacked})
+        if not history:
+            train_step = compile_ahead(train_step, state, batch, rng)
         state, metrics = train_step(state, batch, rng)
         history.append(metrics)
         if progress:

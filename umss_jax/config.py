@@ -59,8 +59,8 @@ class ConvConfig:
     norm_epsilon: float = 1e-3
     # 'direct', 'fft' (along frequency, for kernels of many frequency taps) or 'auto'.
     method: str = "auto"
-    # 'whole' batch at once, or one 'example' after another: less memory, far slower on a CPU.
-    batching: str = "whole"
+    # 'whole' batch at once, or one 'example' after another, which takes far less memory.
+    batching: str = "example"
     # What the backward pass computes again: 'none', 'elementwise' (all but the convolutions) or
     # 'everything' (only the inputs of the network are kept).
     recompute: str = "elementwise"

@@ -154,9 +154,9 @@ def over_batch(
 ) -> jax.Array:
     """Run a network over its batch with the memory that the configuration allows.
 
-    The whole batch at once by default. One example after another keeps the working set small, but
-    inside a loop XLA's convolutions on a CPU run one to two orders slower in the backward pass (20
-    CPU seconds an example against 1.3). What a backward pass needs is kept or computed again as
+    One example after another by default: the working set is that of one example, which suits a
+    processor's caches as well, and the time is that of the whole batch at once. What a backward
+    pass needs is kept or computed again as
     ``config.recompute`` says.
 
     Args:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,23 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
+
+
+def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:
+    """Compiles a jitted function and gives the memory that this took back to the system.
+
+    XLA on a CPU frees what it compiles with, up to 0.7 GB for a training step, but the C library
+    keeps it for later use, in the arenas of threads that will not need it again.
+
+    Args:
+        jitted: what :func:`jax.jit` returned.
+        arguments: those that it will be called with, or others of the same shapes.
+
+    Returns:
+        The program, for these shapes and no others.
+    """
+    compiled: Callable[..., Any] = jitted.lower(*arguments).compile()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if give_back is not None:  # of glibc
+        give_back(0)
+    return compiled

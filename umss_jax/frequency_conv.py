@@ -9,7 +9,7 @@ Bins are called lines here once transformed, to keep them apart from pitch bins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 import jax
@@ -41,13 +41,16 @@ def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Arra
         raise ValueError(f"unknown convolution method {method!r}: choose among {METHODS}")
     if method == "fft" or (method == "auto" and _transform_pays(x.shape, kernel.shape)):
         return long_frequency_conv(x, kernel)
-    if method == "auto" and _narrow(kernel.shape) and jax.default_backend() == "cpu":
-        return narrow_conv(x, kernel)
     return direct_conv(x, kernel)
 
 
+@jax.custom_vjp
 def direct_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """As `same_conv`, by the backend's own convolution.
+
+    Both gradients are written as convolutions of the same plain kind, their operands transposed
+    beforehand: those that JAX derives run on a CPU up to a hundred times slower inside loops,
+    where XLA does not bring them into that kind. Reverse mode only.
 
     Args:
         x: [B, F, T, C_in].
@@ -56,60 +59,47 @@ def direct_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         [B, F, T, C_out].
     """
+    return _plain_conv(x, kernel, [(_before(taps), taps // 2) for taps in kernel.shape[:2]])
+
+
+def _direct_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    return direct_conv(x, kernel), (x, kernel)
+
+
+def _direct_backward(
+    residuals: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    taps = kernel.shape[:2]
+    # Without the barriers XLA moves the transpositions back into the convolutions.
+    flipped = lax.optimization_barrier(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    x_gradient = _plain_conv(gradient, flipped, [(n // 2, _before(n)) for n in taps])
+    # Channels take the place of examples, and frequency and time that of the taps.
+    images, taken = lax.optimization_barrier(
+        (x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3))
+    )
+    kernel_gradient = _plain_conv(images, taken, [(_before(n), n // 2) for n in taps])
+    return x_gradient, kernel_gradient.transpose(1, 2, 0, 3)
+
+
+direct_conv.defvjp(_direct_forward, _direct_backward)
+
+
+def _before(taps: int) -> int:
+    """Rows or columns of zeros before the first, for a kernel of so many taps."""
+    return (taps - 1) // 2
+
+
+def _plain_conv(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """Correlate [B, F, T, C] with [k_f, k_t, C, C_out]."""
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(1, 1),
-        padding="SAME",
+        padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=lax.Precision.HIGHEST,
     )
-
-
-@jax.custom_vjp
-def narrow_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As `direct_conv`, with the kernel's gradient as one matrix product per frequency tap.
-
-    For few output channels XLA's own gradient of the kernel on a CPU takes five times as long as
-    the convolution itself; these products take half of that. Reverse mode only.
-
-    Args:
-        x: [B, F, T, C_in].
-        kernel: [k_f, k_t, C_in, C_out].
-
-    Returns:
-        [B, F, T, C_out].
-    """
-    return direct_conv(x, kernel)
-
-
-def _narrow_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    return direct_conv(x, kernel), (x, kernel)
-
-
-def _narrow_backward(
-    residuals: tuple[jax.Array, ...], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    taps_f, taps_t, channels_in, channels_out = kernel.shape
-    bins, frames = x.shape[1:3]
-    (x_gradient,) = jax.vjp(lambda x: direct_conv(x, kernel), x)[1](gradient)
-
-    before_f, before_t = (taps_f - 1) // 2, (taps_t - 1) // 2
-    x = jnp.pad(x, ((0, 0), (before_f, taps_f - 1 - before_f), (0, 0), (0, 0)))
-    gradient = jnp.pad(gradient, ((0, 0), (0, 0), (taps_t - 1 - before_t, before_t), (0, 0)))
-    starts = reversed(range(taps_t))
-    taps = jnp.concatenate([gradient[:, :, s : s + frames] for s in starts], axis=-1)
-    taps = taps.reshape(-1, taps.shape[-1])
-    products = [
-        _einsum("nc,no->co", x[:, s : s + bins].reshape(-1, channels_in), taps)
-        for s in range(taps_f)
-    ]
-    kernel_gradient = jnp.stack(products).reshape(taps_f, channels_in, taps_t, channels_out)
-    return x_gradient, kernel_gradient.transpose(0, 2, 1, 3)
-
-
-narrow_conv.defvjp(_narrow_forward, _narrow_backward)
 
 
 @jax.custom_vjp
@@ -243,12 +233,6 @@ def _transforms(bins: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     kernel_analysis = np.stack([np.cos(tap), np.sin(tap)])
     matrices = (analysis, analysis * weight, kernel_analysis)
     return tuple(matrix.astype(np.float32) for matrix in matrices)  # type: ignore[return-value]
-
-
-def _narrow(kernel_shape: tuple[int, ...]) -> bool:
-    """Whether `narrow_conv` has the faster gradient on a CPU (measured for 3 × 3 and 5 × 5)."""
-    taps_f, taps_t, channels_in, channels_out = kernel_shape
-    return 1 < taps_f * taps_t <= 25 and max(channels_in, channels_out) <= 16
 
 
 def _transform_pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> bool:

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from umss_jax.config import LossConfig, ModelConfig, Parallel
+from umss_jax.device import compile_ahead
 from umss_jax.errors import DeviceError
 from umss_jax.training import Batch, Metrics, TrainState, make_train_step, step_body
 
@@ -49,6 +50,7 @@ class ParallelStep:
         self._method = Parallel(method)
         self._mesh = Mesh(np.asarray(self._devices), (_AXIS,))
         self._step: Callable[..., tuple[TrainState, Metrics]]
+        self._compiled = False
         if len(self._devices) == 1:
             self._step = make_train_step(optimiser, trainable, model, loss)
             return
@@ -97,10 +99,15 @@ class ParallelStep:
             batch: this host's share of the batch, NumPy; hosts are in the order of their numbers.
             rng: key of the run, the same on all hosts.
 
+        All calls need the shapes of the first.
+
         Raises:
             DeviceError: the share is not a multiple of this host's devices.
         """
         if len(self._devices) == 1:
+            if not self._compiled:
+                self._step = compile_ahead(self._step, state, batch, rng)
+                self._compiled = True
             return self._step(state, batch, rng)
         share = len(batch.mixture)
         count = len(self._local)
