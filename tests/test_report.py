@@ -277,7 +277,8 @@ def evaluation(tmp_path):
         "a <model>": {
             "stems": {"si_sdr_db": summary(4.0, frames=9, undefined=1), "new_measure": summary(1)},
             "f0": {"overall_accuracy": summary(0.7)},
-            "by_voice": {"alto": {"stems": {"si_sdr_db": summary(3.25)}}},
+            "voices": {"alto": {"stems": {"si_sdr_db": summary(3.25)}, "f0": None}},
+            "multi_pitch": {"precision": 0.8125},
             "note": "unknown keys are no reason to fail",
         },
     }
@@ -296,7 +297,13 @@ def test_an_evaluation_shows_every_statistic(evaluation):
     text = re.sub(r"<[^>]+>", " ", page)
     for expected in ("a &lt;model&gt;", "−5.50 / −4.50", "−7.50 to −3.50", "new_measure"):
         assert expected in text
-    for expected in ("0.70 / 1.70", "by voice, alto", "3.25 / 4.25", "SI-SDR (dB), mean of each"):
+    for expected in (
+        "0.700 / 1.700",
+        "0.812",
+        "Separation, alto",
+        "3.25 / 4.25",
+        "SI-SDR (dB), mean of each",
+    ):
         assert expected in text
     by_voice = page[page.index("mean of each voice") :]
     assert re.search(r'<th scope="row">mixture</th><td>−6.00</td>', by_voice)
@@ -309,6 +316,17 @@ def test_a_folder_of_evaluations_gets_a_page_for_each(evaluation, tmp_path):
     (tmp_path / "settings.json").write_text('{"stems": 4}')
     written = write_reports(tmp_path)
     assert [one.path.name for one in written] == ["other.report.html", "table.report.html"]
+
+
+def test_a_folder_of_evaluate_out_gets_its_own_page(evaluation, tmp_path):
+    out = tmp_path / "of all models"
+    out.mkdir()
+    evaluation.rename(out / "statistics.json")
+    (tmp_path / "table.csv").rename(out / "frames.csv")
+    page = page_of(out)
+    assert "<h1>of all models</h1>" in page
+    assert "mean of each voice" in page
+    assert (out / "report.html").is_file()
 
 
 def test_what_is_no_evaluation_is_named(tmp_path, evaluation):

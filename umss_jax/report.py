@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import umss_jax
 from umss_jax.config import ReportConfig
 from umss_jax.errors import OutputError, ReportError, UsageError
-from umss_jax.report_evaluation import evaluation_page, is_evaluation
+from umss_jax.report_evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report_separation import Sources, is_separation, separation_page
 from umss_jax.working_folder import working_folder
 
@@ -38,8 +38,9 @@ def write_reports(
 ) -> list[Report]:
     """Writes the page, or pages, about one folder or file.
 
-    A folder of `umss-jax separate` gets ``report.html``; a file of `umss-jax evaluate --json` gets
-    ``<name>.report.html`` beside it, and so does every such file in any other folder.
+    A folder of `umss-jax separate` or of `umss-jax evaluate --out` gets ``report.html``; a file of
+    `umss-jax evaluate --json` gets ``<name>.report.html`` beside it, and so does every such file in
+    any other folder.
 
     Args:
         source: The folder or file.
@@ -86,7 +87,9 @@ def check_packages() -> None:
 
 def _evaluation(path: Path, frames: Path | None, config: ReportConfig) -> Report:
     page = evaluation_page(path, frames)
-    return _write(path.with_suffix(".report.html"), "evaluation.html", page, config)
+    is_folder = path.name == STATISTICS
+    target = path.with_name("report.html") if is_folder else path.with_suffix(".report.html")
+    return _write(target, "evaluation.html", page, config)
 
 
 def _nothing_here(folder: Path) -> tuple[str, str]:
@@ -97,7 +100,7 @@ def _nothing_here(folder: Path) -> tuple[str, str]:
     message = f"{folder} holds neither a separation (manifest.json) nor an evaluation (.json)"
     if below:
         return message, f"name the folder of a recording, such as {below[0]}"
-    return message, "name what umss-jax separate or umss-jax evaluate --json wrote"
+    return message, "name what umss-jax separate or umss-jax evaluate --out wrote"
 
 
 def _write(target: Path, template: str, page: dict[str, Any], config: ReportConfig) -> Report:

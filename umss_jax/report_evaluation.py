@@ -18,10 +18,14 @@ from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
 from umss_jax.report_scores import MEASURES
 
-_EVALUATE = "write it with umss-jax evaluate --json FILE --csv FILE"
+_EVALUATE = "write it with umss-jax evaluate --out FOLDER"
 _IDENTITY = ("row", "excerpt", "voice", "second", "energy", "kept")
 _MAIN = "si_sdr_db"
-_NAMES = {"stems": "Separation", "f0": "Pitch"}
+_NAMES = {"stems": "Separation", "f0": "Pitch", "multi_pitch": "Pitches of all voices together"}
+_SHARES = ("f0", "multi_pitch")
+"""Groups of numbers between 0 and 1."""
+STATISTICS, FRAMES = "statistics.json", "frames.csv"
+"""What `evaluate --out` calls its files."""
 
 
 class Table(NamedTuple):
@@ -54,8 +58,9 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
     """Everything that the template of an evaluation asks for.
 
     Args:
-        path: What ``--json`` wrote.
-        frames: What ``--csv`` wrote; by default the file of the same name that ends in .csv.
+        path: What ``--json`` wrote, or ``statistics.json`` of ``--out``.
+        frames: What ``--csv`` wrote; by default the file of the same name that ends in .csv, or
+            ``frames.csv`` beside ``statistics.json``.
 
     Raises:
         ReportError: A file is missing or is something else.
@@ -69,13 +74,13 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
     if not rows:
         raise ReportError(f"{path} holds no evaluation", _EVALUATE)
     if frames is None:
-        frames = path.with_suffix(".csv")
-        frames = frames if frames.is_file() else None
+        by_name = path.with_name(FRAMES) if path.name == STATISTICS else path.with_suffix(".csv")
+        frames = by_name if by_name.is_file() else None
     tables = list(_tables(rows))
     if frames is not None:
         tables += _frame_tables(frames)
     return {
-        "title": path.stem,
+        "title": path.absolute().parent.name if path.name == STATISTICS else path.stem,
         "subtitle": [f"{len(rows)} rows", *_counts(rows)],
         "tables": tables,
         **_chart(rows),
@@ -87,8 +92,11 @@ def _is_summary(value: object) -> bool:
 
 
 def _is_group(value: object) -> bool:
-    """Measures by name."""
-    return isinstance(value, dict) and any(_is_summary(one) for one in value.values())
+    """Measures by name, each a summary or a number."""
+    if not isinstance(value, dict) or _is_summary(value):
+        return False
+    ones = value.values()
+    return any(map(_is_summary, ones)) or all(isinstance(one, int | float) for one in ones)
 
 
 def _rows(content: object) -> dict[str, dict[str, Any]]:
@@ -120,22 +128,28 @@ def _tables(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
     for path in sorted(paths, key=len):
         groups = {label: _at(row, path) for label, row in rows.items()}
         measures = dict.fromkeys(
-            key for group in groups.values() for key, value in group.items() if _is_summary(value)
+            key
+            for group in groups.values()
+            for key, value in group.items()
+            if _is_summary(value) or isinstance(value, int | float)
         )
+        digits = 3 if path[-1] in _SHARES else 2
         wide = any("median" in group.get(_MAIN, {}) for group in groups.values())
         columns = [MEASURES.get(key, key) for key in measures]
         extra = ["95 % of the mean", "frames", "undefined"] if wide and _MAIN in measures else []
         lines = []
         for label, group in groups.items():
-            cells = [_mean_median(group.get(key)) for key in measures]
+            cells = [_mean_median(group.get(key), digits) for key in measures]
             if extra:
                 main = group.get(_MAIN, {})
                 cells.append(_interval(main))
                 cells += [_text(main.get(key)) for key in ("frames", "undefined")]
             if group:
                 lines.append((label, cells))
-        name = ", ".join(_NAMES.get(key, key.replace("_", " ")) for key in path)
-        yield Table(f"{name} (mean / median)", columns + extra, lines)
+        name = _NAMES.get(path[-1], path[-1].replace("_", " "))
+        of = "".join(f", {key}" for key in path[1:-1])
+        both = any(" / " in cell for _, cells in lines for cell in cells)
+        yield Table(f"{name}{of}{' (mean / median)' if both else ''}", columns + extra, lines)
 
 
 def _at(row: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -151,19 +165,19 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def _text(value: object) -> str:
+def _text(value: object, digits: int = 2) -> str:
     number = _number(value)
     if number is None:
         return "–"
-    return str(value) if isinstance(value, int) else f"{number:.2f}".replace("-", "−")
+    return str(value) if isinstance(value, int) else f"{number:.{digits}f}".replace("-", "−")
 
 
-def _mean_median(summary: object) -> str:
+def _mean_median(summary: object, digits: int) -> str:
     if not isinstance(summary, dict):
-        return "–"
+        return _text(summary, digits)
     if "median" not in summary:
-        return _text(summary["mean"])
-    return f"{_text(summary['mean'])} / {_text(summary['median'])}"
+        return _text(summary["mean"], digits)
+    return f"{_text(summary['mean'], digits)} / {_text(summary['median'], digits)}"
 
 
 def _interval(summary: dict[str, Any]) -> str:

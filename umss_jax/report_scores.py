@@ -23,6 +23,10 @@ MEASURES = {
     "raw_chroma_accuracy": "Raw chroma accuracy",
     "voicing_recall": "Voicing recall",
     "voicing_false_alarm": "Voicing false alarm",
+    "precision": "Precision",
+    "recall": "Recall",
+    "accuracy": "Accuracy",
+    "f_measure": "F-measure",
 }
 """Names of the columns; what is not here goes by its own name."""
 

@@ -29,7 +29,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="DIR...",
-            help="Folders that separate wrote, or files (or their folder) of evaluate --json.",
+            help="Folders that separate or evaluate --out wrote, or files of evaluate --json.",
         ),
     ],
     targets: Annotated[
@@ -63,8 +63,8 @@ def report(
 ) -> int:
     """Write a page with players, pitches, spectrograms and scores, and print its path.
 
-    A separation gets DIR/report.html, an evaluation <name>.report.html beside its JSON file. The
-    page is one file that needs no server and no network.
+    It is DIR/report.html, or for a JSON file <name>.report.html beside it: one file that needs no
+    server and no network.
     """
     exclude("--quiet", quiet, "--verbose", verbose)
     several = len(folders) > 1

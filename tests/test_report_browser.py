@@ -1,0 +1,449 @@
+"""The page in a real browser: it plays, stays in step, obeys keys, and asks for nothing."""
+
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from separation_folder import add_salience, add_targets, make_separation
+
+from umss_jax.config import VOICES, ReportConfig
+from umss_jax.report import write_reports
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
+)
+
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+RATE_HZ = 8_000
+SECONDS = 40.0
+CLOCK_SECONDS = 12
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--window-size=1280,900",
+)
+
+# The clock of this context goes as fast as the machine can, and stands still while something is
+# done: what sounds when is then exact, however busy the machine is. Nodes and player are the real.
+OFFLINE = f"""
+window.AudioContext = class {{
+  constructor(options) {{
+    const rows = document.querySelectorAll("[data-track]").length;
+    const context = new OfflineAudioContext(
+      {{ numberOfChannels: rows, length: {CLOCK_SECONDS} * options.sampleRate, ...options }});
+    context.goOn = context.resume;
+    context.resume = async () => {{}};
+    return context;
+  }}
+}};
+"""
+
+# Does things at given times; gives what every row sounded like around others, and the positions.
+RENDER = """
+const [actions, moments, samples, done] = arguments;
+(async () => {
+  const context = umssReport.context();
+  const merger = new ChannelMergerNode(context, { numberOfInputs: umssReport.tracks.length });
+  umssReport.tracks.forEach((track, index) => {
+    track.gain.disconnect();
+    track.gain.connect(merger, 0, index);
+  });
+  merger.connect(context.destination);
+  const positions = [];
+  for (const at of moments) {
+    context.suspend(at).then(() => {
+      positions.push(umssReport.position() - context.currentTime);
+      context.goOn();
+    });
+  }
+  for (const [at, work] of actions) {
+    context.suspend(at).then(() => {
+      new Function(work)();
+      setTimeout(() => context.goOn(), 20);  // what waits for a promise gets its turn
+    });
+  }
+  const heard = await context.startRendering();
+  const cut = (at) => umssReport.tracks.map((_, index) =>
+    [...heard.getChannelData(index).slice(at * heard.sampleRate, at * heard.sampleRate + samples)]);
+  done({ positions, rows: moments.map(cut) });
+})().catch((error) => done({ error: String(error) }));
+"""
+
+
+def noise() -> np.ndarray:
+    """Coarse steps, which FLAC packs well."""
+    return np.random.default_rng(11).integers(-20, 21, round(SECONDS * RATE_HZ)) / 128
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """One page in FLAC and one in MP3: every stem and target holds the same noise."""
+    folder = make_separation(tmp_path_factory.mktemp("pages"), SECONDS)
+    for name in (*VOICES, "residual"):
+        soundfile.write(folder / f"{name}.wav", noise(), RATE_HZ, subtype="PCM_24")
+    add_targets(folder)
+    add_salience(folder, SECONDS)
+    (flac,) = write_reports(folder)
+    kept = flac.path.rename(folder / "flac.html")
+    (mp3,) = write_reports(folder, config=ReportConfig(lossless_megabytes=0.0))
+    return {"flac": kept, "mp3": mp3.path}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(30)
+    driver.execute_cdp_cmd("Page.enable", {})
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, pages):
+    """Opens a page, waits for its sounds, and sees at the end that nothing was logged."""
+    injected = []
+
+    def open_page(kind="flac", offline=False):
+        browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": offline})
+        if offline:
+            added = {"source": OFFLINE}
+            answer = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", added)
+            injected.append(answer["identifier"])
+        browser.get_log("browser")
+        browser.get_log("performance")
+        browser.get(pages[kind].as_uri())
+        status = browser.execute_async_script(
+            "const done = arguments[0];"
+            "umssReport.ready.then(() => done(document.getElementById('status').textContent));"
+        )
+        assert status == ""
+        return browser
+
+    yield open_page
+    for identifier in injected:
+        removed = {"identifier": identifier}
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", removed)
+    assert browser.get_log("browser") == []
+
+
+def press(browser, *keys, shift=False):
+    chain = ActionChains(browser, duration=0)
+    if shift:
+        chain.key_down(Keys.SHIFT)
+    for key in keys:
+        chain.send_keys(key)
+    if shift:
+        chain.key_up(Keys.SHIFT)
+    chain.perform()
+
+
+def position(browser):
+    return browser.execute_script("return umssReport.position()")
+
+
+def is_playing(browser):
+    return browser.execute_script("return umssReport.isPlaying()")
+
+
+def wait(browser, condition):
+    WebDriverWait(browser, 20, poll_frequency=0.05).until(condition)
+
+
+def play(browser):
+    press(browser, Keys.SPACE)
+    wait(browser, lambda b: is_playing(b) and position(b) > 0)
+
+
+def render(browser, actions, moments, samples=1024):
+    """Plays, does things at times of the clock, and listens at others.
+
+    Returns:
+        Per moment ``[rows, samples]``, and the position that the page tells for it.
+    """
+    press(browser, Keys.SPACE)
+    wait(browser, is_playing)
+    result = browser.execute_async_script(RENDER, actions, moments, samples)
+    assert "error" not in result, result
+    return np.asarray(result["rows"]), np.asarray(result["positions"]) + moments
+
+
+def place_of(heard):
+    """Where in the noise a recorded stretch lies, in seconds."""
+    longest = noise()
+    size = 1 << (len(longest) + len(heard) - 1).bit_length()
+    spectrum = np.fft.rfft(longest, size) * np.conj(np.fft.rfft(heard, size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(longest)])) / RATE_HZ
+
+
+def unmute_all(browser):
+    for button in browser.find_elements(By.CSS_SELECTOR, "[data-mute][aria-pressed=true]"):
+        button.click()
+
+
+def key(name):
+    """Program of a key press."""
+    event = f'new KeyboardEvent("keydown", {{key: "{name}", bubbles: true}})'
+    return f"document.body.dispatchEvent({event})"
+
+
+@pytest.mark.parametrize("kind", ["flac", "mp3"])
+def test_stems_play_in_step_and_where_the_page_says(opened, kind):
+    browser = opened(kind, offline=True)
+    unmute_all(browser)
+    browser.find_element(By.TAG_NAME, "h1").click()
+    actions = [
+        [2.0, key("ArrowRight")],
+        [4.0, "umssReport.seek(31.7654321)"],
+        [6.0, "document.getElementById('play').click()"],
+        [7.0, "document.getElementById('play').click()"],
+        [9.0, key("Home")],
+    ]
+    moments = [1.0, 3.0, 5.0, 8.5, 10.0]
+    heard, positions = render(browser, actions, moments)
+    assert positions == pytest.approx([0.97, 7.94, 32.7354, 35.2354, 0.97], abs=0.05)
+    for rows, position_s in zip(heard, positions, strict=True):
+        assert len(rows) == 10
+        places = [place_of(row) for row in rows]
+        assert set(places) == {places[0]}  # not one sample apart, let alone a millisecond
+        assert places[0] == pytest.approx(position_s, abs=0.001)
+        if kind == "flac":
+            rows = rows / np.sqrt(np.mean(rows**2, axis=1, keepdims=True))
+            assert np.abs(rows - rows[0]).max() < 0.002
+
+
+def test_decoded_sounds_are_equally_long(opened):
+    for kind in ("flac", "mp3"):
+        lengths = opened(kind).execute_script(
+            "return umssReport.tracks.map((track) => track.buffer.length)"
+        )
+        assert len(lengths) == 10
+        assert set(lengths) == {round(SECONDS * RATE_HZ)}
+
+
+def test_keys_play_pause_and_seek(opened):
+    browser = opened()
+    assert not is_playing(browser)
+    play(browser)
+    before = position(browser)
+    wait(browser, lambda b: position(b) > before + 0.3)
+    button = browser.find_element(By.ID, "play")
+    assert button.accessible_name == "Pause"
+    press(browser, Keys.SPACE)
+    assert not is_playing(browser)
+    assert button.accessible_name == "Play"
+    still = position(browser)
+    assert position(browser) == still
+    press(browser, Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert position(browser) == pytest.approx(10.0)
+    press(browser, Keys.ARROW_LEFT, shift=True)
+    assert position(browser) == pytest.approx(9.0)
+    seek = browser.find_element(By.ID, "seek")
+    assert seek.get_attribute("aria-valuetext") == "0:09 of 0:40"
+    press(browser, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    assert position(browser) == 0
+    press(browser, Keys.END)
+    assert position(browser) == SECONDS
+    # The slider itself obeys the same keys.
+    seek.send_keys(Keys.HOME)
+    seek.send_keys(Keys.ARROW_RIGHT)
+    assert position(browser) == pytest.approx(5.0)
+    seek.send_keys(Keys.SPACE)
+    wait(browser, is_playing)
+
+
+def test_it_seeks_while_playing_and_ends_at_the_end(opened):
+    browser = opened()
+    play(browser)
+    before, began = position(browser), time.monotonic()
+    press(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert is_playing(browser)
+    moved = position(browser) - before
+    assert 9.9 <= moved <= 10 + (time.monotonic() - began)
+    browser.execute_script("umssReport.seek(arguments[0])", SECONDS - 0.3)
+    wait(browser, lambda b: not is_playing(b))
+    assert position(browser) == 0
+    assert browser.execute_script("return umssReport.tracks.every((track) => !track.source)")
+
+
+def test_a_click_on_a_picture_seeks(opened):
+    browser = opened()
+    for lane in browser.find_elements(By.CSS_SELECTOR, "[data-lane]")[:3]:
+        browser.execute_script("umssReport.seek(0)")
+        lane.click()  # in its middle
+        assert position(browser) == pytest.approx(SECONDS / 2, abs=0.05)
+        head = lane.find_element(By.CLASS_NAME, "playhead").rect  # its line is at its left
+        assert head["x"] == pytest.approx(lane.rect["x"] + lane.rect["width"] / 2, abs=2)
+
+
+def test_solo_and_mute_decide_what_is_heard(opened):
+    browser = opened(offline=True)
+
+    def click(kind, row, shift="false"):
+        press = f"new MouseEvent('click', {{bubbles: true, shiftKey: {shift}}})"
+        return f"document.querySelectorAll('[data-{kind}]')[{row}].dispatchEvent({press})"
+
+    stems = [1, 3, 5, 7, 9]
+    steps = [
+        ("", stems),
+        (click("solo", 3), [3]),
+        (click("solo", 4), [4]),  # from estimate to target
+        (click("solo", 5, "true"), [4, 5]),
+        (key("1"), [0]),
+        (key("1"), stems),
+        (click("mute", 1), [3, 5, 7, 9]),
+        (click("mute", 0), [0, 3, 5, 7, 9]),
+        (key("0"), stems),
+    ]
+    actions = [[1.0 + step, work] for step, (work, _) in enumerate(steps)]
+    heard, _ = render(browser, actions, [at + 0.5 for at, _ in actions])
+    level = np.sqrt(np.mean(heard**2, axis=2))
+    assert np.all((level < 1e-6) | (level > 0.005))
+    assert [np.flatnonzero(row).tolist() for row in level > 0.005] == [on for _, on in steps]
+
+
+def test_buttons_and_rows_show_what_is_heard(opened):
+    browser = opened()
+    solo = browser.find_elements(By.CSS_SELECTOR, "[data-solo]")
+    mute = browser.find_elements(By.CSS_SELECTOR, "[data-mute]")
+
+    def shown():
+        rows = browser.find_elements(By.CSS_SELECTOR, ".track")
+        return [i for i, row in enumerate(rows) if "off" not in row.get_attribute("class").split()]
+
+    stems = [1, 3, 5, 7, 9]
+    assert shown() == stems
+    solo[3].click()
+    assert solo[3].get_attribute("aria-pressed") == "true"
+    assert shown() == [3]
+    solo[3].click()
+    mute[1].click()
+    assert mute[1].get_attribute("aria-pressed") == "true"
+    assert shown() == [3, 5, 7, 9]
+    browser.find_element(By.ID, "reset").click()
+    assert mute[1].get_attribute("aria-pressed") == "false"
+    assert shown() == stems
+
+
+def test_everything_is_reached_by_tab_seen_and_named(opened):
+    browser = opened()
+    controls = browser.find_elements(By.CSS_SELECTOR, "button, input, summary, .scroll")
+    seen = []
+    for _ in controls:
+        press(browser, Keys.TAB)
+        active = browser.switch_to.active_element
+        seen.append(active)
+        assert active.accessible_name, active.get_attribute("outerHTML")
+        assert active.value_of_css_property("outline-style") == "solid"
+        assert active.value_of_css_property("outline-width") == "3px"
+    assert seen == controls
+    names = [control.accessible_name for control in controls]
+    assert len(set(names)) == len(names)
+
+
+def test_space_on_a_button_is_the_button_s(opened):
+    browser = opened()
+    solo = browser.find_elements(By.CSS_SELECTOR, "[data-solo]")[1]
+    solo.send_keys(Keys.SPACE)
+    assert solo.get_attribute("aria-pressed") == "true"
+    assert not is_playing(browser)
+
+
+def test_nothing_is_asked_of_any_network(opened, pages):
+    browser = opened()
+    play(browser)
+    asked = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.append(message["params"]["request"]["url"])
+    others = [address for address in asked if not address.startswith("data:")]
+    assert others == [pages["flac"].as_uri()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
+    browser = opened()
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        for selector in ("h1", ".facts", ".hint", ".name", "td", ".time-axis span", ".now"):
+            assert contrast(browser, selector) >= 4.5, selector
+        assert contrast(browser, "#play") >= 3
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_colours_can_be_switched(opened):
+    browser = opened()
+    body = browser.find_element(By.TAG_NAME, "body")
+    before = body.value_of_css_property("background-color")
+    button = browser.find_element(By.ID, "theme")
+    button.click()
+    assert body.value_of_css_property("background-color") != before
+    button.click()
+    assert body.value_of_css_property("background-color") == before
+
+
+def contrast(browser, selector):
+    """Of WCAG 2, between a text and what lies behind it."""
+    colours = browser.execute_script(
+        """
+        const options = { willReadFrequently: true };
+        const paint = document.createElement("canvas").getContext("2d", options);
+        const rgb = (colour) => {
+          paint.fillStyle = colour;
+          paint.fillRect(0, 0, 1, 1);
+          return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        };
+        let node = document.querySelector(arguments[0]);
+        const text = rgb(getComputedStyle(node).color);
+        const ground = () => getComputedStyle(node).backgroundColor;
+        while (ground() === "rgba(0, 0, 0, 0)") node = node.parentElement;
+        return [text, rgb(ground())];
+        """,
+        selector,
+    )
+    linear = np.asarray(colours) / 255
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_an_evaluation_opens_without_a_word(browser, tmp_path):
+    summary = {"mean": 4.2, "median": 5.0, "mean_low": 3.0, "mean_high": 6.0, "frames": 3}
+    rows = {"mixture": {"stems": {"si_sdr_db": summary | {"undefined": 0}}}}
+    (tmp_path / "table.json").write_text(json.dumps(rows))
+    (written,) = write_reports(tmp_path)
+    browser.get_log("browser")
+    browser.get(written.path.as_uri())
+    assert browser.find_element(By.CSS_SELECTOR, "td + td, th + td").text == "4.20 / 5.00"
+    assert browser.find_element(By.CLASS_NAME, "fill").size["width"] > 100
+    assert browser.get_log("browser") == []
