@@ -115,7 +115,7 @@ def browser(tmp_path_factory):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(30)
+    driver.set_script_timeout(60)
     driver.execute_cdp_cmd("Page.enable", {})
     yield driver
     driver.quit()
@@ -169,7 +169,7 @@ def is_playing(browser):
 
 
 def wait(browser, condition):
-    WebDriverWait(browser, 20, poll_frequency=0.05).until(condition)
+    WebDriverWait(browser, 60, poll_frequency=0.05).until(condition)
 
 
 def play(browser):
