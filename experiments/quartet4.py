@@ -5,6 +5,7 @@ Command:  python -m experiments.quartet4 mix DATA -o OUT
           umss-jax separate OUT/quartet4.wav -o OUT --assigner heuristic --adapt 200
           python -m experiments.quartet4 score DATA OUT/published/quartet4
           python -m experiments.quartet4 f0 DATA
+          python -m experiments.quartet4 multif0 DATA
 Duration: README.md beside this file.
 Score:    README.md beside this file.
 
@@ -59,6 +60,34 @@ def f0(
     for measure in ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy"):
         summary = result.summary[measure]
         typer.echo(f"{measure} {summary.mean:.3f} mean, {summary.median:.3f} median")
+
+
+@app.command()
+def multif0(
+    data: Data,
+    name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Least salience; by default the network's.")
+    ] = None,
+) -> None:
+    """Print multi-F0 precision, recall and F-measure of a model's salience, before assignment."""
+    import numpy as np
+
+    from umss_jax import metrics
+    from umss_jax.api import load_tracker
+    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.heuristic import multi_f0_peaks
+
+    engine = load_tracker(name, assigner="none").engine
+    least = engine.config.f0.multi_f0_threshold if threshold is None else threshold
+    scores = []
+    for excerpt in csd_excerpts(data, [NINO_DIOS]):
+        assert excerpt.f0_hz_250 is not None
+        salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
+        peaks_hz = multi_f0_peaks(salience, least)
+        scores.append(metrics.multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
+    for measure in ("precision", "recall", "f_measure"):
+        typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")
 
 
 def write_mixture(data: Path, out: Path, seconds: float | None = None) -> Path:

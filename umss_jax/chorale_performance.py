@@ -9,13 +9,13 @@ is drawn from a seeded generator, NumPy alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import signal
 
-from umss_jax.chorale_scores import Note, Score
+from umss_jax.chorale_scores import Score
+from umss_jax.chorale_timing import Sung, draw_text, tempo_map, timed
 from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
 from umss_jax.formants import (
     VOWELS,
@@ -52,22 +52,6 @@ class Singing(NamedTuple):
     """bool [lanes, frames]."""
 
 
-class _Syllable(NamedTuple):
-    vowel: np.ndarray
-    consonant: str
-
-
-class _Sung(NamedTuple):
-    """A note as one singer times it."""
-
-    start_s: float
-    end_s: float
-    midi: float
-    syllable: _Syllable
-    after_rest: bool
-    before_rest: bool
-
-
 def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
     """A performance of a score: tempo, key, singers and everything they do are drawn.
 
@@ -79,9 +63,9 @@ def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Si
     Returns:
         Singers of the soprano first, at least one of each voice.
     """
-    seconds = _tempo_map(score, rng, config)
+    seconds = tempo_map(score, rng, config)
     semitones = float(rng.uniform(*config.transposition_semitones))
-    text = _text(score, rng)
+    text = draw_text(score, rng)
     length_s = max(seconds(notes[-1].end) for notes in score.voices) + config.tail_s
     if config.longest_s:
         length_s = min(length_s, config.longest_s)
@@ -91,7 +75,7 @@ def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Si
     for number, notes in enumerate(score.voices):
         share = np.cumsum(config.singers_probability)
         for _ in range(1 + int(np.searchsorted(share, rng.uniform(0, share[-1])))):
-            sung = _timed(notes, seconds, semitones, text, rng, config)
+            sung = timed(notes, seconds, semitones, text, rng, config)
             lanes.append(_Singer(VOICES[number], rng, config).sing(sung, frames))
             voices.append(number)
     return Singing(
@@ -102,70 +86,6 @@ def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Si
 
 def _round_up(value: float, multiple: int) -> int:
     return -int(-value // multiple) * multiple
-
-
-def _tempo_map(
-    score: Score, rng: np.random.Generator, config: ChoraleConfig
-) -> Callable[[float], float]:
-    """Seconds of a beat: a drawn tempo that sways, and waits at the breaths of the soprano."""
-    grid = np.arange(0, np.ceil(score.beats * 4) + 2) / 4
-    per_beat = 60.0 / (score.beats_per_minute * rng.uniform(*config.tempo_factor))
-    period = rng.uniform(6, 16)
-    sway = 1 + rng.uniform(0, 0.06) * np.sin(2 * np.pi * (grid / period + rng.uniform()))
-    for note in score.voices[0]:
-        if note.breath:
-            sway[(grid >= note.start) & (grid < note.end)] *= rng.uniform(1.1, 1.7)
-    times = np.concatenate([[0.0], np.cumsum(per_beat * sway[:-1] / 4)]) + rng.uniform(0.1, 0.6)
-    return lambda beat: float(np.interp(beat, grid, times))
-
-
-def _text(score: Score, rng: np.random.Generator) -> dict[float, _Syllable]:
-    """The syllable of every beat on which a note begins: choirs sing one text."""
-    starts = sorted({note.start for notes in score.voices for note in notes})
-    return {start: _draw_syllable(rng) for start in starts}
-
-
-def _draw_syllable(rng: np.random.Generator) -> _Syllable:
-    vowel = rng.dirichlet(np.full(len(VOWELS), 0.25))
-    kinds = ("none", "nasal", "hiss", "hush", "stop")
-    return _Syllable(vowel, str(rng.choice(kinds, p=(0.18, 0.37, 0.12, 0.08, 0.25))))
-
-
-def _timed(
-    notes: Sequence[Note],
-    seconds: Callable[[float], float],
-    semitones: float,
-    text: dict[float, _Syllable],
-    rng: np.random.Generator,
-    config: ChoraleConfig,
-) -> list[_Sung]:
-    """Notes in seconds, each singer a little off, with breaths and syllables."""
-    sung: list[_Sung] = []
-    lag = rng.normal(0, config.timing_s)
-    syllable = _draw_syllable(rng)
-    for number, note in enumerate(notes):
-        follower = notes[number + 1] if number + 1 < len(notes) else None
-        rests = follower is None or follower.start > note.end + 1e-6
-        start = max(seconds(note.start) + lag + rng.normal(0, config.timing_s), 0.05)
-        start = max(start, sung[-1].start_s + 0.08) if sung else start
-        end = seconds(note.end) + lag
-        breath = note.breath or (rests and follower is not None) or follower is None
-        breath = breath or rng.uniform() < config.breath_probability * (end - start)
-        if breath:
-            end -= min(rng.uniform(0.12, 0.35), 0.4 * (end - start))
-        after = not sung or sung[-1].before_rest
-        carried = note.beats < 0.75 and rng.uniform() < 0.5
-        if after or not carried:
-            own = rng.uniform() < 0.12
-            syllable = _draw_syllable(rng) if own else text[note.start]
-        else:
-            syllable = syllable._replace(consonant="none")
-        if sung and not after:
-            sung[-1] = sung[-1]._replace(end_s=start)
-        sung.append(
-            _Sung(start, max(end, start + 0.06), note.midi + semitones, syllable, after, breath)
-        )
-    return sung
 
 
 class _Curve:
@@ -212,7 +132,7 @@ class _Singer:
         tilt = np.exp(rng.uniform(-1.5, 1.0) * bands + rng.normal(0, 0.3) * np.cos(np.pi * bands))
         self.magnitudes = (tilt / np.sqrt(np.mean(tilt**2))).astype(np.float32)
 
-    def sing(self, notes: list[_Sung], frames: int) -> dict[str, np.ndarray]:
+    def sing(self, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
         """Controls of a part; keys as in :class:`Singing`."""
         hop_s = self.synth.hop_samples / self.synth.sample_rate_hz
         fine = (np.arange(frames * _FINE) + 0.5) * (hop_s / _FINE)
@@ -239,7 +159,7 @@ class _Singer:
             "voiced": _per_frame(level_db) > _VOICED_DB,
         }
 
-    def _pitch(self, notes: list[_Sung], fine: np.ndarray) -> np.ndarray:
+    def _pitch(self, notes: list[Sung], fine: np.ndarray) -> np.ndarray:
         """Semitones (MIDI) on the fine grid."""
         rng, step_s = self.rng, fine[1] - fine[0]
         target = np.full(len(fine), notes[0].midi)
@@ -284,7 +204,7 @@ class _Singer:
         loudness: np.ndarray = slow + quick + self.rng.uniform(-0.02, 0.02) * self.vibrato
         return loudness
 
-    def _gestures(self, notes: list[_Sung]) -> tuple[_Curve, _Curve, _Curve, _Curve, _Curve]:
+    def _gestures(self, notes: list[Sung]) -> tuple[_Curve, _Curve, _Curve, _Curve, _Curve]:
         """Level and noise in dB, spectrum, and the logarithm of what tone and noise gain by it."""
         rng = self.rng
         level, noise, lsf, tone, hush = (_Curve() for _ in range(5))
@@ -336,7 +256,7 @@ class _Singer:
         return level, noise, lsf, tone, hush
 
     def _consonant(  # type: ignore[no-untyped-def]
-        self, level, noise, shape, kind: str, begin: float, note: _Sung, before: float, loud: float
+        self, level, noise, shape, kind: str, begin: float, note: Sung, before: float, loud: float
     ) -> None:
         """What happens from ``begin`` to the vowel."""
         rng, start = self.rng, note.start_s
@@ -370,7 +290,7 @@ class _Singer:
         noise.to(end_s + 0.16, strength)
         noise.to(end_s + 0.2, _SILENT_DB)
 
-    def _vowel(self, note: _Sung, drift: float = 0.0) -> tuple[np.ndarray, float, float]:
+    def _vowel(self, note: Sung, drift: float = 0.0) -> tuple[np.ndarray, float, float]:
         rng = self.rng
         weights = note.syllable.vowel
         if drift:

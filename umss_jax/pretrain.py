@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,10 @@ _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
 
 
+Step = Callable[[TrainState, dict[str, Any], PitchedExample], tuple[TrainState, jax.Array]]
+"""``(state, other networks, example) -> (state, loss)``."""
+
+
 class PretrainResult(NamedTuple):
     """How a run ended."""
 
@@ -61,20 +65,8 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> Pretr
         WeightsError: initial weights are missing or damaged.
     """
     run = RunFolder(folder, config)
-    run.set_state("running")
-    try:
-        result = _pretrain(config, run, quiet)
-    except UmssError as error:
-        run.set_state("failed", error=str(error))
-        raise
-    except (KeyboardInterrupt, SystemExit):
-        run.set_state("interrupted")
-        raise
-    except BaseException as error:
-        run.set_state("failed", error=repr(error))
-        raise
-    run.set_state("finished")
-    return result
+    with run.going():
+        return _pretrain(config, run, quiet)
 
 
 def _pretrain(config: PretrainConfig, run: RunFolder, quiet: bool) -> PretrainResult:
@@ -149,8 +141,10 @@ class _PhaseRun:
         validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None).batch(
             0, config.validation_examples
         )
-        own = {name: {self.part: tree[self.part]} if self.part in tree else {}
-               for name, tree in self.variables.items()}  # fmt: skip
+        own = {
+            name: {self.part: tree[self.part]} if self.part in tree else {}
+            for name, tree in self.variables.items()
+        }
         others = {
             name: {part: tree for part, tree in trees.items() if part != self.part}
             for name, trees in self.variables.items()
@@ -180,8 +174,9 @@ class _PhaseRun:
                             "lower optimiser.learning_rate",
                         )
                     seconds = round(time.perf_counter() - started, 4)
-                    self.run.log({"kind": "train", **self._where(step + 1), **values,
-                                  "seconds": seconds})  # fmt: skip
+                    self.run.log(
+                        {"kind": "train", **self._where(step + 1), **values, "seconds": seconds}
+                    )
                     bar.step({**dict.fromkeys(("rec", "l1", "l2", "l3"), 0.0), **values})
                     if (step + 1) % config.validation_steps == 0 or step + 1 == self.steps:
                         progress = self._validate(state, others, progress, validation)
@@ -208,9 +203,14 @@ class _PhaseRun:
         for first in range(0, count, self.batch):
             some = PitchedExample(*(array[first : first + self.batch] for array in validation))
             loss = _loss_of(
-                state.params, state.batch_stats, others, some, self.part, config.model,
+                state.params,
+                state.batch_stats,
+                others,
+                some,
+                self.part,
+                config.model,
                 config.blur_bins,
-            )  # fmt: skip
+            )
             total += float(loss) * len(some.mixture)
         loss = total / count
         progress = progress._replace(epoch=progress.epoch + 1)
@@ -220,9 +220,12 @@ class _PhaseRun:
         self.checkpoints.save(state, progress, loss)
         self.run.log({"kind": "valid", **self._where(step), "total": loss})
         self.run.set_state(
-            "running", phase=self.part, epoch=progress.epoch, step=step,
+            "running",
+            phase=self.part,
+            epoch=progress.epoch,
+            step=step,
             best_loss=progress.best_loss,
-        )  # fmt: skip
+        )
         return progress
 
     def _keep(self, state: TrainState, step: int, loss: float) -> None:
@@ -288,9 +291,14 @@ def _loss(
 _loss_of = partial(jax.jit, static_argnames=("part", "config", "blur_bins"))(_loss)
 
 
-def _make_step(part: str, optimiser: optax.GradientTransformation, config: ModelConfig,
-               blur_bins: float, window_frames: int):  # type: ignore[no-untyped-def]  # fmt: skip
-    """The jitted step: ``(state, others, example) -> (state, loss)``; the state is donated."""
+def _make_step(
+    part: str,
+    optimiser: optax.GradientTransformation,
+    config: ModelConfig,
+    blur_bins: float,
+    window_frames: int,
+) -> Step:
+    """The jitted step; the state is donated."""
 
     @partial(jax.jit, donate_argnums=0)
     def step(

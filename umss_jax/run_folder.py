@@ -7,17 +7,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from umss_jax.config import PretrainConfig, TrainConfig
-from umss_jax.errors import OutputError, UsageError
+from umss_jax.errors import OutputError, UmssError, UsageError
 from umss_jax.run_config import build, differences, plain, to_toml
 from umss_jax.weights import write_aside
 
@@ -81,6 +82,23 @@ class RunFolder:
             row for row in read_metrics(self.path) if (row["phase"], row["step"]) <= (phase, step)
         ]
         self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    @contextlib.contextmanager
+    def going(self) -> Iterator[None]:
+        """Says *running* inside, and afterwards how it ended."""
+        self.set_state("running")
+        try:
+            yield
+        except UmssError as error:
+            self.set_state("failed", error=str(error))
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            self.set_state("interrupted")
+            raise
+        except BaseException as error:
+            self.set_state("failed", error=repr(error))
+            raise
+        self.set_state("finished")
 
     def set_state(self, state: str, **details: Any) -> None:
         """Says where the run stands: running, finished, interrupted or failed."""

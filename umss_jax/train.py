@@ -71,20 +71,8 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
         NotFiniteError: a loss or gradient stopped being a number.
     """
     run = RunFolder(folder, config, writes=jax.process_index() == 0)
-    run.set_state("running")
-    try:
-        result = _train(config, run, quiet)
-    except UmssError as error:
-        run.set_state("failed", error=str(error))
-        raise
-    except (KeyboardInterrupt, SystemExit):
-        run.set_state("interrupted")
-        raise
-    except BaseException as error:
-        run.set_state("failed", error=repr(error))
-        raise
-    run.set_state("finished")
-    return result
+    with run.going():
+        return _train(config, run, quiet)
 
 
 def _train(config: TrainConfig, run: RunFolder, quiet: bool) -> RunResult:
