@@ -52,6 +52,18 @@ class HcqtConfig:
     resample_roll_off: float = 0.99
 
 
+class Compute(enum.StrEnum):
+    """In what the operands of convolutions and dense layers are multiplied.
+
+    *bfloat16* is for accelerators: operands and results of these products are rounded to 8 bits.
+    Parameters and everything else stay in float32: recurrences, output layers, phases, filters and
+    losses among it.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True)
 class ConvConfig:
     """Convolutional networks of salience and assignment."""
@@ -64,6 +76,7 @@ class ConvConfig:
     # What the backward pass computes again: 'none', 'elementwise' (all but the convolutions) or
     # 'everything' (only the inputs of the network are kept).
     recompute: str = "elementwise"
+    compute: Compute = Compute.FLOAT32
 
 
 DEFAULT_SALIENCE = "late-deep"
@@ -107,6 +120,7 @@ class EncoderConfig:
     hop_samples: int = 256
     hidden: int = 256
     latent: int = 128
+    compute: Compute = Compute.FLOAT32
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,7 @@ class DecoderConfig:
     noise_bands: int = 40
     f0_low_hz: float = 20.0
     f0_high_hz: float = 8000.0
+    compute: Compute = Compute.FLOAT32
 
 
 @dataclass(frozen=True)

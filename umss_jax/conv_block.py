@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 from umss_jax.config import ConvConfig
+from umss_jax.dense import rounded
 from umss_jax.frequency_conv import same_conv
 
 KernelSizes = Sequence[tuple[int, int, int]]
@@ -88,8 +89,8 @@ def conv_with_bias(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, config: ConvConfig
 ) -> jax.Array:
     """Convolve [B, F, T, C_in] to [B, F, T, C_out] and mark the result as worth keeping."""
-    x = same_conv(x, kernel, config.method) + bias.reshape(1, 1, 1, -1)
-    return checkpoint_name(x, _KEPT)
+    products = same_conv(*rounded(config.compute, x, kernel), config.method)
+    return checkpoint_name(products.astype(x.dtype) + bias.reshape(1, 1, 1, -1), _KEPT)
 
 
 class Conv(nn.Module):

@@ -47,13 +47,13 @@ class Decoder(nn.Module):
         Returns:
             Raw controls with leading axes [B, J].
         """
-        config = self.config
+        config, compute = self.config, self.config.compute
         batch, voices, frames = f0_hz_250.shape
         f0_input = f0_on_log_scale(f0_hz_250, config).reshape(batch * voices, frames, 1)
-        from_f0 = DenseStack(config.hidden, name="f0_mlp")(f0_input)
-        from_latent = DenseStack(config.hidden, name="latent_mlp")(latent)
-        x = Gru(config.hidden, name="gru")(from_f0, from_latent)
-        x = DenseStack(config.hidden, name="mlp")(x)
+        from_f0 = DenseStack(config.hidden, compute=compute, name="f0_mlp")(f0_input)
+        from_latent = DenseStack(config.hidden, compute=compute, name="latent_mlp")(latent)
+        x = Gru(config.hidden, compute, name="gru")(from_f0, from_latent)
+        x = DenseStack(config.hidden, compute=compute, name="mlp")(x)
         order = config.line_spectral_frequencies
 
         def per_voice(y: jax.Array) -> jax.Array:

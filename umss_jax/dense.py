@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from umss_jax.config import Compute
+
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """Uniform in ±1/√fan_in: PyTorch's default for dense layers and convolutions, and biases."""
@@ -17,10 +19,29 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     return initialise
 
 
+def rounded(compute: Compute, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The operands of a product as it is to be made: in bfloat16, or as they are."""
+    if compute == Compute.BFLOAT16:
+        return x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    return x, kernel
+
+
+def product_in(compute: Compute, subscripts: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Contracts two arrays as `jnp.einsum` does, and gives the result in the type of ``x``."""
+    product = jnp.einsum(subscripts, *rounded(compute, x, kernel), precision="highest")
+    return product.astype(x.dtype)
+
+
 class Dense(nn.Module):
-    """x W + b on the last axis, initialised as the reference initialises."""
+    """x W + b on the last axis, initialised as the reference initialises.
+
+    Attributes:
+        features: of the output.
+        compute: in what the product is made.
+    """
 
     features: int
+    compute: Compute = Compute.FLOAT32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -28,7 +49,7 @@ class Dense(nn.Module):
         initial = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", initial, (x.shape[-1], self.features))
         bias = self.param("bias", initial, (self.features,))
-        product = jnp.einsum("...i,io->...o", x, kernel, precision="highest")
+        product = product_in(self.compute, "...i,io->...o", x, kernel)
         return product + bias.reshape((1,) * (x.ndim - 1) + (self.features,))
 
 
@@ -37,12 +58,13 @@ class DenseStack(nn.Module):
 
     features: int
     layers: int = 3
+    compute: Compute = Compute.FLOAT32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., in] → [..., features]."""
         for layer in range(1, self.layers + 1):
-            x = Dense(self.features, name=f"dense_{layer}")(x)
+            x = Dense(self.features, self.compute, name=f"dense_{layer}")(x)
             x = LayerNorm(name=f"norm_{layer}")(x)
             x = nn.leaky_relu(x, 0.01)
         return x

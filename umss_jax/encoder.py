@@ -51,7 +51,7 @@ class Encoder(nn.Module):
     def __call__(self, log_magnitudes: jax.Array) -> jax.Array:
         """[B, frames, 257] from :func:`encoder_input` → latent [B, frames, 128]."""
         x = ExampleNorm(name="input_norm")(log_magnitudes)
-        x = Gru(self.config.hidden, name="gru_1")(x)
-        second = Gru(self.config.hidden, name="gru_2")(x)
-        third = Gru(self.config.hidden, name="gru_3")(second)
-        return Dense(self.config.latent, name="dense")(third + second)
+        x = Gru(self.config.hidden, self.config.compute, name="gru_1")(x)
+        second = Gru(self.config.hidden, self.config.compute, name="gru_2")(x)
+        third = Gru(self.config.hidden, self.config.compute, name="gru_3")(second)
+        return Dense(self.config.latent, self.config.compute, name="dense")(third + second)

@@ -29,7 +29,8 @@ def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Arra
         x: [B, F, T, C_in].
         kernel: [k_f, k_t, C_in, C_out], correlated with ``x`` (not flipped), as in Keras.
         method: 'direct', 'fft' (transform along frequency) or 'auto', which counts the arithmetic
-            and takes the transform where it saves enough.
+            and takes the transform where it saves enough; not in bfloat16, to which its sums over
+            all bins are too long.
 
     Returns:
         [B, F, T, C_out].
@@ -39,7 +40,8 @@ def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Arra
     """
     if method not in METHODS:
         raise ValueError(f"unknown convolution method {method!r}: choose among {METHODS}")
-    if method == "fft" or (method == "auto" and _transform_pays(x.shape, kernel.shape)):
+    automatic = method == "auto" and x.dtype != jnp.bfloat16
+    if method == "fft" or (automatic and _transform_pays(x.shape, kernel.shape)):
         return long_frequency_conv(x, kernel)
     return direct_conv(x, kernel)
 

@@ -13,16 +13,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from umss_jax.config import Compute
+from umss_jax.dense import product_in
+
 
 class Gru(nn.Module):
     """Unidirectional GRU layer from zero state.
 
     Attributes:
         features: hidden size H.
+        compute: in what the products with the inputs are made; the recurrence is in float32.
         shared_inputs: see :meth:`__call__`.
     """
 
     features: int
+    compute: Compute = Compute.FLOAT32
 
     @nn.compact
     def __call__(self, *inputs: jax.Array) -> jax.Array:
@@ -49,7 +54,7 @@ class Gru(nn.Module):
         for x in inputs:
             kernel = input_kernel[start : start + x.shape[-1]]
             start += x.shape[-1]
-            part = jnp.einsum("bti,io->bto", x, kernel, precision="highest")
+            part = product_in(self.compute, "bti,io->bto", x, kernel)
             repeats = batch // x.shape[0]
             projected = projected + (jnp.repeat(part, repeats, axis=0) if repeats > 1 else part)
         return gru_scan(projected, hidden_kernel, hidden_bias)
