@@ -48,7 +48,7 @@ class RunFolder:
         before = path / "config.toml"
         if before.is_file():
             # Settings that were not there yet when it began are at their defaults.
-            had = build(TrainConfig, tomllib.loads(before.read_text(encoding="utf-8")))
+            had = build(type(config), tomllib.loads(before.read_text(encoding="utf-8")))
             changed = differences(plain(had), settings)
             changed = [key for key in changed if key not in _MAY_CHANGE]
             if changed:
