@@ -219,6 +219,13 @@ def test_configurations_of_experiments(path):
     assert config.train != config.validation
 
 
+def test_one_setting_of_the_model_leaves_its_networks_as_they_are():
+    config = build_pretraining({}, ["model.hcqt.floor_db=-70.0", "optimiser.clip_norm=2.0"])
+    assert config.model.hcqt.floor_db == -70
+    assert config.model.salience_network == "small-salience"
+    assert (config.optimiser.clip_norm, config.optimiser.l2_penalty) == (2.0, 0.0)
+
+
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match="give two of each"):
         build_pretraining({"steps": [3]})

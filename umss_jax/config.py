@@ -88,7 +88,7 @@ MULTI_F0_THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "early-shallow": 0.5,
         "late-deep": 0.5,
         "late-deep-magnitude": 0.4,
-        "small-salience": 0.35,
+        "small-salience": 0.4,
     }
 )
 """Least salience of a peak, by salience network (models 1, 2, 3 and 7 of the 2020 paper's code)."""
@@ -97,7 +97,7 @@ VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
         "voas-cnn": (0.23, 0.17, 0.15, 0.17),
         "voas-clstm": (0.29, 0.20, 0.17, 0.23),
-        "small-voices": (0.3, 0.3, 0.3, 0.3),
+        "small-voices": (0.15, 0.15, 0.15, 0.15),
     }
 )
 """Least assigned salience of a voiced frame, S A T B, by assignment network."""

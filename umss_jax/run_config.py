@@ -107,13 +107,17 @@ def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[st
     return dict(result)
 
 
-def build(kind: type[Config], tree: Mapping[str, Any], above: str = "") -> Config:
+def build(
+    kind: type[Config], tree: Mapping[str, Any], above: str = "", default: Config | None = None
+) -> Config:
     """A frozen dataclass from a tree of plain values over its defaults.
 
     Args:
         kind: the dataclass.
         tree: keys are names of its fields.
         above: dotted name of the dataclass, for messages.
+        default: what holds where the tree says nothing, if not the dataclass's own defaults: a
+            dataclass may hold another with defaults of its choice.
 
     Raises:
         UsageError: an unknown key, or a value of another type.
@@ -121,6 +125,7 @@ def build(kind: type[Config], tree: Mapping[str, Any], above: str = "") -> Confi
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(typing.cast(Any, kind))]
     values = {}
+    start: Any = kind() if default is None else default
     for key, value in tree.items():
         dotted = f"{above}{key}"
         if key not in names:
@@ -129,16 +134,17 @@ def build(kind: type[Config], tree: Mapping[str, Any], above: str = "") -> Confi
                 f"no setting is called {dotted}",
                 f"did you mean {above}{near[0]}?" if near else f"choose from {', '.join(names)}",
             )
-        values[key] = _fitting(hints[key], value, dotted)
-    return kind(**values)
+        values[key] = _fitting(hints[key], value, dotted, getattr(start, key))
+    built: Config = dataclasses.replace(start, **values)
+    return built
 
 
-def _fitting(hint: Any, value: Any, key: str) -> Any:
+def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     """The value as the field's type has it."""
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, Mapping):
-            return build(hint, value, f"{key}.")
+            return build(hint, value, f"{key}.", default)
         raise UsageError(f"{key} is {value!r}", f"set what is in it ({key}.…)")
     if origin is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
