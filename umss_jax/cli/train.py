@@ -48,6 +48,9 @@ def train(
         from umss_jax.parallel import start_hosts
 
         start_hosts()
+        from umss_jax.device import enable_compilation_cache
+
+        enable_compilation_cache()
         from umss_jax.train import train as run_training
     result = run_training(config, runs / config.name, quiet)
     typer.echo(
