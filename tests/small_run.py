@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from small_engine import KnownPitch
 
-from umss_jax import analysis_cache, model, run_config, weights
+from umss_jax import analysis_cache, model, parallel, run_config, weights
 from umss_jax.config import ModelConfig, TrainConfig
 
 TREE = {
@@ -73,5 +73,6 @@ if __name__ == "__main__":
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_CACHE"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     analysis_cache.ModelEngine = KnownPitch
+    parallel.start_hosts()
     print("ready", flush=True)
     train(Path(sys.argv[1]), *sys.argv[2:])

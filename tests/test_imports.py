@@ -25,6 +25,7 @@ STAGES = {
     "hcqt": set(),
     "salience": set(),
     "assignment": set(),
+    "small_networks": set(),
     "heuristic": set(),
     "f0": set(),
     "encoder": set(),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,37 @@ def test_killed_at_any_moment_and_resumed_it_equals_an_uninterrupted_run(folder,
     assert metrics(path) == metrics(whole[0]), f"killed after {wanted} rows"
     assert result.best_loss == whole[1].best_loss
     jax.tree.map(np.testing.assert_array_equal, stored(path), stored(whole[0]))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(folder, whole, tmp_path):
+    """One folder of runs, one that writes; gradients are averaged in another order."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "JAX_CACHE": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PLATFORMS": "cpu",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(TESTS / "small_run.py"), str(folder), "name=two", "epochs=[10]"],
+            env={**environment, "UMSS_JAX_HOSTS": f"127.0.0.1:{port},2,{number}"},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=600)
+        assert process.returncode == 0, error
+    ours, theirs = metrics(folder / "two"), metrics(whole[0])
+    assert [row["kind"] for row in ours] == [row["kind"] for row in theirs]
+    first = slice(0, 6)  # rounding grows from step to step
+    totals = [np.asarray([row["total"] for row in rows[first]]) for rows in (ours, theirs)]
+    np.testing.assert_allclose(*totals, rtol=1e-4)
 
 
 def test_a_finished_run_does_nothing_again(whole, folder):
