@@ -135,6 +135,10 @@ def opened(browser, pages):
         browser.get_log("browser")
         browser.get_log("performance")
         browser.get(pages[kind].as_uri())
+        # On a busy machine the driver has been seen to return before the page's scripts ran.
+        WebDriverWait(browser, 60).until(
+            lambda browser: browser.execute_script("return 'umssReport' in window")
+        )
         status = browser.execute_async_script(
             "const done = arguments[0];"
             "umssReport.ready.then(() => done(document.getElementById('status').textContent));"
