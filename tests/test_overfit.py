@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from umss_jax import model
-from umss_jax.config import DecoderConfig, EncoderConfig, LossConfig, ModelConfig, OptimiserConfig
+from umss_jax.adaptation import adapt
+from umss_jax.api import load
+from umss_jax.config import (
+    AdaptationConfig,
+    DecoderConfig,
+    EncoderConfig,
+    LossConfig,
+    ModelConfig,
+    OptimiserConfig,
+)
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 TRAINABLE = ("encoder", "decoder")
@@ -46,3 +55,13 @@ def test_overfits_half_a_second_of_a_choir(golden):
         OptimiserConfig(learning_rate=3e-3),
     )
     assert last < 0.4 * first, (first, last)
+
+
+@pytest.mark.slow
+def test_overfits_four_seconds_with_the_published_f0_networks(golden, shared, monkeypatch):
+    """S_F S_F on a recorded quartet, all of full size: the salience networks frozen."""
+    monkeypatch.setenv("UMSS_SHARED", str(shared))
+    mixture = golden("input")["mixture"].astype(np.float32)
+    engine = load("published", assigner="voas-cnn", draw_missing=True).engine
+    losses = adapt(engine, mixture[None], AdaptationConfig(steps=200)).history["rec"]
+    assert losses[-1] < 0.4 * losses[0], (losses[0], losses[-1])
