@@ -2,7 +2,7 @@
 
 Source:   SPEC of the evaluation protocol: 24 excerpts of 4 s, 376 of 384 frames of 1 s count.
 Command:  python -m experiments.quartet4 mix DATA -o OUT
-          umss-jax separate OUT/quartet4.wav -o OUT --assigner heuristic --adapt 200
+          umss-jax separate OUT/quartet4.wav -o OUT -n published --assigner heuristic --adapt 200
           python -m experiments.quartet4 score DATA OUT/published/quartet4
           python -m experiments.quartet4 f0 DATA
           python -m experiments.quartet4 multif0 DATA
@@ -44,7 +44,7 @@ def score(
 def f0(
     data: Data,
     name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
-    assigner: Annotated[str, typer.Option("--assigner")] = "voas-cnn",
+    assigner: Annotated[str, typer.Option("--assigner")] = "auto",
 ) -> None:
     """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
     from umss_jax.api import load

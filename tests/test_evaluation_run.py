@@ -139,13 +139,21 @@ def known_pitch(monkeypatch):
 
     engine.intermediates = counted
     monkeypatch.setattr(api, "load_weights", lambda name: (engine.variables, {}))
-    monkeypatch.setattr(api, "load", lambda name, assigner: api.Separator(engine))
+
+    def load(name, assigner):
+        engine.assigner = Assigner.HEURISTIC if assigner == "auto" else assigner
+        return api.Separator(engine)
+
+    monkeypatch.setattr(api, "load", load)
     return calls
 
 
 def test_a_model_gives_its_stems_and_the_comb_on_its_f0(known_pitch, excerpts):
     rows = model_rows("some=thing", Assigner.HEURISTIC)
     assert [one.label for one in rows] == ["some", "comb, F0 of some (heuristic)"]
+    # The assigner that was used counts, however it was asked for.
+    asked_auto = model_rows("some=thing", Assigner.AUTO)
+    assert [one[:2] for one in asked_auto] == [one[:2] for one in rows]
     model, comb = run_evaluation(excerpts[:1], rows)
     assert known_pitch == [2], "the model is asked once for both rows"
     assert model.f0.summary["raw_pitch_accuracy"].mean == 1

@@ -8,13 +8,13 @@ from weight_files import random_variables
 from umss_jax import salience, weights
 from umss_jax.api import load, load_tracker, load_weights, model_name
 from umss_jax.assignment import VoasClstm
-from umss_jax.config import ModelConfig, TrackAssigner
+from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.f0 import nearest_frames
 from umss_jax.hcqt import hcqt
 from umss_jax.heuristic import multi_f0_peaks
-from umss_jax.networks import config_for, recognise
+from umss_jax.networks import config_for, recognise, resolve_assigner
 from umss_jax.pitch_engine import F0Engine
 from umss_jax.resample import resample
 from umss_jax.segments import plan_segments
@@ -129,7 +129,7 @@ def test_separation_takes_the_networks_of_a_combination(store):
     [
         ("ours", "voas-cnn", "ours has no assignment.*ours.OTHER"),
         ("cnn", "none", "cnn has no salience"),
-        ("ours+cnn", "voas-clstm", "is voas-cnn, not voas-clstm"),
+        ("ours+cnn", "voas-clstm", "is voas-cnn, not voas-clstm: .* or auto"),
         ("ours+", "none", "one side"),
         ("ours+nobody", "none", "nobody"),
         ("ours", "dice", "dice"),
@@ -140,6 +140,21 @@ def test_what_cannot_be_tracked(store, name, assigner, words):
     weights.save("cnn", random_variables("keras-voas-cnn", 2))
     with pytest.raises(UsageError, match=words):
         load_tracker(name, assigner=assigner, device="cpu")
+
+
+def test_auto_is_the_own_network_or_the_continuity_rule(store):
+    weights.save("ours", random_variables("keras-late-deep", 1))
+    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    for name, expected in (("ours", "heuristic"), ("ours+clstm", "voas-clstm")):
+        engine = load_tracker(name, device="cpu").engine
+        assert (str(engine.assigner), engine.provenance["assigner"]) == (expected, expected)
+        separating = load(name, device="cpu", draw_missing=True).engine
+        assert str(separating.assigner) == separating.provenance["assigner"] == expected
+    variables, _ = load_weights("ours+clstm")
+    for kind in (Assigner, TrackAssigner):
+        assert resolve_assigner(kind.AUTO, variables, "x") is kind.VOAS_CLSTM
+        assert resolve_assigner(kind.HEURISTIC, variables, "x") is kind.HEURISTIC
+    assert resolve_assigner(TrackAssigner.NONE, variables, "x") is TrackAssigner.NONE
 
 
 @pytest.mark.slow

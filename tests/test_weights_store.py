@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,9 @@ from safetensors.numpy import load_file, save_file
 from weight_files import assert_same, random_variables
 
 from umss_jax import weights
+from umss_jax.cli import run
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.networks import recognise
 from weights_convert import import_file
 
 VARIABLES = {"params": {"part": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}}
@@ -241,6 +244,55 @@ def test_parts():
     assert weights.parts(two) == ("encoder", "salience")
     with pytest.raises(WeightsError, match="no part 'synth'"):
         weights.select_parts(variables, ["synth"])
+
+
+def test_the_starter_weights_are_those_of_the_package(store):
+    """Whatever lies in the store under their name."""
+    weights.save("x", VARIABLES)
+    for ending in ("safetensors", "json"):
+        (store / f"x.{ending}").rename(store / f"starter.{ending}")
+    assert weights.stored_names() == []
+    path = weights.store_path("starter")
+    assert path == Path(weights.__file__).parent / "starter" / "weights.safetensors"
+    variables, about = weights.load("starter")
+    assert weights.parts(variables) == ("assignment", "decoder", "encoder", "salience")
+    assert recognise(variables, "salience") == "small-salience"
+    assert recognise(variables, "assignment") == "small-voices"
+    assert about["licence"]
+    assert (path.parent / "MODEL_CARD.md").is_file()
+
+
+def test_the_starter_weights_are_not_replaced(tmp_path, capsys):
+    before = weights.store_path("starter").read_bytes()
+    with pytest.raises(OutputError, match="part of umss-jax: choose another name"):
+        weights.save("starter", VARIABLES)
+    (tmp_path / "some.npy").write_bytes(b"")
+    for arguments in (("import", str(tmp_path / "some.npy"), "-o", "starter", "--overwrite"),):
+        assert run(["weights", *arguments]) == 1
+        assert "'starter' names the weights that are part" in capsys.readouterr().err
+    assert weights.store_path("starter").read_bytes() == before
+
+
+def test_the_starter_weights_are_listed_and_shown(store, capsys):
+    weights.save("x", VARIABLES)
+    assert run(["weights", "list"]) == 0
+    names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["starter", "x"]
+    assert run(["weights", "show", "starter"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parts"] == ["assignment", "decoder", "encoder", "salience"]
+
+
+def test_damaged_starter_weights_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
+    with pytest.raises(UnknownModelError, match=r"starter weights are not in.*install umss-jax"):
+        weights.load("starter")
+    weights.save(tmp_path / "starter" / "weights.safetensors", VARIABLES)
+    weights.load("starter")
+    with (tmp_path / "starter" / "weights.safetensors").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(WeightsError, match=r"not what was stored.*install umss-jax again"):
+        weights.load("starter")
 
 
 def test_published_nowhere_says_what_to_do():

@@ -1,7 +1,7 @@
 """The package in a few lines: load a model by name, separate an array or a file.
 
 >>> from umss_jax.api import load
->>> separator = load("my-choir")
+>>> separator = load()
 >>> result = separator.separate(audio, 44_100)
 >>> result.voices["tenor"], result.time_s, result.f0_hz_250
 >>> separator.separate_file("choir.wav", "separated").folder
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
     from umss_jax.engine import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
+    from umss_jax.networks import AssignerKind
     from umss_jax.pitch_engine import F0Engine
     from umss_jax.pitch_files import PitchOptions
     from umss_jax.pitch_tracks import PitchTracks
-
-Choice = TypeVar("Choice", Assigner, TrackAssigner)
 
 
 class Separator:
@@ -80,7 +79,7 @@ class Separator:
 def load(
     name: str = DEFAULT_MODEL,
     *,
-    assigner: str = Assigner.VOAS_CNN,
+    assigner: str = Assigner.AUTO,
     device: str = "auto",
     config: SeparationConfig | None = None,
     draw_missing: bool = False,
@@ -90,7 +89,8 @@ def load(
     Args:
         name: Name in the store of weights, or a ``.safetensors`` file; several joined by ``+`` are
             combined (:func:`load_weights`).
-        assigner: ``voas-cnn``, ``voas-clstm`` or ``heuristic``.
+        assigner: ``auto`` (the model's own network, or ``heuristic`` where it has none),
+            ``voas-cnn``, ``voas-clstm``, ``small-voices`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
         config: Segments, overlap and seed.
         draw_missing: Draw encoder and decoder at random where the model has none: they must be
@@ -106,8 +106,8 @@ def load(
     from umss_jax.engine import ModelEngine
 
     config = config or SeparationConfig()
-    chosen = _known(assigner, Assigner)
-    variables, model_config, provenance = _open(name, chosen, device)
+    asked = _known(assigner, Assigner)
+    variables, chosen, model_config, provenance = _open(name, asked, device)
     variables = _complete(name, variables, chosen, draw_missing, config.seed)
     return Separator(
         ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
@@ -148,7 +148,7 @@ class PitchTracker:
 def load_tracker(
     name: str = DEFAULT_MODEL,
     *,
-    assigner: str = TrackAssigner.VOAS_CNN,
+    assigner: str = TrackAssigner.AUTO,
     device: str = "auto",
     config: SeparationConfig | None = None,
 ) -> PitchTracker:
@@ -159,8 +159,8 @@ def load_tracker(
     """
     from umss_jax.pitch_engine import F0Engine
 
-    chosen = _known(assigner, TrackAssigner)
-    variables, model_config, provenance = _open(name, chosen, device)
+    asked = _known(assigner, TrackAssigner)
+    variables, chosen, model_config, provenance = _open(name, asked, device)
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     used = {
         collection: {part: tree for part, tree in trees.items() if part in _F0_PARTS}
@@ -223,32 +223,23 @@ def _names(name: str) -> list[str]:
     return [name] if is_file else name.split("+")
 
 
-def _known(assigner: str, kinds: type[Choice]) -> Choice:
+def _known(assigner: str, kinds: type[AssignerKind]) -> AssignerKind:
     if assigner not in list(kinds):
         raise UsageError(f"no assigner is called {assigner!r}", f"choose from {', '.join(kinds)}")
     return kinds(assigner)
 
 
 def _open(
-    name: str, assigner: Assigner | TrackAssigner, device: str
-) -> tuple[dict[str, Any], ModelConfig, dict[str, object]]:
-    """Weights, the configuration of their networks, and where they come from."""
+    name: str, assigner: AssignerKind, device: str
+) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
+    """Weights, what assigns, the configuration of the networks, and where they come from."""
     from umss_jax.device import select_device
-    from umss_jax.networks import config_for
+    from umss_jax.networks import config_for, resolve_assigner
 
     device_name = select_device(device)
     variables, about = load_weights(name)
     model_config = config_for(variables)
-    network = model_config.assignment_network
-    if (
-        _assigning_parts(assigner)
-        and "assignment" in variables["params"]
-        and network != str(assigner)
-    ):
-        raise UsageError(
-            f"the assignment network of model {name} is {network}, not {assigner}",
-            f"use --assigner {network}, or add a model that has one (-n {name}+OTHER)",
-        )
+    chosen = resolve_assigner(assigner, variables, name)
     recorded = about.get("combined")
     source: dict[str, object] = (
         {one: _recorded(side_car) for one, side_car in recorded.items()}
@@ -257,8 +248,9 @@ def _open(
     )
     return (
         variables,
+        chosen,
         model_config,
-        {"device": device_name, "assigner": str(assigner), "weights": source},
+        {"device": device_name, "assigner": str(chosen), "weights": source},
     )
 
 

@@ -192,8 +192,12 @@ class MaskConfig:
 
 
 class Assigner(enum.StrEnum):
-    """What gives the F0s of the salience to the voices."""
+    """What gives the F0s of the salience to the voices.
 
+    *auto* stands for the model's own network, or the continuity rule where it has none.
+    """
+
+    AUTO = "auto"
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
@@ -203,6 +207,7 @@ class Assigner(enum.StrEnum):
 class TrackAssigner(enum.StrEnum):
     """As :class:`Assigner`, or *none*: the peaks of every frame, given to nobody."""
 
+    AUTO = "auto"
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
@@ -223,8 +228,8 @@ class ClipMode(enum.StrEnum):
     NONE = "none"
 
 
-DEFAULT_MODEL = "published"
-"""The published F0 networks; encoder and decoder come from adapting to the recording."""
+DEFAULT_MODEL = "starter"
+"""The weights that are part of the package: F0 networks and synthesiser."""
 
 
 @dataclass(frozen=True)
@@ -490,6 +495,17 @@ class ChoraleConfig:
 
 
 @dataclass(frozen=True)
+class DemoConfig:
+    """What `umss-jax demo` renders and separates."""
+
+    score: str = "Evening"
+    """Of the embedded ones, the one in triple time: no tune of it is in music21's corpus, from
+    which the F0 networks learned."""
+    longest_s: float = 24.0
+    adapt_steps: int = 0
+
+
+@dataclass(frozen=True)
 class SetConfig:
     """Recordings of a training or validation set."""
 
@@ -527,7 +543,7 @@ class TrainConfig:
     name: str = "run"
     strategy: str = "w_up"
     seed: int = 4
-    weights: str = "published"
+    weights: str = DEFAULT_MODEL
     """Initial weights by name or file; parts that they lack are drawn."""
     batch: int = 15
     epoch_examples: int = 1600

@@ -84,7 +84,7 @@ def model_rows(
     engine = api.load(name, assigner=assigner).engine if has_decoder else _f0_engine(name, assigner)
     identity = {
         "weights": _digest(variables),
-        "assigner": str(assigner),
+        "assigner": str(engine.assigner),
         "model": repr(engine.config),
     }
     rows = []
@@ -101,7 +101,7 @@ def model_rows(
         )
     if F0Source.MIX in sources:
         comb = {"row": "comb", "f0": "mix", "comb": asdict(CombConfig()), **identity}
-        rows.append(Row(f"comb, F0 of {label} ({assigner})", comb, _comb(run)))
+        rows.append(Row(f"comb, F0 of {label} ({engine.assigner})", comb, _comb(run)))
     return rows
 
 
@@ -156,7 +156,8 @@ def _f0_engine(name: str, assigner: Assigner) -> ModelEngine:
     from umss_jax.engine import ModelEngine
 
     tracker = load_tracker(name, assigner=assigner).engine
-    return ModelEngine(tracker.name, tracker.variables, assigner, config=tracker.config)
+    used = Assigner(tracker.assigner)
+    return ModelEngine(tracker.name, tracker.variables, used, config=tracker.config)
 
 
 def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estimate:

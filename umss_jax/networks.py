@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,10 +17,12 @@ from umss_jax.assignment import VoasClstm, VoasCnn
 from umss_jax.config import (
     MULTI_F0_THRESHOLDS,
     VOICE_THRESHOLDS,
+    Assigner,
     ModelConfig,
+    TrackAssigner,
     UnetCondition,
 )
-from umss_jax.errors import WeightsError
+from umss_jax.errors import UsageError, WeightsError
 from umss_jax.salience import (
     EarlyDeep,
     EarlyShallow,
@@ -32,6 +34,8 @@ from umss_jax.small_networks import SmallSalience, SmallVoices
 from umss_jax.unet import Unet
 from umss_jax.weight_tree import flatten, parts, select_parts
 from umss_jax.weights import architecture_shapes
+
+AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
 
 SalienceClass = (
     type[LateDeep]
@@ -111,6 +115,33 @@ def recognise(variables: Mapping[str, Any], part: str) -> str:
         f"the part {part!r} of these weights is of no network known",
         f"import one of {', '.join(known)}",
     )
+
+
+def resolve_assigner(
+    assigner: AssignerKind, variables: Mapping[str, Any], model: str
+) -> AssignerKind:
+    """What gives the pitches to the voices of these weights: never *auto*.
+
+    Args:
+        assigner: as asked for; *auto* is the weights' own network, or the continuity rule where
+            they have none.
+        variables: of the model.
+        model: its name, for messages.
+
+    Raises:
+        UsageError: another network was asked for than the weights are of.
+        WeightsError: their assignment is of no network known.
+    """
+    kind = type(assigner)
+    if assigner in (kind.HEURISTIC, "none") or "assignment" not in parts(variables):
+        return kind.HEURISTIC if assigner is kind.AUTO else assigner
+    network = recognise(variables, "assignment")
+    if assigner not in (kind.AUTO, network):
+        raise UsageError(
+            f"the assignment network of model {model} is {network}, not {assigner}",
+            f"use the assigner {network} or auto, or add a model that has one ({model}+OTHER)",
+        )
+    return kind(network)
 
 
 def config_for(variables: Mapping[str, Any], config: ModelConfig | None = None) -> ModelConfig:

@@ -113,6 +113,7 @@ def read_reference(path: Path, datasets: str = "datasets") -> dict[str, Any]:
         "name": str(options["tag"]),
         "strategy": _strategy(path, options),
         "seed": options["seed"],
+        "weights": "published",
         "batch": options["batch-size"],
         "max_epochs": options["epochs"],
         "patience": options["patience"],

@@ -25,6 +25,7 @@ from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import Assigner, LossConfig, ModelConfig, OptimiserConfig, TrainConfig
 from umss_jax.data import Example, Examples, Prefetched, RandomMixes, open_sets, stack
 from umss_jax.errors import UmssError, UsageError
+from umss_jax.networks import resolve_assigner
 from umss_jax.parallel import ParallelStep
 from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar, Board
@@ -131,7 +132,8 @@ class _PhaseRun:
             )
         # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
         known = phase.step.start == "f0"
-        assigner = config.f0_assigner if known else Assigner(model_config.assignment_network)
+        wanted = config.f0_assigner if known else Assigner.AUTO
+        assigner = resolve_assigner(wanted, variables, config.weights)
         self.analysis = AnalysisCache(variables, model_config, assigner, config.cache_salience)
         self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{phase.name}")
         self.key = jax.random.fold_in(jax.random.key(config.seed), number)

@@ -4,7 +4,8 @@ Trees and flat names are those of `weight_tree`; all leaves are float32. The sid
 architecture, its hyper-parameters, origin, licence, the hash of the source and of the tensors. A
 file is read only where every name, shape and the hash agree; what disagrees is listed whole.
 
-The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder.
+The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. One name stands
+for files of the package itself, which the store neither replaces nor shadows: :data:`STARTER`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ from umss_jax.weight_tree import value_problems as value_problems
 FORMAT = 1
 PUBLISHED = "published"
 """Name of the published Late/Deep and VoasCNN, together."""
+STARTER = "starter"
+"""Name of the weights that are part of the package; see ``starter/MODEL_CARD.md``."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SIDE_CAR_LIMIT_BYTES = 4 << 20
@@ -68,11 +72,25 @@ def store_path(name_or_path: str | os.PathLike[str]) -> Path:
         return Path(text)
     if os.sep in text or (os.altsep and os.altsep in text):
         return Path(text + ".safetensors")
+    if text == STARTER:
+        return Path(str(resources.files("umss_jax") / "starter" / "weights.safetensors"))
     if not _NAME.fullmatch(text):
         raise WeightsError(
             f"{text!r} is no name for weights", "use letters, digits, dots, dashes and underscores"
         )
     return home() / "weights" / f"{text}.safetensors"
+
+
+def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
+    """Refuses to write under the name of the package's own weights.
+
+    Raises:
+        OutputError: that is the name.
+    """
+    if os.fspath(name_or_path) == STARTER:
+        raise OutputError(
+            f"{STARTER!r} names the weights that are part of umss-jax", "choose another name"
+        )
 
 
 def side_car_path(tensors: Path) -> Path:
@@ -129,10 +147,12 @@ def save(
 
     Raises:
         WeightsError: the leaves are not float32, or not finite.
-        OutputError: nothing could be written; what was there is as it was.
+        OutputError: nothing could be written, or the name is that of the package's own weights;
+            what was there is as it was.
     """
     from safetensors.numpy import save as to_bytes
 
+    refuse_starter(name_or_path)
     tensors = store_path(name_or_path)
     flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
     problems = [
@@ -184,12 +204,14 @@ def read_side_car(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     tensors = store_path(name_or_path)
     path = side_car_path(tensors)
+    remedy = _remedy(name_or_path)
     if not tensors.is_file() and not path.is_file():
+        if os.fspath(name_or_path) == STARTER:
+            raise UnknownModelError(f"the starter weights are not in {tensors.parent}", remedy)
         raise UnknownModelError(
             f"no weights are stored as {os.fspath(name_or_path)!r} (looked for {tensors})",
             "see `umss-jax weights list`, or import them by `umss-jax weights import`",
         )
-    remedy = "import the weights again"
     try:
         if path.stat().st_size > _SIDE_CAR_LIMIT_BYTES:
             raise WeightsError(f"{path} is too large for a side-car", remedy)
@@ -201,9 +223,16 @@ def read_side_car(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     if side_car.get("format") != FORMAT:
         raise WeightsError(
             f"{path} has format {side_car.get('format')!r}, this version reads {FORMAT}",
-            "update umss-jax or import the weights again",
+            f"update umss-jax or {remedy}",
         )
     return side_car
+
+
+def _remedy(name_or_path: str | os.PathLike[str]) -> str:
+    """What helps against damaged files."""
+    if os.fspath(name_or_path) == STARTER:
+        return "install umss-jax again"
+    return "import the weights again"
 
 
 def load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, Any]]:
@@ -230,7 +259,7 @@ def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, An
 
     side_car = read_side_car(name_or_path)
     tensors = store_path(name_or_path)
-    remedy = "import the weights again"
+    remedy = _remedy(name_or_path)
     try:
         content = tensors.read_bytes()
     except OSError as error:
@@ -270,8 +299,9 @@ def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
 
 
 def stored_names() -> list[str]:
-    """Names in the store, sorted."""
-    return sorted(path.stem for path in (home() / "weights").glob("[!.]*.safetensors"))
+    """Names in the store, sorted; :data:`STARTER` is none of them."""
+    names = {path.stem for path in (home() / "weights").glob("[!.]*.safetensors")}
+    return sorted(names - {STARTER})
 
 
 def load_published() -> tuple[Variables, dict[str, Any]]:

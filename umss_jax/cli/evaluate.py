@@ -56,8 +56,13 @@ def evaluate(
         ),
     ] = None,
     assigner: Annotated[
-        Assigner, typer.Option("--assigner", help="What gives the pitches to the voices.")
-    ] = Assigner.VOAS_CNN,
+        Assigner,
+        typer.Option(
+            "--assigner",
+            help="What gives the pitches to the voices; auto: each model's own network, or "
+            "heuristic where it has none.",
+        ),
+    ] = Assigner.AUTO,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first excerpts of the test set.")
     ] = None,

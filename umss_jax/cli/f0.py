@@ -48,9 +48,10 @@ def f0(
         TrackAssigner,
         typer.Option(
             "--assigner",
-            help="What gives the pitches to the voices; none: all pitches of every frame.",
+            help="What gives the pitches to the voices; auto: the model's own network, or "
+            "heuristic where it has none; none: all pitches of every frame.",
         ),
-    ] = TrackAssigner.VOAS_CNN,
+    ] = TrackAssigner.AUTO,
     midi: Annotated[
         bool, typer.Option("--midi", help="Write <track>.f0.mid too: notes, one track per voice.")
     ] = False,

@@ -71,8 +71,13 @@ def separate(
         bool, typer.Option("--skip-existing", help="Pass over recordings that have stems already.")
     ] = False,
     assigner: Annotated[
-        Assigner, typer.Option("--assigner", help="What gives the pitches to the voices.")
-    ] = Assigner.VOAS_CNN,
+        Assigner,
+        typer.Option(
+            "--assigner",
+            help="What gives the pitches to the voices; auto: the model's own network, or "
+            "heuristic where it has none.",
+        ),
+    ] = Assigner.AUTO,
     adapt: Annotated[
         int,
         typer.Option(
@@ -156,6 +161,10 @@ def adapt_engine(
     from umss_jax.adaptation import adapt, training_segments
     from umss_jax.config import AdaptationConfig
 
+    if assignment and engine.assigner is Assigner.HEURISTIC:
+        raise UsageError(
+            f"--adapt-assignment has nothing to train in model {engine.name}", "drop it"
+        )
     options = AdaptationConfig(steps=steps, train_assignment=assignment, seed=config.seed)
     segments = training_segments(recording, options)
     return adapt(engine, segments, options, advance).engine

@@ -55,8 +55,9 @@ def import_(
 
 def _check_free(name: str, overwrite: bool) -> None:
     from umss_jax.errors import OutputError
-    from umss_jax.weights import side_car_path, store_path
+    from umss_jax.weights import refuse_starter, side_car_path, store_path
 
+    refuse_starter(name)
     tensors = store_path(name)
     if not overwrite and (tensors.exists() or side_car_path(tensors).exists()):
         raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
@@ -73,12 +74,15 @@ def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> No
 
 @app.command("list")
 def list_() -> None:
-    """List what is stored: name, architecture, parameters, origin; tab-separated."""
+    """List what there is: name, architecture, parameters, origin; tab-separated.
+
+    First the weights that are part of the package (starter), then what is stored.
+    """
     from umss_jax import weights
     from umss_jax.errors import UmssError
 
     names = weights.stored_names()
-    for name in names:
+    for name in [weights.STARTER, *names]:
         try:
             about = weights.read_side_car(name)
         except UmssError as error:
