@@ -17,7 +17,7 @@ help:
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint,midi,plot,report]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint,midi,plot]"
 	touch $@
 
 install: $(STAMP)

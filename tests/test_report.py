@@ -13,10 +13,10 @@ import soundfile
 from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
-from umss_jax import metrics, report
+from umss_jax import metrics
 from umss_jax.cli import run
 from umss_jax.config import VOICES, ReportConfig
-from umss_jax.errors import AudioError, OutputError, ReportError, UsageError
+from umss_jax.errors import AudioError, OutputError, ReportError
 from umss_jax.report import write_reports
 from umss_jax.report_audio import PageAudio, choose_audio, encode
 from umss_jax.report_images import (
@@ -238,12 +238,6 @@ def test_damaged_tables_are_named(folder, file, content, message):
     if content is not None:
         (folder / file).write_text(content)
     with pytest.raises(ReportError, match=message):
-        write_reports(folder)
-
-
-def test_the_extra_is_named_where_it_is_missing(folder, monkeypatch):
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"needs jinja2.*pip install 'umss-jax\[report\]'"):
         write_reports(folder)
 
 

@@ -1,4 +1,4 @@
-"""One self-contained page about a separation or an evaluation (extra ``report``).
+"""One self-contained page about a separation or an evaluation.
 
 The page opens from the disk: sounds, pictures, style and program are inside, and its own policy
 forbids it to load anything else. It is written aside and renamed.
@@ -6,7 +6,6 @@ forbids it to load anything else. It is written aside and renamed.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import umss_jax
 from umss_jax.config import ReportConfig
-from umss_jax.errors import OutputError, ReportError, UsageError
+from umss_jax.errors import OutputError, ReportError
 from umss_jax.report_evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report_separation import Sources, is_separation, separation_page
 from umss_jax.working_folder import working_folder
@@ -52,12 +51,10 @@ def write_reports(
         The pages.
 
     Raises:
-        UsageError: A package is not installed.
         ReportError: There is nothing to show, or something is missing.
         AudioError: A sound cannot be decoded.
         OutputError: The page cannot be written, or would replace somebody else's.
     """
-    check_packages()
     if not source.exists():
         raise ReportError(f"{source} does not exist", "check the path")
     if source.is_dir() and is_separation(source):
@@ -69,20 +66,6 @@ def write_reports(
     if not files:
         raise ReportError(*_nothing_here(source))
     return [_evaluation(path, frames, config) for path in files]
-
-
-def check_packages() -> None:
-    """Refuses before the work what could not be done.
-
-    Raises:
-        UsageError: A package of the extra ``report`` is missing.
-    """
-    for module, package in (("jinja2", "jinja2"), ("PIL", "pillow")):
-        if importlib.util.find_spec(module) is None:
-            raise UsageError(
-                f"a report needs {package}, which is not installed",
-                "pip install 'umss-jax[report]'",
-            )
 
 
 def _evaluation(path: Path, frames: Path | None, config: ReportConfig) -> Report:
