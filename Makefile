@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo test test-all test-wheel lint bench clean
 
 help:
-	@echo "make demo      render the main job end to end: a mixture in, four stems out"
-	@echo "make test      lint, then every test that is not marked slow"
-	@echo "make test-all  the slow tests too"
-	@echo "make bench     time every strategy and stage on this machine"
-	@echo "make lint      ruff and mypy"
-	@echo "make clean     remove the environment and the caches"
+	@echo "make demo        a chorale is sung, separated and scored; into demo/"
+	@echo "make test        lint, then every test that is not marked slow"
+	@echo "make test-all    the slow tests too"
+	@echo "make test-wheel  build the wheel, install it into an empty environment, run its demo"
+	@echo "make bench       time every strategy and stage on this machine"
+	@echo "make lint        ruff and mypy"
+	@echo "make clean       remove the environment and the caches"
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,11 +34,14 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -q -n 2
 
+test-wheel:
+	PYTHON=$(PYTHON) .ci/test-wheel
+
 bench: $(STAMP)
 	$(BIN)/umss-jax bench --all --out benchmarks/results
 
 demo: $(STAMP)
-	$(BIN)/python -m experiments.demo
+	$(BIN)/umss-jax demo --overwrite
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

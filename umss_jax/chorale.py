@@ -113,7 +113,7 @@ def make(
             continue
         piece_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         rendering = render(score, piece_seed, config)
-        _write(folder, rendering, piece_seed)
+        write_rendering(folder, rendering, piece_seed)
         if progress is not None:
             progress(folder.name, rendering.stems.shape[1] / _SYNTH.sample_rate_hz)
     return folders
@@ -204,8 +204,17 @@ def _part_f0(singing: Singing, number: int) -> np.ndarray:
     return np.where(sung[:-1] & sung[1:], between, 0).astype(np.float32)
 
 
-def _write(folder: Path, rendering: Rendering, seed: int) -> None:
-    """One piece, in a hidden folder that is renamed when it is whole."""
+def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
+    """Writes one piece, in a hidden folder that is renamed when it is whole.
+
+    Args:
+        folder: of the piece; its files are those that :func:`make` describes.
+        rendering: what was sung.
+        seed: with which.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     import soundfile
 
     hop_s = _SYNTH.hop_samples / _SYNTH.sample_rate_hz

@@ -501,7 +501,7 @@ class DemoConfig:
     score: str = "Evening"
     """Of the embedded ones, the one in triple time: no tune of it is in music21's corpus, from
     which the F0 networks learned."""
-    longest_s: float = 24.0
+    longest_s: float = 28.0
     adapt_steps: int = 0
 
 
@@ -606,6 +606,11 @@ class PretrainConfig:
     window_frames: int = 64
     """In the middle of a crop that the salience network trains on: the rest is there for the low
     pitches, whose filters are long. 0 = all."""
+    distinct_mixes: int = 1600
+    """That the assignment network learns from: the salience network hears each once. 0 = a new one
+    every time."""
+    transposed_bins: int = 15
+    """By which each of them moves up or down, at most, every time it comes."""
     weights: str = ""
     """Initial ones by name or file; what they lack is drawn."""
     blur_bins: float = 1.0

@@ -20,7 +20,10 @@ import umss_jax
 from umss_jax.cli.interrupt import INTERRUPTED, leave
 from umss_jax.errors import UmssError
 
-_COMMANDS = ("separate", "f0", "evaluate", "report", "train", "pretrain", "runs", "bench")
+_COMMANDS = (
+    *("separate", "f0", "demo", "evaluate", "report"),
+    *("train", "pretrain", "runs", "bench"),
+)
 """Modules of this package with a function of the same name, in the order of the help text."""
 _GROUPS = ("weights", "data", "chorale")
 """Modules of this package with an ``app`` of several commands."""

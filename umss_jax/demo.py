@@ -1,0 +1,166 @@
+"""The main job end to end on nothing but the package: a quartet sings, is separated and scored.
+
+The score is embedded and held out from training, the singers are synthetic, the weights are those
+of the package; neither network nor data are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import soundfile
+
+from umss_jax.audio import scan
+from umss_jax.chorale import Rendering, render, write_rendering
+from umss_jax.chorale_scores import embedded_scores
+from umss_jax.config import (
+    VOICES,
+    AdaptationConfig,
+    AudioConfig,
+    ChoraleConfig,
+    DemoConfig,
+    SeparationConfig,
+)
+from umss_jax.errors import OutputError
+from umss_jax.metrics import melody_scores
+from umss_jax.report import write_reports
+from umss_jax.report_scores import score_voices
+from umss_jax.stem_files import separate_file
+from umss_jax.working_folder import working_folder
+
+if TYPE_CHECKING:
+    from umss_jax.engine import ModelEngine
+
+MIXTURE = "mixture.wav"
+TARGETS = "targets"
+"""Folder of the true voices, where `umss-jax report` looks for them."""
+ALL_VOICES = "all"
+
+
+class DemoScore(NamedTuple):
+    """How well a voice, or all of them, was separated."""
+
+    voice: str
+    si_sdr_db: float
+    """Mean over seconds."""
+    mixture_si_sdr_db: float
+    """Of the mixture as the estimate: where separation starts from."""
+    raw_pitch_accuracy: float
+
+
+class Demo(NamedTuple):
+    """What a demo wrote, and its scores."""
+
+    folder: Path
+    report: Path
+    scores: list[DemoScore]
+
+
+def run_demo(
+    out: Path,
+    seed: int = 0,
+    config: DemoConfig = DemoConfig(),
+    overwrite: bool = False,
+    tell: Callable[[str], object] = lambda stage: None,
+) -> Demo:
+    """Renders a quartet, separates its mixture with the starter weights, and scores the stems.
+
+    Writes ``OUT/mixture.wav``, ``targets/`` (true voices and their F0), and what
+    `umss-jax separate` and `umss-jax report` write of it: stems, residual, ``f0.csv``,
+    ``manifest.json`` and ``report.html``. The folder appears when all is done.
+
+    Args:
+        out: the folder.
+        seed: of singers, room, adaptation and noise; the same seed gives the same files.
+        config: which score, how much of it, and steps of adaptation to the mixture.
+        overwrite: replace the files of an earlier demo; others stay.
+        tell: told each stage in words.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+        WeightsError: the starter weights are missing or damaged.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists", "use --overwrite or choose another -o")
+    with working_folder(out) as work:
+        tell(f"synthetic singers sing {config.score!r}")
+        rendering = _render(seed, config)
+        mixture = rendering.stems.sum(axis=0)
+        rate = AudioConfig().sample_rate_hz
+        soundfile.write(work / MIXTURE, mixture, rate, subtype="PCM_24")
+        engine = _engine(work / MIXTURE, seed, config, tell)
+        tell("separating")
+        separation = SeparationConfig(seed=seed)
+        folder = separate_file(work / MIXTURE, work, engine, separation).folder
+        os.replace(work / MIXTURE, folder / MIXTURE)
+        write_rendering(folder / TARGETS, rendering, seed)
+        tell("scoring, writing the report")
+        scores = _scores(folder, rendering, mixture)
+        (report,) = write_reports(folder)
+        _install(folder, out)
+    return Demo(out, out / report.path.name, scores)
+
+
+def demo_table(scores: list[DemoScore]) -> str:
+    """The scores for people to read."""
+    lines = [f"{'voice':<10}{'SI-SDR':>10}{'mixture':>11}{'RPA':>8}"]
+    for voice, stem_db, mixture_db, accuracy in scores:
+        lines.append(f"{voice:<10}{stem_db:>7.2f} dB{mixture_db:>8.2f} dB{accuracy:>8.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def _render(seed: int, config: DemoConfig) -> Rendering:
+    score = next(one for one in embedded_scores() if one.title == config.score)
+    return render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
+
+
+def _engine(
+    mixture: Path, seed: int, config: DemoConfig, tell: Callable[[str], object]
+) -> ModelEngine:
+    """The starter weights, adapted to the mixture where that is asked for."""
+    from umss_jax import api
+    from umss_jax.adaptation import adapt, training_segments
+
+    engine = api.load(config=SeparationConfig(seed=seed)).engine
+    if not config.adapt_steps:
+        return engine
+    tell(f"adapting in {config.adapt_steps} steps")
+    options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
+    return adapt(engine, training_segments(scan(mixture), options), options).engine
+
+
+def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[DemoScore]:
+    """Of every voice and of all; from the files, as a user has them."""
+    stems = np.stack([soundfile.read(folder / f"{voice}.wav")[0] for voice in VOICES])
+    separated = score_voices(list(VOICES), rendering.stems, stems, mixture)
+    estimate = np.loadtxt(folder / "f0.csv", delimiter=",", skiprows=1, ndmin=2)[:, 1:].T
+    reference = rendering.f0_hz_250[:, : estimate.shape[1]]
+    accuracy = melody_scores(reference, estimate).raw_pitch_accuracy
+    return [
+        DemoScore(*one)
+        for one in zip(
+            (*VOICES, ALL_VOICES),
+            (row.stems["si_sdr_db"].mean for row in separated),
+            (row.mixture_si_sdr_db for row in separated),
+            (*accuracy, accuracy.mean()),
+            strict=True,
+        )
+    ]
+
+
+def _install(made: Path, out: Path) -> None:
+    """Moves what was made to its place, into the folder that is there if there is one."""
+    if not out.exists():
+        os.replace(made, out)
+        return
+    for path in sorted(made.rglob("*")):
+        target = out / path.relative_to(made)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            os.replace(path, target)
