@@ -144,6 +144,7 @@ def _run(recordings, runs, *overrides):
             "window_frames=12",
             "validation_steps=2",
             "validation_examples=2",
+            "distinct_mixes=5",
             *overrides,
         ]
     )
@@ -161,21 +162,23 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(recordings, tmp_path, monkeypatc
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     assert _run(recordings, tmp_path, "name=whole") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "whole" / "weights.safetensors")
-    real, seen = pretrain._make_step, []
+    real, seen, stops = pretrain._make_step, [], [5]
 
-    def breaking(part, *rest):
-        step = real(part, *rest)
+    def breaking(*arguments):
+        step = real(*arguments)
 
         def counted(*arguments):
-            seen.append(part)
-            if len(seen) == (5 if part == "salience" else 99):
+            seen.append(step)
+            if len(seen) == stops[0]:
                 raise KeyboardInterrupt
             return step(*arguments)
 
         return counted
 
     monkeypatch.setattr(pretrain, "_make_step", breaking)
-    assert _run(recordings, tmp_path, "name=cut") == 130
+    assert _run(recordings, tmp_path, "name=cut") == 130  # in the first phase
+    seen, stops = [], [2 + 3]  # saved after the fourth of its six steps
+    assert _run(recordings, tmp_path, "name=cut") == 130  # in the second
     monkeypatch.setattr(pretrain, "_make_step", real)
     assert _run(recordings, tmp_path, "name=cut") == 0
     whole, cut = (

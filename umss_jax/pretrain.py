@@ -25,6 +25,7 @@ from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import ModelConfig, PretrainConfig
 from umss_jax.data import Prefetched
 from umss_jax.errors import UmssError
+from umss_jax.heard_mixes import HeardExample, HeardMixes
 from umss_jax.pitch_targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.run_folder import RunFolder
@@ -38,8 +39,10 @@ _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
 
 
-Step = Callable[[TrainState, dict[str, Any], PitchedExample], tuple[TrainState, jax.Array]]
-"""``(state, other networks, example) -> (state, loss)``."""
+Example = PitchedExample | HeardExample
+"""What the salience network learns from, or the assignment network."""
+Step = Callable[[TrainState, Example], tuple[TrainState, jax.Array]]
+"""``(state, example) -> (state, loss)``."""
 
 
 class PretrainResult(NamedTuple):
@@ -127,6 +130,7 @@ class _PhaseRun:
         optimiser = replace(config.optimiser, warmup_steps=warmup, total_steps=max(2, self.steps))
         self.optimiser = make_optimiser((part,), optimiser)
         self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{part}")
+        self.loss_of, self.validation_loss_of = self._losses()
 
     def train(
         self,
@@ -136,18 +140,11 @@ class _PhaseRun:
     ) -> tuple[dict[str, Any], float]:
         """From the latest checkpoint to the last step; the best variables and their loss."""
         config = self.config
-        aligned = self.part == "assignment"
-        mixes = PitchedMixes(pieces, config.seed, self.samples, config.augmentation, aligned)
-        validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None).batch(
-            0, config.validation_examples
-        )
+        mixes, altogether = self._examples(pieces, held_out)
+        validation = altogether.batch(0, config.validation_examples)
         own = {
             name: {self.part: tree[self.part]} if self.part in tree else {}
             for name, tree in self.variables.items()
-        }
-        others = {
-            name: {part: tree for part, tree in trees.items() if part != self.part}
-            for name, trees in self.variables.items()
         }
         state, progress = init_state(own, self.optimiser), Progress()
         latest = self.checkpoints.latest_step()
@@ -157,16 +154,14 @@ class _PhaseRun:
         if done < self.steps:
             self.run.forget_after(self.number, done)
         state = jax.device_put(jax.tree.map(np.array, jax.device_get(state)))
-        step_fn = _make_step(
-            self.part, self.optimiser, config.model, config.blur_bins, config.window_frames
-        )
+        step_fn = _make_step(self.loss_of, self.optimiser)
         batches = Prefetched(self._batches(mixes, done))
         try:
             with Bar(f"{self.part}", self.steps, done, self.batch, quiet) as bar:
                 for step in range(done, self.steps):
                     example = next(batches)
                     started = time.perf_counter()
-                    state, loss = step_fn(state, others, example)
+                    state, loss = step_fn(state, example)
                     values = {"total": float(loss)}
                     if not math.isfinite(values["total"]):
                         raise UmssError(
@@ -179,46 +174,71 @@ class _PhaseRun:
                     )
                     bar.step({**dict.fromkeys(("rec", "l1", "l2", "l3"), 0.0), **values})
                     if (step + 1) % config.validation_steps == 0 or step + 1 == self.steps:
-                        progress = self._validate(state, others, progress, validation)
+                        progress = self._validate(state, progress, validation)
                         bar.validated(progress.best_loss, progress.best_loss)
         finally:
             batches.close()
             self.checkpoints.close()
         return self._best(state), progress.best_loss
 
-    def _batches(self, mixes: PitchedMixes, done: int) -> Iterator[PitchedExample]:
+    def _losses(self) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+        """Of a training example, and of a validation example, which counts in full length."""
+        config, blur_bins = self.config.model, self.config.blur_bins
+        if self.part == "assignment":
+            assigned = partial(_assignment_loss, config=config, blur_bins=blur_bins)
+            return assigned, jax.jit(assigned)
+        loss = partial(_salience_loss, config=config, blur_bins=blur_bins)
+        return (
+            partial(loss, window_frames=self.config.window_frames),
+            jax.jit(partial(loss, window_frames=0)),
+        )
+
+    def _examples(
+        self, pieces: list[tuple[PitchedVoice, ...]], held_out: list[tuple[PitchedVoice, ...]]
+    ) -> tuple[PitchedMixes | HeardMixes, PitchedMixes | HeardMixes]:
+        """Examples to train on, and unaltered ones of the held-out pieces."""
+        config = self.config
+        aligned = self.part == "assignment"
+        mixes = PitchedMixes(pieces, config.seed, self.samples, config.augmentation, aligned)
+        validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None)
+        if self.part == "salience":
+            return mixes, validation
+
+        @jax.jit
+        def hear(mixture: np.ndarray) -> jax.Array:
+            features = model.features(jnp.asarray(mixture), config.model)
+            return model.estimate_salience(self.variables, features, config.model)
+
+        heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
+        return heard, HeardMixes(validation, hear, _VALIDATION_SEED)
+
+    def _batches(self, mixes: PitchedMixes | HeardMixes, done: int) -> Iterator[Example]:
+        first = (
+            _PHASE_EXAMPLES if self.part == "assignment" and not self.config.distinct_mixes else 0
+        )
         for step in range(done, self.steps):
-            yield mixes.batch(self.number * _PHASE_EXAMPLES + step * self.batch, self.batch)
+            yield mixes.batch(first + step * self.batch, self.batch)
 
     def _validate(
         self,
         state: TrainState,
-        others: dict[str, Any],
         progress: Progress,
-        validation: PitchedExample,
+        validation: Example,
     ) -> Progress:
         """The loss on held-out pieces; saves, and keeps the weights where they are the best."""
-        config, step = self.config, int(state.step)
-        count, total = len(validation.mixture), 0.0
+        step = int(state.step)
+        count, total = len(validation.f0_hz_344), 0.0
         for first in range(0, count, self.batch):
-            some = PitchedExample(*(array[first : first + self.batch] for array in validation))
-            loss = _loss_of(
-                state.params,
-                state.batch_stats,
-                others,
-                some,
-                self.part,
-                config.model,
-                config.blur_bins,
-            )
-            total += float(loss) * len(some.mixture)
-        loss = total / count
+            some = type(validation)(*(array[first : first + self.batch] for array in validation))
+            loss = self.validation_loss_of(state.params, state.batch_stats, some)
+            total += float(loss) * len(some.f0_hz_344)
+        mean = total / count
         progress = progress._replace(epoch=progress.epoch + 1)
-        if loss < progress.best_loss:
-            progress = progress._replace(best_loss=loss, best_epoch=progress.epoch)
-            self._keep(state, step, loss)
-        self.checkpoints.save(state, progress, loss)
-        self.run.log({"kind": "valid", **self._where(step), "total": loss})
+        if mean < progress.best_loss:
+            progress = progress._replace(best_loss=mean, best_epoch=progress.epoch)
+            self._keep(state, step, mean)
+        self.checkpoints.save(state, progress, mean)
+        self.run.log({"kind": "valid", **self._where(step), "total": mean})
         self.run.set_state(
             "running",
             phase=self.part,
@@ -259,57 +279,48 @@ class _PhaseRun:
         return {"phase": self.number, "name": self.part, "epoch": epoch, "step": step}
 
 
-def _loss(
+def _salience_loss(
     params: dict[str, Any],
     batch_stats: dict[str, Any],
-    others: dict[str, Any],
     example: PitchedExample,
-    part: str,
     config: ModelConfig,
     blur_bins: float,
-    window_frames: int = 0,
+    window_frames: int,
 ) -> jax.Array:
-    """Cross-entropy of one network's output, [] (the mean over bins and frames)."""
-    variables = {
-        "params": {**others["params"], **params},
-        "batch_stats": {**others["batch_stats"], **batch_stats},
-    }
+    """Cross-entropy of the salience, [] (the mean over bins and frames)."""
     targets = pitch_targets(jnp.asarray(example.f0_hz_344), blur_bins, config.hcqt)
     features = model.features(jnp.asarray(example.mixture), config)
-    if window_frames and part == "salience":
+    if window_frames:
         first = max(0, (targets.shape[-1] - window_frames) // 2)
         window = slice(first, first + window_frames)
         features = jax.tree.map(lambda x: x[..., window], features)
         targets = targets[..., window]
+    variables = {"params": params, "batch_stats": batch_stats}
     salience = model.estimate_salience(variables, features, config)
-    if part == "salience":
-        return binary_cross_entropy(salience, mixture_target(targets))
-    assigned = model.assign(variables, jax.lax.stop_gradient(salience), config)
-    return binary_cross_entropy(assigned, targets)
+    return binary_cross_entropy(salience, mixture_target(targets))
 
 
-_loss_of = partial(jax.jit, static_argnames=("part", "config", "blur_bins"))(_loss)
-
-
-def _make_step(
-    part: str,
-    optimiser: optax.GradientTransformation,
+def _assignment_loss(
+    params: dict[str, Any],
+    batch_stats: dict[str, Any],
+    example: HeardExample,
     config: ModelConfig,
     blur_bins: float,
-    window_frames: int,
-) -> Step:
+) -> jax.Array:
+    """Cross-entropy of the voices' saliences, [] (the mean over voices, bins and frames)."""
+    targets = pitch_targets(jnp.asarray(example.f0_hz_344), blur_bins, config.hcqt)
+    variables = {"params": params, "batch_stats": batch_stats}
+    return binary_cross_entropy(
+        model.assign(variables, jnp.asarray(example.salience), config), targets
+    )
+
+
+def _make_step(loss_of: Callable[..., jax.Array], optimiser: optax.GradientTransformation) -> Step:
     """The jitted step; the state is donated."""
 
     @partial(jax.jit, donate_argnums=0)
-    def step(
-        state: TrainState, others: dict[str, Any], example: PitchedExample
-    ) -> tuple[TrainState, jax.Array]:
-        def loss_of(params: dict[str, Any]) -> jax.Array:
-            return _loss(
-                params, state.batch_stats, others, example, part, config, blur_bins, window_frames
-            )
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+    def step(state: TrainState, example: Example) -> tuple[TrainState, jax.Array]:
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, state.batch_stats, example)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), loss
