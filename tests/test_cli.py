@@ -16,7 +16,8 @@ import soundfile
 from stub_engine import StubEngine
 
 from umss_jax.cli import run, separate
-from umss_jax.config import VOICES
+from umss_jax.config import VOICES, Assigner, SeparationConfig
+from umss_jax.errors import UsageError
 
 TESTS = Path(__file__).parent
 COMMAND = f"""
@@ -200,6 +201,13 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
     assert (code, out, len(err)) == (2, [], 1)
     assert word in err[0]
     assert stub.heard == []
+
+
+def test_a_model_without_assignment_network_has_none_to_adapt():
+    engine = StubEngine()
+    engine.assigner = Assigner.HEURISTIC
+    with pytest.raises(UsageError, match=r"nothing to train in model stub: drop it"):
+        separate.adapt_engine(engine, None, 5, True, SeparationConfig(), None)
 
 
 def test_unknown_command_and_no_command(capfd):

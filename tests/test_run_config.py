@@ -227,8 +227,10 @@ CONFIGS = sorted((Path(__file__).parents[1] / "experiments" / "configs").glob("*
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configurations_of_experiments(path):
-    config = build_run(read_tree(path))
+    tree = read_tree(path)
+    config = build_run(tree)
     assert config.name == path.stem
+    assert "weights" in tree, "what a run begins with decides its figures"
     head = path.read_text().split("\nname = ")[0]
     for label in ("# Source:", "# Command:", "# Expected:", "# Score:"):
         assert label in head

@@ -16,10 +16,11 @@ import pytest
 import small_run
 import soundfile
 from small_engine import KnownPitch
+from weight_files import assert_same
 
 from umss_jax import analysis_cache, run_folder, weights
 from umss_jax import train as training_run
-from umss_jax.config import VOICES
+from umss_jax.config import VOICES, TrainConfig
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.run_weights import initial_variables, phase_weights
@@ -147,6 +148,15 @@ def test_other_settings_do_not_resume(whole, folder):
 def test_weights_of_other_sizes_are_refused(folder):
     with pytest.raises(UsageError, match=r"other sizes than the model .*encoder"):
         small_run.train(folder, "name=large", "model.encoder.hidden=16")
+
+
+def test_a_run_begins_with_the_starter_weights():
+    starter, _ = weights.load("starter")
+    for strategy in ("umss", "w_up"):
+        variables, config = initial_variables(TrainConfig(strategy=strategy))
+        assert_same(variables, starter)
+        assert config.salience_network == "small-salience"
+        assert config.assignment_network == "small-voices"
 
 
 def test_parts_that_the_weights_lack_are_drawn_from_the_seed(folder, tmp_path):
