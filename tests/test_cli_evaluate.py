@@ -82,7 +82,7 @@ def test_a_wrong_folder_is_one_line_and_an_exit_code(nino_dios, capsys):
 
 def test_groups_and_the_folder_of_results(nino_dios, tmp_path):
     out = tmp_path / "out"
-    arguments = [*nino_dios, "--limit", 2, "-o", out, "--by", "song", "--by", "voice"]
+    arguments = [*nino_dios, "--limit", 2, "-o", out, "--audio", 0, "--by", "song", "--by", "voice"]
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == [
@@ -96,6 +96,19 @@ def test_groups_and_the_folder_of_results(nino_dios, tmp_path):
     assert row["songs"]["Nino Dios"]["stems"] == row["stems"]
     frames = [row["voices"][voice]["stems"]["si_sdr_db"]["frames"] for voice in VOICES]
     assert sum(frames) == row["stems"]["si_sdr_db"]["frames"]
+
+
+def test_audio_is_kept_beside_the_scores(nino_dios, tmp_path):
+    out = tmp_path / "out"
+    result = run(*nino_dios, "--limit", 2, "-o", out, "--audio", 1)
+    assert result.exit_code == 0, result.output
+    (excerpt,) = [path for path in (out / "audio").iterdir() if path.is_dir()]
+    assert sorted(path.name for path in excerpt.iterdir()) == [
+        *("comb, reference F0", "ideal ratio masks", "reference")
+    ]
+    exception = run(*nino_dios, "--limit", 1, "--audio", 1).exception
+    assert isinstance(exception, UsageError)
+    assert "--audio needs a folder to keep it in: add -o OUT" in str(exception)
 
 
 @pytest.mark.slow

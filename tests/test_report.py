@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from page_sounds import sounds
 from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
@@ -43,13 +44,9 @@ def page_of(source, **options):
     return written.path.read_text(encoding="utf-8")
 
 
-def sounds(page):
-    """Decoded sounds by the name of their row."""
-    names = re.findall(r'role="group" aria-label="([^"]*)"', page)
-    data = re.findall(r'<script type="text/plain" data-sound="[^"]*">([^<]*)</script>', page)
-    assert len(names) == len(data)
-    read = (soundfile.read(io.BytesIO(base64.b64decode(one)), always_2d=True)[0] for one in data)
-    return dict(zip(names, read, strict=True))
+def named(page):
+    """Sounds by the name of their row."""
+    return dict(sounds(page))
 
 
 def decoded(address):
@@ -58,7 +55,7 @@ def decoded(address):
 
 
 def test_a_separation_has_all_its_sounds_and_the_mixture_is_the_recording(folder, tmp_path):
-    heard = sounds(page_of(folder))
+    heard = named(page_of(folder))
     assert list(heard) == ["Mixture", "Soprano", "Alto", "Tenor", "Bass", "Residual"]
     recording, _ = soundfile.read(tmp_path / "song.wav", always_2d=True)
     step = 1 / 32768
@@ -83,7 +80,7 @@ def test_a_page_asks_for_nothing_from_outside(folder):
 def test_targets_come_at_the_level_they_have_in_the_mixture(folder):
     add_targets(folder, gain=0.3)
     page = page_of(folder)
-    heard = sounds(page)
+    heard = named(page)
     assert list(heard)[1:5] == ["Soprano", "Soprano, target", "Alto", "Alto, target"]
     for voice in ("Soprano", "Bass"):
         # The residual of a noise is small at 16 kHz, so the fit is close, not exact.
@@ -105,21 +102,21 @@ def test_scores_are_those_of_the_protocol(folder):
 def test_one_missing_target_is_left_out(folder):
     add_targets(folder)
     (folder / "targets" / "alto.wav").unlink()
-    heard = sounds(page_of(folder))
+    heard = named(page_of(folder))
     assert "Tenor, target" in heard
     assert "Alto, target" not in heard
 
 
 def test_only_a_part_where_asked(folder, tmp_path):
     add_salience(folder)
-    heard = sounds(page := page_of(folder, sources=Sources(start_s=0.5, duration_s=1.25)))
+    heard = named(page := page_of(folder, sources=Sources(start_s=0.5, duration_s=1.25)))
     recording, _ = soundfile.read(tmp_path / "song.wav", always_2d=True)
     assert {len(audio) for audio in heard.values()} == {20_000}
     assert np.abs(heard["Mixture"] - recording[8_000:28_000]).max() < 1e-4
     settings = json.loads(re.search(r'id="settings">(.*?)</script>', page)[1])
     assert settings["start"] == 0.5
     assert settings["duration"] == 1.25
-    assert len(settings["pitches"]["hz"]["alto"]) == pytest.approx(1.25 * 62.5, abs=1)
+    assert len(settings["pitches"][0]["hz"]["alto"]) == pytest.approx(1.25 * 62.5, abs=1)
 
 
 def test_titles_are_text_and_not_markup(folder):
@@ -135,7 +132,7 @@ def test_other_rates_and_channels(tmp_path):
     folder = make_separation(tmp_path, 1.5, 96_000, 3)
     page = page_of(folder)
     assert '"rate":48000' in page
-    heard = sounds(page)
+    heard = named(page)
     assert {audio.shape for audio in heard.values()} == {(72_000, 1)}
 
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from evaluation_folder import LEAK, make_evaluation, make_excerpts
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.config import VOICES, ReportConfig
@@ -451,3 +452,96 @@ def test_an_evaluation_opens_without_a_word(browser, tmp_path):
     assert browser.find_element(By.CSS_SELECTOR, "td + td, th + td").text == "4.20 / 5.00"
     assert browser.find_element(By.CLASS_NAME, "fill").size["width"] > 100
     assert browser.get_log("browser") == []
+
+
+# --- an evaluation with excerpts to hear
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    (written,) = write_reports(make_evaluation(tmp_path_factory.mktemp("evaluation")))
+    return written.path
+
+
+def choose(kind, value):
+    """Program that presses a button of a choice."""
+    return f"document.querySelector('[data-choose={kind}][value=\"{value}\"]').click()"
+
+
+def test_rows_and_excerpts_of_an_evaluation_play_on_one_clock(opened, pages, evaluation):
+    pages["evaluation"] = evaluation
+    browser = opened("evaluation", offline=True)
+    # 13 tracks an excerpt: mixture, and for each voice both rows and the target
+    exact, rough = [1, 4, 7, 10], [2, 5, 8, 11]
+    steps = [
+        ("", exact),
+        (choose("row", 1), rough),
+        (key("2"), [2]),  # the soprano alone
+        (key("r"), [1]),
+        (key("3"), [3]),  # its target
+        (key("0"), exact),
+        (key("e"), [place + 13 for place in exact]),
+        (choose("row", 1), [place + 13 for place in rough]),
+    ]
+    actions = [[0.4 + 0.4 * step, work] for step, (work, _) in enumerate(steps)]
+    moments = [at + 0.2 for at, _ in actions]
+    heard, positions = render(browser, actions, moments)
+    level = np.sqrt(np.mean(heard**2, axis=2))
+    assert [np.flatnonzero(row).tolist() for row in level > 0.005] == [on for _, on in steps]
+    assert np.all((level < 1e-6) | (level > 0.005))
+    # another row goes on from the same moment, another excerpt begins anew
+    assert positions[:6] == pytest.approx([0.57 + 0.4 * step for step in range(6)], abs=0.05)
+    assert positions[6:] == pytest.approx([0.17, 0.57], abs=0.05)
+    excerpts = make_excerpts()
+    for sounds, position_s, (_, on) in zip(heard, positions, steps, strict=True):
+        excerpt = excerpts[on[0] // 13]
+        voice = excerpt.sources[(on[0] % 13 - 1) // 3]
+        expected = voice + LEAK * excerpt.mixture if on[0] % 13 % 3 == 2 else voice
+        start = round(position_s * 16_000)
+        shifts = range(-40, 41)  # a position is told to the block of the clock
+        matches = [
+            np.corrcoef(sounds[on[0]], expected[start + d : start + d + 1024])[0, 1] for d in shifts
+        ]
+        assert max(matches) > 0.999
+
+
+def test_an_evaluation_shows_what_is_chosen(opened, pages, evaluation):
+    pages["evaluation"] = evaluation
+    browser = opened("evaluation")
+
+    def shown(selector):
+        found = browser.find_elements(By.CSS_SELECTOR, selector)
+        return [i for i, one in enumerate(found) if one.is_displayed()]
+
+    assert shown(".plot") == [0]
+    assert shown(".track") == [0, 1, 3, 4, 6, 7, 9, 10, 12]
+    solo = browser.find_elements(By.CSS_SELECTOR, "[data-solo]")
+    solo[1].click()
+    options = browser.find_elements(By.CSS_SELECTOR, "[data-choose]")
+    assert [one.text for one in options] == [
+        *("song 0, 0:04", "song 1, 0:08", "exact", "rough <b>, F0 (x/y)")
+    ]
+    options[3].click()
+    assert [one.get_attribute("aria-pressed") for one in options] == [
+        *("true", "false", "false", "true")
+    ]
+    assert shown(".plot") == [1]
+    assert solo[2].get_attribute("aria-pressed") == "true"
+    press(browser, "e")
+    assert shown(".plot") == [3]
+    assert shown(".track") == [13 + place for place in (0, 2, 3, 5, 6, 8, 9, 11, 12)]
+    press(browser, "E", "r")
+    assert shown(".plot") == [0]
+    browser.find_element(By.ID, "play").click()
+    wait(browser, is_playing)
+    options[0].send_keys(Keys.SPACE)
+    assert is_playing(browser)
+    controls = browser.find_elements(By.CSS_SELECTOR, "button, input")
+    names = [control.accessible_name for control in controls if control.is_displayed()]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    for width in (320, 1280):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -17,6 +17,7 @@ from stub_engine import StubEngine
 
 from umss_jax.config import VOICES, ClipMode, SeparationConfig
 from umss_jax.errors import AudioError, OutputError, UsageError
+from umss_jax.report import write_reports
 from umss_jax.segments import cross_fade, plan_segments, segment_seed
 from umss_jax.separation import (
     SegmentResult,
@@ -360,6 +361,7 @@ def test_existing_folders_are_kept_or_replaced_with_care(tmp_path):
     soundfile.write(path, noise(20_000).T, 16_000)
     folder = separate_file(path, tmp_path, StubEngine(), SHORT).folder
     (folder / "my notes.txt").write_text("mine")
+    (folder / "report.html").write_text("<p>mine")
     with pytest.raises(OutputError, match="exists"):
         separate_file(path, tmp_path, StubEngine(), SHORT)
     options = StemOptions(flac=True, overwrite=True)
@@ -368,7 +370,24 @@ def test_existing_folders_are_kept_or_replaced_with_care(tmp_path):
     assert "my notes.txt" in names
     assert "soprano.flac" in names
     assert "soprano.wav" not in names
+    assert (folder / "report.html").read_text() == "<p>mine"
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_what_was_made_of_replaced_stems_does_not_outlive_them(tmp_path):
+    path = tmp_path / "choir.wav"
+    soundfile.write(path, noise(20_000).T, 16_000)
+    folder = separate_file(path, tmp_path, StubEngine(), SHORT).folder
+    write_reports(folder)
+    salience = folder / "choir.salience.npz"
+    salience.write_bytes(b"of this recording")
+    options = StemOptions(overwrite=True)
+    separate_file(path, tmp_path, StubEngine(), SHORT, options)
+    assert not (folder / "report.html").exists()
+    assert salience.exists()
+    soundfile.write(path, 0.5 * noise(20_000).T, 16_000)
+    separate_file(path, tmp_path, StubEngine(), SHORT, options)
+    assert not salience.exists()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

@@ -311,6 +311,8 @@ class ReportConfig:
     """Shown below the lowest and above the highest pitch."""
     most_points: int = 12_000
     """Of a pitch curve."""
+    excerpts: int = 2
+    """Of an evaluation, whose audio is kept for its page unless told otherwise."""
     length_tolerance_s: float = 0.5
     """By which targets and salience may be longer or shorter than the stems."""
 

@@ -36,6 +36,10 @@ class Row(NamedTuple):
     identity: dict[str, Any]
     """What its scores depend on besides excerpt and measures, as JSON holds it."""
     estimate: Callable[[Excerpt], Estimate]
+    salience: Callable[[Excerpt], np.ndarray] | None = None
+    """[360, frames] in (0, 1), whose pitches these are, where there is one."""
+    has_stems: bool = True
+    """Whether there is something to hear besides the mixture."""
 
 
 def baseline_rows(with_f0: bool) -> list[Row]:
@@ -46,7 +50,12 @@ def baseline_rows(with_f0: bool) -> list[Row]:
     """
     mask = {"masks": asdict(MaskConfig())}
     rows = [
-        Row("mixture", {"row": "mixture"}, _stems_only(evaluation.unprocessed)),
+        Row(
+            "mixture",
+            {"row": "mixture"},
+            _stems_only(evaluation.unprocessed),
+            has_stems=False,
+        ),
         Row(
             "ideal ratio masks",
             {"row": "ideal ratio masks", **mask},
@@ -89,8 +98,12 @@ def model_rows(
     }
     rows = []
     run = _Last(lambda excerpt: _estimate(engine, excerpt, has_decoder))
+
+    def salience(excerpt: Excerpt) -> np.ndarray:
+        return engine.salience(excerpt.mixture[None])[0]
+
     if has_decoder and F0Source.MIX in sources:
-        rows.append(Row(label, {"row": "model", "f0": "mix", **identity}, run))
+        rows.append(Row(label, {"row": "model", "f0": "mix", **identity}, run, salience))
     if has_decoder and F0Source.ORACLE in sources:
         rows.append(
             Row(
@@ -101,7 +114,7 @@ def model_rows(
         )
     if F0Source.MIX in sources:
         comb = {"row": "comb", "f0": "mix", "comb": asdict(CombConfig()), **identity}
-        rows.append(Row(f"comb, F0 of {label} ({engine.assigner})", comb, _comb(run)))
+        rows.append(Row(f"comb, F0 of {label} ({engine.assigner})", comb, _comb(run), salience))
     return rows
 
 

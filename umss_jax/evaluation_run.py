@@ -16,7 +16,8 @@ from umss_jax.evaluation import (
     score_f0,
     score_stems,
 )
-from umss_jax.evaluation_models import Row
+from umss_jax.evaluation_audio import ExcerptAudio
+from umss_jax.evaluation_models import Estimate, Row
 from umss_jax.evaluation_store import ExcerptScores, Scores
 from umss_jax.excerpts import Excerpt
 
@@ -58,6 +59,7 @@ def run_evaluation(
     rows: Sequence[Row],
     measures: Measures = _DEFAULT,
     keep: Path | None = None,
+    audio: ExcerptAudio | None = None,
     step: Callable[[], object] = lambda: None,
 ) -> list[Result]:
     """Scores all rows on all excerpts.
@@ -67,11 +69,12 @@ def run_evaluation(
         rows: of the table; their labels differ.
         measures: what is measured.
         keep: folder of the scores of single excerpts, which are not computed again.
+        audio: keeps what some excerpts sound like; what is there already is not made again.
         step: called after each excerpt of each row.
 
     Raises:
         ValueError: no excerpts, or stems or tracks of a wrong shape.
-        OutputError: scores cannot be kept.
+        OutputError: scores or audio cannot be kept.
     """
     kept = [ExcerptScores(keep, {**row.identity, **measures.identity()}) for row in rows]
     scores: list[list[Scores]] = [[] for _ in rows]
@@ -79,13 +82,22 @@ def run_evaluation(
     for excerpt in excerpts:
         names.append(excerpt.name)
         songs.append(excerpt.song)
+        if audio is not None:
+            audio.begin(excerpt)
         for number, row in enumerate(rows):
             known = kept[number].get(excerpt)
-            if known is None:
-                known = _score(excerpt, row, measures)
-                kept[number].put(excerpt, known)
+            is_lacking = audio is not None and audio.lacks(excerpt, row)
+            if known is None or is_lacking:
+                estimate = row.estimate(excerpt)
+                if audio is not None and is_lacking:
+                    audio.put(excerpt, row, estimate)
+                if known is None:
+                    known = _score(excerpt, estimate, measures)
+                    kept[number].put(excerpt, known)
             scores[number].append(known)
             step()
+    if audio is not None:
+        audio.finish()
     return [
         Result(
             row.label,
@@ -98,8 +110,7 @@ def run_evaluation(
     ]
 
 
-def _score(excerpt: Excerpt, row: Row, measures: Measures) -> Scores:
-    estimate = row.estimate(excerpt)
+def _score(excerpt: Excerpt, estimate: Estimate, measures: Measures) -> Scores:
     f0 = None
     if estimate.f0_hz_250 is not None and excerpt.f0_hz_250 is not None:
         f0 = score_f0(excerpt, estimate.f0_hz_250, measures.f0_windows, measures.config)

@@ -58,7 +58,7 @@ class ExcerptScores:
     def get(self, excerpt: Excerpt) -> Scores | None:
         """The scores of an excerpt, if the same one was scored before."""
         record = self._known.get(excerpt.name)
-        if record is None or record["content"] != _content(excerpt):
+        if record is None or record["content"] != excerpt_digest(excerpt):
             return None
         stems, f0 = record["stems"], record["f0"]
         return (
@@ -87,7 +87,7 @@ class ExcerptScores:
         stems, f0 = scores
         record = {
             "excerpt": excerpt.name,
-            "content": _content(excerpt),
+            "content": excerpt_digest(excerpt),
             "stems": {
                 "scores": [_plain(one) for one in stems.scores],
                 "energy": _plain(stems.energy),
@@ -138,7 +138,8 @@ def _whole_lines(path: Path) -> list[str]:
     return lines
 
 
-def _content(excerpt: Excerpt) -> str:
+def excerpt_digest(excerpt: Excerpt) -> str:
+    """Hash of the samples and F0 of an excerpt."""
     digest = hashlib.sha256()
     for array in (excerpt.mixture, excerpt.sources, excerpt.f0_hz_250):
         if array is not None:

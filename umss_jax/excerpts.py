@@ -173,6 +173,11 @@ def cut_excerpts(
             yield _cut(take, tracks, start, audio)
 
 
+def excerpt_name(take: Take, start: int, audio: AudioConfig = _AUDIO) -> str:
+    """What the excerpt that starts at a frame of the hop is called (reference)."""
+    return f"{take.name}_{np.round(start * audio.hop_samples / audio.sample_rate_hz, 3)}"
+
+
 def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig) -> Excerpt:
     """One excerpt, scaled to a mixture peak of 1."""
     read = _decoded if take.any_rate else _read_audio
@@ -193,7 +198,7 @@ def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioCo
                 )
         f0_hz = np.stack(rows).astype(np.float32)
     start_s = start * audio.hop_samples / audio.sample_rate_hz
-    name = f"{take.name}_{np.round(start_s, 3)}"
+    name = excerpt_name(take, start, audio)
     return Excerpt(name, take.song, start_s, mixture * scale, sources * scale, f0_hz)
 
 

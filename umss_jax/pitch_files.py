@@ -18,6 +18,7 @@ import numpy as np
 
 from umss_jax.audio import Recording, scan
 from umss_jax.config import AudioConfig, SeparationConfig
+from umss_jax.derived_files import MIDI, PICTURE, SALIENCE, TRACKS
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.midi import notes, write_midi
 from umss_jax.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
@@ -40,10 +41,10 @@ class PitchOptions(NamedTuple):
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
         wanted = {
-            ".f0.csv": True,
-            ".f0.mid": self.midi,
-            ".salience.npz": self.salience,
-            ".f0.png": self.plot,
+            TRACKS: True,
+            MIDI: self.midi,
+            SALIENCE: self.salience,
+            PICTURE: self.plot,
         }
         return tuple(suffix for suffix, asked in wanted.items() if asked)
 
@@ -164,7 +165,7 @@ def _write_all(
             csv.writer(table, lineterminator="\n").writerow(("time_s", *engine.voices))
         store = None
         if options.salience:
-            path = by_suffix[".salience.npz"]
+            path = by_suffix[SALIENCE]
             store = stack.enter_context(_salience_archive(path, times, hz))
         frame = 0
         blocks = track_blocks(
@@ -184,11 +185,11 @@ def _write_all(
                 progress("tracking", frames * frame_s)
     if options.midi:
         tracks = zip(engine.voices, concatenate_tracks(kept), strict=True)
-        write_midi(by_suffix[".f0.mid"], {voice: notes(f0_hz) for voice, f0_hz in tracks})
+        write_midi(by_suffix[MIDI], {voice: notes(f0_hz) for voice, f0_hz in tracks})
     if options.plot:
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)
-        write_plot(by_suffix[".f0.png"], title, image, tracks_hz, times, hz, engine.voices)
+        write_plot(by_suffix[PICTURE], title, image, tracks_hz, times, hz, engine.voices)
 
 
 def _voice_rows(table: IO[str], times_s: np.ndarray, block: PitchBlock) -> None:

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 import umss_jax
 from umss_jax.config import ReportConfig
+from umss_jax.derived_files import is_page
 from umss_jax.errors import OutputError, ReportError
 from umss_jax.report_evaluation import STATISTICS, evaluation_page, is_evaluation
+from umss_jax.report_excerpts import FEWER, excerpts_player
 from umss_jax.report_separation import Sources, is_separation, separation_page
 from umss_jax.working_folder import working_folder
-
-_MARK = '<meta name="generator" content="umss-jax report'
-"""By which a page of ours is known: it may be replaced unasked."""
 
 
 class Report(NamedTuple):
@@ -69,10 +68,11 @@ def write_reports(
 
 
 def _evaluation(path: Path, frames: Path | None, config: ReportConfig) -> Report:
-    page = evaluation_page(path, frames)
     is_folder = path.name == STATISTICS
+    page = evaluation_page(path, frames)
+    page["player"] = excerpts_player(path.parent / "audio", config) if is_folder else None
     target = path.with_name("report.html") if is_folder else path.with_suffix(".report.html")
-    return _write(target, "evaluation.html", page, config)
+    return _write(target, "evaluation.html", page, config, FEWER)
 
 
 def _nothing_here(folder: Path) -> tuple[str, str]:
@@ -86,7 +86,13 @@ def _nothing_here(folder: Path) -> tuple[str, str]:
     return message, "name what umss-jax separate or umss-jax evaluate --out wrote"
 
 
-def _write(target: Path, template: str, page: dict[str, Any], config: ReportConfig) -> Report:
+def _write(
+    target: Path,
+    template: str,
+    page: dict[str, Any],
+    config: ReportConfig,
+    remedy: str = "show a part of it with --start and --seconds",
+) -> Report:
     """Renders the page and puts it in its place."""
     _refuse_foreign(target)
     content = render(template, page).encode("utf-8")
@@ -94,7 +100,7 @@ def _write(target: Path, template: str, page: dict[str, Any], config: ReportConf
     if megabytes > config.most_megabytes:
         raise ReportError(
             f"{target} would be {megabytes:.3g} MB (limit {config.most_megabytes:.3g} MB)",
-            "show a part of it with --start and --seconds, or raise --max-mb",
+            f"{remedy}, or raise --max-mb",
         )
     with working_folder(target) as work:
         made = work / target.name
@@ -104,14 +110,7 @@ def _write(target: Path, template: str, page: dict[str, Any], config: ReportConf
 
 
 def _refuse_foreign(target: Path) -> None:
-    if not target.exists():
-        return
-    try:
-        with target.open(encoding="utf-8", errors="replace") as file:
-            ours = _MARK in file.read(2000)
-    except OSError:
-        ours = False
-    if not ours:
+    if target.exists() and not is_page(target):
         raise OutputError(f"{target} exists and is no report of ours", "move it away")
 
 

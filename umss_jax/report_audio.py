@@ -102,6 +102,7 @@ def choose_audio(
     duration_s: float,
     sounds: int,
     config: ReportConfig = ReportConfig(),
+    remedy: str = "",
 ) -> PageAudio:
     """FLAC while the page stays small, MP3 beyond, and no page that a browser could not hold.
 
@@ -112,6 +113,7 @@ def choose_audio(
         duration_s: Of the page.
         sounds: How many.
         config: Limits.
+        remedy: What to do where there is too much of it, if not to show a part.
 
     Raises:
         ReportError: The page would be too large.
@@ -128,7 +130,8 @@ def choose_audio(
         raise ReportError(
             f"{source}: the page would take about {needed:.0f} MB for {duration_s:.0f} s "
             f"(limit {config.most_megabytes:.0f} MB)",
-            f"show a part of it with --start 0 --seconds {fitting_s}, or raise --max-mb",
+            f"{remedy or f'show a part of it with --start 0 --seconds {fitting_s}'}, "
+            "or raise --max-mb",
         )
     return PageAudio(False, rate, channels)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,25 +17,15 @@ from umss_jax.report_audio import (
     Stretch,
     at_rate,
     choose_audio,
-    encode,
     read_header,
     read_sound,
 )
-from umss_jax.report_images import (
-    clock,
-    pitch_axis,
-    pitch_path,
-    salience_mask,
-    shade_spectrogram,
-    spectrogram_db,
-    spectrogram_ticks,
-    time_ticks,
-)
+from umss_jax.report_images import clock
+from umss_jax.report_pitch import Salience, pitch_panel, read_f0, read_salience
+from umss_jax.report_player import Raw, encoded, loudest_db, player
 from umss_jax.report_scores import MEASURES, VoiceScores, score_voices
 
 RESIDUAL = "residual"
-_HEADROOM_DB = 6.0
-"""Below the loudest point of the mixture a spectrogram is opaque already."""
 _AGAIN = "separate the recording again"
 _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
@@ -50,31 +39,6 @@ class Sources(NamedTuple):
     """``.salience.npz`` of `umss-jax f0`; by default ``<track>.salience.npz`` in the folder."""
     start_s: float = 0.0
     duration_s: float | None = None
-
-
-class Track(NamedTuple):
-    """One row of players."""
-
-    name: str
-    kind: str
-    """``mixture``, ``stem``, ``target`` or ``residual``."""
-    colour: str
-    """Of the style sheet: a voice, or ``ink``."""
-    muted: bool
-    sound: str
-    """Base64."""
-    picture: str
-    """Data address."""
-    description: str
-    voice: str = ""
-    """Whose pitch is shown beside it."""
-
-
-class _Raw(NamedTuple):
-    name: str
-    kind: str
-    colour: str
-    audio: np.ndarray
 
 
 def is_separation(folder: Path) -> bool:
@@ -108,38 +72,31 @@ def separation_page(
     track_name = Path(str(manifest["input"]["file"])).stem
     targets = _target_files(folder, sources.targets, samples / rate, config)
     stretch = _stretch(folder, samples / rate, sources)
-    page = choose_audio(
-        str(folder), rate, channels, stretch.duration_s, len(files) + 1 + len(targets), config
+    audio = choose_audio(
+        str(folder),
+        rate,
+        channels,
+        stretch.duration_s,
+        len(files) + 1 + len(targets),
+        config,
     )
-    raw = _read_all(files, targets, stretch, page)
-    time_s, f0_hz_250 = _read_f0(folder / "f0.csv", stretch)
-    axis = pitch_axis(f0_hz_250, config)
-    salience = _salience_picture(folder, sources.salience, track_name, samples / rate)
-    picture = salience(stretch, axis, config) if salience else None
-    scores = _scores(raw, page.sample_rate_hz)
+    raw = _read_all(files, targets, stretch, audio)
+    pitches = read_f0(folder / "f0.csv", stretch, _AGAIN)
+    salience = _salience(folder, sources.salience, track_name, samples / rate)
+    scores = _scores(raw, audio.sample_rate_hz)
+    opaque_db = loudest_db(raw[0].audio, audio, config)
+    targets_too = " and the targets start" if targets else " starts"
     return {
         "title": str(manifest["input"]["file"]),
         "subtitle": _subtitle(manifest, stretch, samples / rate, rate, channels),
-        "tracks": _tracks(raw, page, config),
-        "media_type": page.media_type,
-        "sample_rate_hz": page.sample_rate_hz,
-        "start_s": stretch.start_s,
-        "duration_s": stretch.duration_s,
-        "start_label": clock(stretch.start_s),
-        "end_label": clock(stretch.start_s + stretch.duration_s),
-        "time_ticks": time_ticks(stretch.start_s, stretch.duration_s),
-        "frequency_ticks": spectrogram_ticks(page.sample_rate_hz, config),
-        "pitch_ticks": axis.ticks(),
-        "curves": [
-            {"voice": voice, "path": pitch_path(time_s, hz, axis, stretch.duration_s, config)}
-            for voice, hz in zip(VOICES, f0_hz_250, strict=True)
-        ],
-        "pitches": {
-            "frame_s": round(float(time_s[1] - time_s[0]), 6) if len(time_s) > 1 else 0.016,
-            "hz": {v: np.round(hz, 1).tolist() for v, hz in zip(VOICES, f0_hz_250, strict=True)},
-        },
-        "salience": picture,
-        "ranges": _ranges(f0_hz_250),
+        "player": player(
+            (encoded(one, audio, opaque_db, config) for one in raw),
+            [pitch_panel(pitches, stretch, config, salience)],
+            stretch,
+            audio,
+            f"Stems and residual together are the recording; its own row{targets_too} muted.",
+            config=config,
+        ),
         "scores": scores,
         "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
@@ -206,7 +163,7 @@ def _stretch(folder: Path, duration_s: float, sources: Sources) -> Stretch:
 
 def _read_all(
     files: dict[str, Path], targets: dict[str, Path], stretch: Stretch, page: PageAudio
-) -> list[_Raw]:
+) -> list[Raw]:
     """All sounds in the order of the page, at its rate, at common level and within ±1."""
     samples = round(stretch.duration_s * page.sample_rate_hz)
 
@@ -218,12 +175,12 @@ def _read_all(
     mixture = np.sum(list(stems.values()), axis=0)
     true = {voice: read(path) for voice, path in targets.items()}
     level = _level(mixture, list(true.values()))
-    rows = [_Raw("mixture", "mixture", "ink", mixture)]
+    rows = [Raw("mixture", "mixture", "ink", mixture)]
     for voice in VOICES:
-        rows.append(_Raw(voice, "stem", voice, stems[voice]))
+        rows.append(Raw(voice, "stem", voice, stems[voice]))
         if voice in true:
-            rows.append(_Raw(f"{voice}, target", "target", voice, level * true[voice]))
-    rows.append(_Raw(RESIDUAL, RESIDUAL, "ink", stems[RESIDUAL]))
+            rows.append(Raw(f"{voice}, target", "target", voice, level * true[voice]))
+    rows.append(Raw(RESIDUAL, RESIDUAL, "ink", stems[RESIDUAL]))
     peak = max(float(np.abs(row.audio).max(initial=0.0)) for row in rows)
     down = min(1.0, 0.999 / max(peak, 1e-9))
     return [row._replace(audio=down * row.audio) for row in rows]
@@ -240,80 +197,16 @@ def _level(mixture: np.ndarray, targets: list[np.ndarray]) -> float:
     return gain if gain > 0 else 1.0
 
 
-def _tracks(raw: list[_Raw], page: PageAudio, config: ReportConfig) -> Iterator[Track]:
-    """Rows of players, encoded one by one."""
-    loudest = (
-        float(spectrogram_db(raw[0].audio.mean(axis=1), page.sample_rate_hz, config).max())
-        - _HEADROOM_DB
-    )
-    for row in raw:
-        level = spectrogram_db(row.audio.mean(axis=1), page.sample_rate_hz, config)
-        yield Track(
-            name=row.name.capitalize(),
-            kind=row.kind,
-            colour=row.colour,
-            # The stems and the residual together are the mixture, so it starts muted.
-            muted=row.kind in ("mixture", "target"),
-            sound=encode(row.audio, page, config),
-            picture=shade_spectrogram(level, loudest, config),
-            description=f"Spectrogram of {row.name}",
-            voice=row.colour if row.kind == "stem" else "",
-        )
-
-
-def _read_f0(path: Path, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
-    """Times from the beginning of the stretch ``[frames]`` and pitches ``[J, frames]``."""
-    try:
-        with path.open(encoding="ascii") as file:
-            header = file.readline().strip().split(",")
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    except FileNotFoundError as error:
-        raise ReportError(f"{path} is not there", _AGAIN) from error
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path} is not a table of pitches", _AGAIN) from error
-    if header != ["time_s", *VOICES] or table.shape[1] != len(header):
-        raise ReportError(f"{path} has not the columns time_s, {', '.join(VOICES)}", _AGAIN)
-    time_s = table[:, 0] - stretch.start_s
-    shown = (time_s >= 0) & (time_s <= stretch.duration_s)
-    return time_s[shown], table[shown, 1:].T
-
-
-def _salience_picture(
+def _salience(
     folder: Path, given: Path | None, track_name: str, duration_s: float
-) -> Callable[..., str] | None:
-    """How to draw the salience, where it is at hand."""
+) -> Salience | None:
     path = given or folder / f"{track_name}.salience.npz"
     if given is None and not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            salience, time_s, hz = (archive[k] for k in ("salience", "time_s", "frequency_hz"))
-        step = float(time_s[1] - time_s[0]) if len(time_s) > 1 else 0.016
-        if salience.shape != (len(hz), len(time_s)):
-            raise ValueError("shape")
-    except FileNotFoundError as error:
-        raise ReportError(
-            f"{path} is not there", "make it with umss-jax f0 RECORDING --salience"
-        ) from error
-    except Exception as error:  # a zip of anything
-        raise ReportError(
-            f"{path} holds no salience", "make it with umss-jax f0 RECORDING --salience"
-        ) from error
-    if abs(len(time_s) * step - duration_s) > ReportConfig().length_tolerance_s:
-        raise ReportError(
-            f"{path} covers {len(time_s) * step:.2f} s, the stems {duration_s:.2f} s",
-            "name the salience of the same recording",
-        )
-
-    def draw(stretch: Stretch, axis: Any, config: ReportConfig) -> str:
-        first = round(stretch.start_s / step)
-        frames = max(1, round(stretch.duration_s / step))
-        return salience_mask(salience[:, first : first + frames], hz, axis, config)
-
-    return draw
+    return read_salience(path, duration_s, "make it with umss-jax f0 RECORDING --salience")
 
 
-def _scores(raw: list[_Raw], sample_rate_hz: int) -> list[VoiceScores]:
+def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
     """Of the voices that have a target."""
     rate_16k = AudioConfig().sample_rate_hz
     targets = [row for row in raw if row.kind == "target"]
@@ -321,7 +214,7 @@ def _scores(raw: list[_Raw], sample_rate_hz: int) -> list[VoiceScores]:
     if not targets or samples < rate_16k:
         return []
 
-    def mono_16k(row: _Raw) -> np.ndarray:
+    def mono_16k(row: Raw) -> np.ndarray:
         mono = row.audio.mean(axis=1, keepdims=True)
         return at_rate(Sound(mono, sample_rate_hz), rate_16k, samples)[:, 0]
 
@@ -333,19 +226,6 @@ def _scores(raw: list[_Raw], sample_rate_hz: int) -> list[VoiceScores]:
         np.stack([mono_16k(row) for row in stems]),
         mono_16k(raw[0]),
     )
-
-
-def _ranges(f0_hz_250: np.ndarray) -> str:
-    """The pitch curves in words."""
-    parts = []
-    for voice, hz in zip(VOICES, f0_hz_250, strict=True):
-        sung = hz[hz > 0]
-        if sung.size:
-            part = f"{sung.min():.0f} to {sung.max():.0f} Hz"
-            parts.append(f"{voice} {part}, sung in {100 * sung.size / hz.size:.0f} % of the time")
-        else:
-            parts.append(f"{voice} silent")
-    return "; ".join(parts)
 
 
 def _subtitle(

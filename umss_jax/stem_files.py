@@ -35,6 +35,7 @@ from umss_jax.audio import (
     scan,
 )
 from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
+from umss_jax.derived_files import is_of_pitches, is_page
 from umss_jax.errors import OutputError
 from umss_jax.segments import frame_times_s, plan_segments
 from umss_jax.separation import SegmentEngine, separate_blocks
@@ -319,7 +320,9 @@ def _manifest(
 def _finished_together(folder: Path) -> Iterator[Path]:
     """A working folder that becomes ``folder`` if the block ends well, and vanishes if it does not.
 
-    Files of a replaced folder that are not ours (somebody's notes or session) move to the new one.
+    Files of a replaced folder that are not ours (somebody's notes or session, true voices) move to
+    the new one. A page about the replaced stems does not, nor do pitches and salience of another
+    recording.
 
     Raises:
         OutputError: The system refuses to write.
@@ -343,10 +346,20 @@ def _replace(work: Path, folder: Path) -> None:
         old.rmdir()
         raise
     ours = {f"{name}.{extension}" for name in FILES for extension in ("wav", "flac")}
+    is_same = _recording_of(old / "track") == _recording_of(folder)
     for item in (old / "track").iterdir():
-        if item.name not in ours | {"f0.csv", "manifest.json"}:
+        is_stale = is_page(item) or (is_of_pitches(item, folder.name) and not is_same)
+        if item.name not in ours | {"f0.csv", "manifest.json"} and not is_stale:
             item.rename(folder / item.name)
     shutil.rmtree(old)
+
+
+def _recording_of(folder: Path) -> object:
+    """Hash of the file whose stems a folder holds; None where its manifest does not say."""
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["input"]["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import Assigner, Dataset, F0Source, F0Windows
+from umss_jax.config import Assigner, Dataset, F0Source, F0Windows, ReportConfig
 from umss_jax.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +98,17 @@ def evaluate(
             "are kept there, so that the same command goes on where it was stopped.",
         ),
     ] = None,
+    audio: Annotated[
+        int | None,
+        typer.Option(
+            "--audio",
+            min=0,
+            metavar="N",
+            help="Of this many excerpts, spread over the songs, keep mixture, stems and F0 in "
+            "OUT/audio, which `umss-jax report OUT` makes a page to listen to of; default: "
+            f"{ReportConfig().excerpts}.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the statistics here as well.")
     ] = None,
@@ -112,7 +123,11 @@ def evaluate(
     has no F0 tracks, rows and scores that need them are left out; `umss-jax data f0` makes them.
     """
     groups = _groups(by or [])
+    if audio is not None and out is None:
+        raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
+    count = ReportConfig().excerpts if audio is None else audio
     with exit_at_once():
+        from umss_jax.evaluation_audio import ExcerptAudio, spread_excerpts
         from umss_jax.evaluation_run import Measures, run_evaluation
         from umss_jax.evaluation_sets import quartets_of
         from umss_jax.evaluation_table import frames, group_tables, statistics, table
@@ -123,10 +138,16 @@ def evaluate(
     with_f0 = _with_f0(takes, data, F0Source.ORACLE in sources)
     rows = _rows(models or [], assigner, sources, with_f0)
     measures = Measures(bss, f0_windows, undefined_as)
+    kept = ExcerptAudio(out / "audio", spread_excerpts(takes, count)) if out else None
     total = len(rows) * sum(len(take.start_frames) for take in takes)
     with _progress(total, quiet) as step:
         results = run_evaluation(
-            cut_excerpts(takes, with_f0), rows, measures, out / "excerpts" if out else None, step
+            cut_excerpts(takes, with_f0),
+            rows,
+            measures,
+            out / "excerpts" if out else None,
+            kept,
+            step,
         )
     text = table(results) + "".join(group_tables(results, group, measures) for group in groups)
     typer.echo(text, nl=False)

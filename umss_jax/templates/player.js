@@ -1,6 +1,7 @@
 "use strict";
 // All stems run on one audio clock: every play and every seek starts all of them at one instant
 // from one position, and solo and mute only turn their gains, so none can drift from the others.
+// Where a page has several excerpts, those of the chosen one run, with the stems of all rows.
 window.umssReport = (() => {
   const settings = JSON.parse(document.getElementById("settings").textContent);
   const report = document.getElementById("report");
@@ -12,11 +13,20 @@ window.umssReport = (() => {
   const FADE = 0.008; // time constant of gains: no clicks
   const NOTES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 
+  const mixes = {}; // solo and mute by place: the soprano's are the same whichever row is chosen
   const tracks = [...document.querySelectorAll("[data-track]")].map((row) => {
     const mute = row.querySelector("[data-mute]"), solo = row.querySelector("[data-solo]");
     const muted = mute.getAttribute("aria-pressed") === "true";
-    return { row, mute, solo, muted, mutedAtFirst: muted, soloed: false, buffer: null, gain: null, source: null };
+    const mix = (mixes[row.dataset.place] ??= { muted, mutedAtFirst: muted, soloed: false });
+    return { row, mute, solo, mix, buffer: null, gain: null, source: null };
   });
+
+  const chosen = {}; // by kind of choice
+  const options = [...document.querySelectorAll("[data-choose]")];
+  for (const option of options) chosen[option.dataset.choose] ??= option.value;
+  const belongs = (node, kinds) => kinds.every((kind) => !(kind in node.dataset) || node.dataset[kind] === chosen[kind]);
+  const scoped = [...document.querySelectorAll("[data-excerpt], [data-row]")];
+  const runs = (track) => belongs(track.row, Object.keys(chosen).filter((kind) => kind === "excerpt"));
 
   let context = null;
   let playing = false;
@@ -30,7 +40,11 @@ window.umssReport = (() => {
     return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
   };
   const position = () => (playing ? clamp(from + Math.max(0, context.currentTime - startedAt)) : from);
-  const audible = (track) => (tracks.some((other) => other.soloed) ? track.soloed : !track.muted);
+  const shown = () => tracks.filter((track) => !track.row.hidden);
+  const audible = (track) => {
+    if (track.row.hidden) return false;
+    return shown().some((other) => other.mix.soloed) ? track.mix.soloed : !track.mix.muted;
+  };
 
   function openContext() {
     if (context) return;
@@ -57,7 +71,7 @@ window.umssReport = (() => {
   function startSources() {
     stopSources();
     startedAt = context.currentTime + LEAD;
-    for (const track of tracks) {
+    for (const track of tracks.filter(runs)) {
       track.source = new AudioBufferSourceNode(context, { buffer: track.buffer });
       track.source.connect(track.gain);
       track.source.start(startedAt, from);
@@ -117,7 +131,8 @@ window.umssReport = (() => {
     return `${NOTES[note % 12]}${Math.floor(note / 12) - 1} ${cents < 0 ? "−" : "+"}${Math.abs(cents)} ct`;
   }
 
-  const readouts = [...document.querySelectorAll("[data-now]")].map((place) => [place, settings.pitches.hz[place.dataset.now]]);
+  const readouts = [...document.querySelectorAll("[data-now]")];
+  const panels = [...document.querySelectorAll("[data-panel]")];
 
   const playheads = [...document.querySelectorAll(".playhead")];
   const write = (node, text) => {
@@ -138,8 +153,12 @@ window.umssReport = (() => {
     seekBar.value = at;
     const spoken = `${clock(settings.start + at)} of ${clock(settings.start + duration)}`;
     if (seekBar.getAttribute("aria-valuetext") !== spoken) seekBar.setAttribute("aria-valuetext", spoken);
-    const frame = Math.round(seen / settings.pitches.frame_s);
-    for (const [place, track] of readouts) write(place, track[frame] > 0 ? noteOf(track[frame]) : "");
+    const pitches = settings.pitches[panels.find((panel) => !panel.hidden).dataset.panel];
+    const frame = Math.round(seen / pitches.frame_s);
+    for (const place of readouts) {
+      const hz = pitches.hz[place.dataset.now][frame];
+      write(place, hz > 0 ? noteOf(hz) : "");
+    }
   }
 
   function setGains() {
@@ -147,8 +166,8 @@ window.umssReport = (() => {
     for (const track of tracks) {
       const on = audible(track);
       track.row.classList.toggle("off", !on);
-      track.solo.setAttribute("aria-pressed", track.soloed);
-      track.mute.setAttribute("aria-pressed", track.muted);
+      track.solo.setAttribute("aria-pressed", track.mix.soloed);
+      track.mute.setAttribute("aria-pressed", track.mix.muted);
       if (track.gain) track.gain.gain.setTargetAtTime(on ? 1 : 0, context.currentTime, FADE);
       const voice = track.row.style.getPropertyValue("--colour");
       if (on) heard.add(voice);
@@ -159,30 +178,51 @@ window.umssReport = (() => {
     }
   }
 
-  function solo(chosen, add) {
-    const was = chosen.soloed;
-    if (!add) for (const track of tracks) track.soloed = false;
-    chosen.soloed = !was;
+  function solo(track, add) {
+    const was = track.mix.soloed;
+    if (!add) for (const mix of Object.values(mixes)) mix.soloed = false;
+    track.mix.soloed = !was;
     setGains();
   }
 
   function mute(track) {
-    track.muted = !track.muted;
+    track.mix.muted = !track.mix.muted;
     setGains();
   }
 
   function allStems() {
-    for (const track of tracks) {
-      track.soloed = false;
-      track.muted = track.mutedAtFirst;
+    for (const mix of Object.values(mixes)) {
+      mix.soloed = false;
+      mix.muted = mix.mutedAtFirst;
     }
     setGains();
+  }
+
+  function choose(kind, value) {
+    if (chosen[kind] === value) return;
+    chosen[kind] = value;
+    const kinds = Object.keys(chosen);
+    for (const node of scoped) node.hidden = !belongs(node, kinds);
+    for (const option of options) option.setAttribute("aria-pressed", chosen[option.dataset.choose] === option.value);
+    if (kind === "excerpt") {
+      from = 0;
+      if (playing) startSources();
+    }
+    setGains();
+    show();
+  }
+
+  function chooseNext(kind, back) {
+    const values = options.filter((option) => option.dataset.choose === kind).map((option) => option.value);
+    const place = values.indexOf(chosen[kind]) + (back ? values.length - 1 : 1);
+    choose(kind, values[place % values.length]);
   }
 
   for (const track of tracks) {
     track.solo.addEventListener("click", (event) => solo(track, event.shiftKey || event.ctrlKey || event.metaKey));
     track.mute.addEventListener("click", () => mute(track));
   }
+  for (const option of options) option.addEventListener("click", () => choose(option.dataset.choose, option.value));
   play.addEventListener("click", toggle);
   reset.addEventListener("click", allStems);
   seekBar.addEventListener("input", () => seek(Number(seekBar.value)));
@@ -212,7 +252,8 @@ window.umssReport = (() => {
     else if (event.key === "Home") action = () => seek(0);
     else if (event.key === "End") action = () => seek(duration);
     else if (event.key === "0") action = allStems;
-    else if (/^[1-9]$/.test(event.key) && tracks[event.key - 1]) action = () => solo(tracks[event.key - 1], false);
+    else if (/^[1-9]$/.test(event.key) && shown()[event.key - 1]) action = () => solo(shown()[event.key - 1], false);
+    for (const kind in chosen) if (event.key.toLowerCase() === kind[0]) action = () => chooseNext(kind, event.shiftKey);
     if (!action || play.disabled) return;
     event.preventDefault();
     if (!event.repeat || event.key.startsWith("Arrow")) action();

@@ -1,0 +1,233 @@
+"""Excerpts of an evaluation to listen to: what every row made of them, kept beside the scores.
+
+::
+
+    index.json                     what the last run kept, in the order of its table
+    <excerpt>/reference/           mixture.flac, soprano.flac …, f0.csv (where there is a reference)
+    <excerpt>/<row>/               soprano.flac …, f0.csv and salience.npz where the row has them
+
+Each of these folders has an ``about.json``: what its files depend on, and their gain. A folder
+that depends on the same is not made again.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+
+import umss_jax
+from umss_jax.config import VOICES, AudioConfig, HcqtConfig
+from umss_jax.evaluation_models import Estimate, Row
+from umss_jax.evaluation_store import excerpt_digest
+from umss_jax.excerpts import Excerpt, Take, excerpt_name
+from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.segments import frame_times_s
+from umss_jax.stem_files import f0_row
+from umss_jax.working_folder import working_folder
+
+INDEX, REFERENCE = "index.json", "reference"
+_VERSION = 1
+"""Of the files: another one when they are written otherwise."""
+
+
+class KeptRow(NamedTuple):
+    """What a row made of an excerpt."""
+
+    label: str
+    folder: str
+    """Below that of the excerpt."""
+
+
+class KeptExcerpt(NamedTuple):
+    """An excerpt that can be heard."""
+
+    name: str
+    song: str
+    start_s: float
+    folder: str
+    rows: list[KeptRow]
+
+
+def spread_excerpts(takes: Sequence[Take], count: int) -> list[str]:
+    """Names of the excerpts to keep: the first of each quartet, then the second of each."""
+    names = [[excerpt_name(take, start) for start in take.start_frames] for take in takes]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*names))
+    return list(itertools.islice((name for name in turns if name is not None), count))
+
+
+class ExcerptAudio:
+    """Keeps the audio of some excerpts.
+
+    Args:
+        folder: where; made where it is missing.
+        names: of the excerpts to keep.
+    """
+
+    def __init__(self, folder: Path, names: Collection[str]) -> None:
+        self._folder = folder
+        self._names = frozenset(names)
+        self._kept: dict[str, KeptExcerpt] = {}
+
+    def begin(self, excerpt: Excerpt) -> None:
+        """Keeps mixture, true voices and their F0, if the excerpt is among the names.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        if excerpt.name not in self._names:
+            return
+        name = _folder_name(excerpt.name)
+        self._kept[excerpt.name] = KeptExcerpt(
+            excerpt.name, excerpt.song, excerpt.start_s, name, []
+        )
+        about = _about(excerpt, {})
+        folder = self._folder / name / REFERENCE
+        if _is_there(folder, about):
+            return
+        voices = dict(zip(VOICES, excerpt.sources, strict=True))
+        _write(folder, {"mixture": excerpt.mixture, **voices}, excerpt.f0_hz_250, None, about)
+
+    def lacks(self, excerpt: Excerpt, row: Row) -> bool:
+        """Whether what the row makes of the excerpt is to be kept and not there."""
+        if excerpt.name not in self._names or not row.has_stems:
+            return False
+        kept = self._kept[excerpt.name]
+        kept.rows.append(KeptRow(row.label, _folder_name(row.label)))
+        return not _is_there(self._row_folder(excerpt, row), _about(excerpt, row.identity))
+
+    def put(self, excerpt: Excerpt, row: Row, estimate: Estimate) -> None:
+        """Keeps what the row made of the excerpt.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        stems = dict(zip(VOICES, estimate.stems, strict=True))
+        salience = row.salience(excerpt) if row.salience is not None else None
+        about = _about(excerpt, row.identity)
+        _write(self._row_folder(excerpt, row), stems, estimate.f0_hz_250, salience, about)
+
+    def finish(self) -> None:
+        """Writes the index; without excerpts, takes away the one of an earlier run.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        index = self._folder / INDEX
+        if not self._kept:
+            index.unlink(missing_ok=True)
+            return
+        excerpts = [
+            {**kept._asdict(), "rows": [row._asdict() for row in kept.rows]}
+            for kept in self._kept.values()
+        ]
+        with working_folder(index) as work:
+            made = work / INDEX
+            made.write_text(json.dumps({"excerpts": excerpts}, indent=2) + "\n", encoding="ascii")
+            made.replace(index)
+
+    def _row_folder(self, excerpt: Excerpt, row: Row) -> Path:
+        return self._folder / _folder_name(excerpt.name) / _folder_name(row.label)
+
+
+def read_index(folder: Path) -> list[KeptExcerpt]:
+    """The excerpts that the last run kept; none where there is no index.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        excerpts = json.loads((folder / INDEX).read_text(encoding="ascii"))["excerpts"]
+        return [
+            KeptExcerpt(**{**one, "rows": [KeptRow(**row) for row in one["rows"]]})
+            for one in excerpts
+        ]
+    except FileNotFoundError:
+        return []
+    except (TypeError, KeyError) as error:
+        raise ValueError(str(error)) from error
+
+
+def read_gain(folder: Path) -> float:
+    """Of the files of a folder: they hold the audio times this.
+
+    Raises:
+        OSError, ValueError: there is none.
+    """
+    try:
+        return float(json.loads((folder / "about.json").read_text(encoding="ascii"))["gain"])
+    except (TypeError, KeyError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _about(excerpt: Excerpt, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder depends on, as JSON holds it."""
+    about = {"audio": _VERSION, "umss_jax": umss_jax.__version__, **identity}
+    plain: dict[str, Any] = json.loads(json.dumps(about))
+    return {**plain, "content": excerpt_digest(excerpt)}
+
+
+def _is_there(folder: Path, about: Mapping[str, Any]) -> bool:
+    try:
+        known = json.loads((folder / "about.json").read_text(encoding="ascii"))
+        return {key: value for key, value in known.items() if key != "gain"} == about
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _write(
+    folder: Path,
+    sounds: Mapping[str, np.ndarray],
+    f0_hz_250: np.ndarray | None,
+    salience: np.ndarray | None,
+    about: Mapping[str, Any],
+) -> None:
+    """Writes a folder aside and puts it in its place."""
+    audio = AudioConfig()
+    peak = max(float(np.abs(sound).max(initial=0.0)) for sound in sounds.values())
+    gain = min(1.0, 0.999 / max(peak, 1e-9))
+    with working_folder(folder) as work:
+        made = work / "made"
+        made.mkdir()
+        for name, sound in sounds.items():
+            path = made / f"{name}.flac"
+            soundfile.write(path, gain * sound, audio.sample_rate_hz, subtype="PCM_16")
+        if f0_hz_250 is not None:
+            _write_f0(made / "f0.csv", f0_hz_250)
+        if salience is not None:
+            step_s = audio.example_samples / audio.sample_rate_hz / salience.shape[1]
+            np.savez_compressed(
+                made / "salience.npz",
+                salience=salience.astype(np.float16),
+                time_s=np.arange(salience.shape[1]) * step_s,
+                frequency_hz=bin_frequencies_hz(),
+            )
+        text = json.dumps({**about, "gain": gain}, indent=2) + "\n"
+        (made / "about.json").write_text(text, encoding="ascii")
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+
+
+def _write_f0(path: Path, f0_hz_250: np.ndarray) -> None:
+    """A table as `separate` writes it; what is below the pitch grid is unvoiced."""
+    voiced = np.where(f0_hz_250 < 0.99 * HcqtConfig().fmin_hz, 0.0, f0_hz_250)
+    times = frame_times_s(voiced.shape[1])
+    with path.open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("time_s", *VOICES))
+        rows.writerows(f0_row(t, hz) for t, hz in zip(times, voiced.T, strict=True))
+
+
+def _folder_name(name: str) -> str:
+    """A name that every file system takes, another one for every name."""
+    quoted = quote(name, safe=" ,()+=")
+    return f"%{quoted}" if quoted in (REFERENCE, ".", "..") else quoted

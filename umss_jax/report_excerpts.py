@@ -1,0 +1,137 @@
+"""The player of a page about an evaluation: excerpts and rows of its table, to choose between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from umss_jax.config import VOICES, AudioConfig, ReportConfig
+from umss_jax.errors import ReportError
+from umss_jax.evaluation_audio import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
+from umss_jax.report_audio import PageAudio, Stretch, at_rate, choose_audio, read_header, read_sound
+from umss_jax.report_images import clock, pitch_axis
+from umss_jax.report_pitch import Panel, Pitches, pitch_panel, read_f0, read_salience
+from umss_jax.report_player import Choice, Raw, Track, encoded, loudest_db, player
+
+FEWER = "evaluate with a smaller --audio"
+"""What to do where the page would be too large."""
+_AGAIN = "evaluate again with --audio"
+_HINT = (
+    "The stems of the chosen row of the table are heard; mixture and targets start muted. Another "
+    "row goes on from the same moment."
+)
+
+
+def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict[str, Any] | None:
+    """What the template of the player asks for; None where the evaluation kept nothing to hear.
+
+    Args:
+        folder: Written by `umss-jax evaluate --audio`.
+        config: Sizes and limits.
+
+    Raises:
+        ReportError: A file is missing or damaged, or the page too large.
+        AudioError: A sound is missing or cannot be decoded.
+    """
+    try:
+        excerpts = read_index(folder)
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{folder / INDEX} is no index of excerpts", _AGAIN) from error
+    if not excerpts:
+        return None
+    rate = AudioConfig().sample_rate_hz
+    _, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
+    stretch = Stretch(0.0, samples / rate)
+    sounds = sum(1 + len(VOICES) * (1 + len(excerpt.rows)) for excerpt in excerpts)
+    audio = choose_audio(str(folder), rate, 1, stretch.duration_s, sounds, config, FEWER)
+    labels = list(dict.fromkeys(row.label for excerpt in excerpts for row in excerpt.rows))
+    return player(
+        _tracks(folder, excerpts, labels, stretch, audio, config),
+        list(_panels(folder, excerpts, labels, stretch, config)),
+        stretch,
+        audio,
+        _HINT,
+        [
+            Choice("excerpt", "Excerpt", [_excerpt_label(excerpt) for excerpt in excerpts]),
+            Choice("row", "Stems of", labels),
+        ],
+        config,
+    )
+
+
+def _excerpt_label(excerpt: KeptExcerpt) -> str:
+    return f"{excerpt.song}, {clock(excerpt.start_s)}"
+
+
+def _tracks(
+    folder: Path,
+    excerpts: list[KeptExcerpt],
+    labels: list[str],
+    stretch: Stretch,
+    audio: PageAudio,
+    config: ReportConfig,
+) -> Iterator[Track]:
+    """Of every excerpt mixture, and for each voice the stem of every row before its target."""
+    samples = round(stretch.duration_s * audio.sample_rate_hz)
+    folders = [
+        folder / excerpt.folder / name
+        for excerpt in excerpts
+        for name in (REFERENCE, *(row.folder for row in excerpt.rows))
+    ]
+    gain_of = {place: _gain(place) for place in folders}
+    down = min(gain_of.values())
+
+    def read(path: Path) -> np.ndarray:
+        sound = at_rate(read_sound(path, stretch), audio.sample_rate_hz, samples)
+        return sound * np.float32(down / gain_of[path.parent])
+
+    for number, excerpt in enumerate(excerpts):
+        place, scope = folder / excerpt.folder, str(number)
+        mixture = read(place / REFERENCE / "mixture.flac")
+        opaque_db = loudest_db(mixture, audio, config)
+        raw = Raw("mixture", "mixture", "ink", mixture, scope)
+        yield encoded(raw, audio, opaque_db, config)
+        for voice in VOICES:
+            for row in excerpt.rows:
+                stem = read(place / row.folder / f"{voice}.flac")
+                of_row = str(labels.index(row.label))
+                raw = Raw(voice, "stem", voice, stem, scope, of_row)
+                yield encoded(raw, audio, opaque_db, config)
+            target = read(place / REFERENCE / f"{voice}.flac")
+            raw = Raw(f"{voice}, target", "target", voice, target, scope)
+            yield encoded(raw, audio, opaque_db, config)
+
+
+def _gain(folder: Path) -> float:
+    try:
+        return read_gain(folder)
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{folder / 'about.json'} names no gain", _AGAIN) from error
+
+
+def _panels(
+    folder: Path,
+    excerpts: list[KeptExcerpt],
+    labels: list[str],
+    stretch: Stretch,
+    config: ReportConfig,
+) -> Iterator[Panel]:
+    """Pitches of every row of every excerpt over its salience, beside those of the reference."""
+
+    def pitches(path: Path) -> Pitches | None:
+        return read_f0(path, stretch, _AGAIN) if path.is_file() else None
+
+    for number, excerpt in enumerate(excerpts):
+        place = folder / excerpt.folder
+        reference = pitches(place / REFERENCE / "f0.csv")
+        tracks = [pitches(place / row.folder / "f0.csv") for row in excerpt.rows]
+        known = [one.f0_hz_250 for one in (reference, *tracks) if one is not None]
+        axis = pitch_axis(np.concatenate(known, axis=1) if known else np.zeros(0), config)
+        for row, track in zip(excerpt.rows, tracks, strict=True):
+            path = place / row.folder / "salience.npz"
+            salience = read_salience(path, stretch.duration_s, _AGAIN) if path.is_file() else None
+            panel = pitch_panel(track, stretch, config, salience, reference, axis)
+            yield panel._replace(excerpt=str(number), row=str(labels.index(row.label)))

@@ -1,0 +1,194 @@
+"""Pitches inside a page: curves of the voices, those of a reference, and salience beneath them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from umss_jax.config import VOICES, ReportConfig
+from umss_jax.errors import ReportError
+from umss_jax.report_audio import Stretch
+from umss_jax.report_images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
+
+_FRAME_S = 0.016
+
+
+class Pitches(NamedTuple):
+    """Of all voices, on one clock."""
+
+    time_s: np.ndarray
+    """``[frames]`` from the beginning of the stretch shown, evenly spaced."""
+    f0_hz_250: np.ndarray
+    """``[J, frames]``, 0 where there is no pitch."""
+
+
+class Salience(NamedTuple):
+    """Of how many voices sing what, as `umss-jax f0 --salience` writes it."""
+
+    salience: np.ndarray
+    """``[bins, frames]`` in [0, 1]."""
+    frequency_hz: np.ndarray
+    step_s: float
+
+
+class Curve(NamedTuple):
+    """A line of a panel."""
+
+    voice: str
+    path: str
+    """SVG, in a box of 1000 by 100."""
+
+
+class Panel(NamedTuple):
+    """One picture of pitches."""
+
+    ticks: list[Tick]
+    curves: list[Curve]
+    references: list[Curve]
+    salience: str
+    """Data address; empty where there is none."""
+    description: str
+    """What the picture shows, in words."""
+    readout: dict[str, object]
+    """``frame_s``, and ``hz`` by voice, for what the page tells of the moment."""
+    excerpt: str = ""
+    row: str = ""
+    """For which choice it is shown; empty: for all."""
+
+
+def read_f0(path: Path, stretch: Stretch, remedy: str) -> Pitches:
+    """Reads a table of ``time_s`` and the four voices.
+
+    Args:
+        path: Of the table.
+        stretch: What is read of it.
+        remedy: What to do where it is not there or damaged.
+
+    Raises:
+        ReportError: It is not there, or something else.
+    """
+    try:
+        with path.open(encoding="ascii") as file:
+            header = file.readline().strip().split(",")
+        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    except FileNotFoundError as error:
+        raise ReportError(f"{path} is not there", remedy) from error
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} is not a table of pitches", remedy) from error
+    if header != ["time_s", *VOICES] or table.shape[1] != len(header):
+        raise ReportError(f"{path} has not the columns time_s, {', '.join(VOICES)}", remedy)
+    time_s = table[:, 0] - stretch.start_s
+    shown = (time_s >= 0) & (time_s <= stretch.duration_s)
+    return Pitches(time_s[shown], table[shown, 1:].T)
+
+
+def read_salience(path: Path, duration_s: float, remedy: str) -> Salience:
+    """Reads a salience.
+
+    Args:
+        path: Of the archive.
+        duration_s: What it should cover.
+        remedy: What to do where it is not there or damaged.
+
+    Raises:
+        ReportError: It is not there, or something else, or of another length.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            salience, time_s, hz = (archive[k] for k in ("salience", "time_s", "frequency_hz"))
+        step_s = float(time_s[1] - time_s[0]) if len(time_s) > 1 else _FRAME_S
+        if salience.shape != (len(hz), len(time_s)):
+            raise ValueError("shape")
+    except FileNotFoundError as error:
+        raise ReportError(f"{path} is not there", remedy) from error
+    except Exception as error:  # a zip of anything
+        raise ReportError(f"{path} holds no salience", remedy) from error
+    if abs(len(time_s) * step_s - duration_s) > ReportConfig().length_tolerance_s:
+        raise ReportError(
+            f"{path} covers {len(time_s) * step_s:.2f} s, the stems {duration_s:.2f} s",
+            "name the salience of the same recording",
+        )
+    return Salience(salience.astype(np.float32), hz, step_s)
+
+
+def pitch_panel(
+    pitches: Pitches | None,
+    stretch: Stretch,
+    config: ReportConfig,
+    salience: Salience | None = None,
+    reference: Pitches | None = None,
+    axis: PitchAxis | None = None,
+) -> Panel:
+    """The picture of the pitches of a stretch.
+
+    Args:
+        pitches: Of the voices, where they are known.
+        stretch: Of the recording.
+        config: Sizes.
+        salience: Of the whole recording.
+        reference: The true pitches, where they are known.
+        axis: For several pictures to share; by default around the pitches.
+    """
+    told = pitches or reference
+    if axis is None:
+        axis = pitch_axis(told.f0_hz_250 if told else np.zeros((len(VOICES), 0)), config)
+    picture = ""
+    if salience is not None:
+        first = round(stretch.start_s / salience.step_s)
+        frames = max(1, round(stretch.duration_s / salience.step_s))
+        shown = salience.salience[:, first : first + frames]
+        picture = salience_mask(shown, salience.frequency_hz, axis, config)
+    return Panel(
+        ticks=axis.ticks(),
+        curves=_curves(pitches, axis, stretch, config),
+        references=_curves(reference, axis, stretch, config),
+        salience=picture,
+        description=_description(pitches, reference, salience is not None),
+        readout=_readout(told),
+    )
+
+
+def _curves(
+    pitches: Pitches | None, axis: PitchAxis, stretch: Stretch, config: ReportConfig
+) -> list[Curve]:
+    if pitches is None:
+        return []
+    return [
+        Curve(voice, pitch_path(pitches.time_s, hz, axis, stretch.duration_s, config))
+        for voice, hz in zip(VOICES, pitches.f0_hz_250, strict=True)
+    ]
+
+
+def _readout(pitches: Pitches | None) -> dict[str, object]:
+    if pitches is None:
+        return {"frame_s": _FRAME_S, "hz": {voice: [] for voice in VOICES}}
+    time_s, hz = pitches
+    return {
+        "frame_s": round(float(time_s[1] - time_s[0]), 6) if len(time_s) > 1 else _FRAME_S,
+        "hz": {v: np.round(one, 1).tolist() for v, one in zip(VOICES, hz, strict=True)},
+    }
+
+
+def _description(pitches: Pitches | None, reference: Pitches | None, has_salience: bool) -> str:
+    """The picture in words."""
+    over = " over the salience" if has_salience else ""
+    if pitches is not None:
+        beside = ", the reference dashed" if reference is not None else ""
+        return f"Pitch curves{over}: {_ranges(pitches.f0_hz_250)}{beside}."
+    if reference is not None:
+        return f"Pitch curves of the reference{over}: {_ranges(reference.f0_hz_250)}."
+    return "No pitches are known."
+
+
+def _ranges(f0_hz_250: np.ndarray) -> str:
+    parts = []
+    for voice, hz in zip(VOICES, f0_hz_250, strict=True):
+        sung = hz[hz > 0]
+        if sung.size:
+            part = f"{sung.min():.0f} to {sung.max():.0f} Hz"
+            parts.append(f"{voice} {part}, sung in {100 * sung.size / hz.size:.0f} % of the time")
+        else:
+            parts.append(f"{voice} silent")
+    return "; ".join(parts)

@@ -1,0 +1,130 @@
+"""The player of a page: sounds on one clock, their spectrograms, the pitches, and what is chosen.
+
+A page about a separation has one set of stems; one about an evaluation has one per excerpt and row
+of its table, between which the listener chooses while it plays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from umss_jax.config import ReportConfig
+from umss_jax.report_audio import PageAudio, Stretch, encode
+from umss_jax.report_images import (
+    clock,
+    shade_spectrogram,
+    spectrogram_db,
+    spectrogram_ticks,
+    time_ticks,
+)
+from umss_jax.report_pitch import Panel
+
+_HEADROOM_DB = 6.0
+"""Below the loudest point of the mixture a spectrogram is opaque already."""
+
+
+class Raw(NamedTuple):
+    """A sound before it is encoded."""
+
+    name: str
+    kind: str
+    """``mixture``, ``stem``, ``target`` or ``residual``."""
+    colour: str
+    """Of the style sheet: a voice, or ``ink``."""
+    audio: np.ndarray
+    """``[samples, channels]`` at the page's rate, within ±1."""
+    excerpt: str = ""
+    row: str = ""
+    """For which choice it is there; empty: for all."""
+
+
+class Track(NamedTuple):
+    """One row of players."""
+
+    name: str
+    kind: str
+    colour: str
+    muted: bool
+    sound: str
+    """Base64."""
+    picture: str
+    """Data address."""
+    description: str
+    place: str
+    """The same in all choices: what is solo or mute in one is so in the others."""
+    excerpt: str = ""
+    row: str = ""
+
+
+class Choice(NamedTuple):
+    """Between what the listener may choose."""
+
+    kind: str
+    """``excerpt`` or ``row``, as tracks and panels name it."""
+    label: str
+    options: list[str]
+    """The first is shown first."""
+
+
+def player(
+    tracks: Iterator[Track],
+    panels: Sequence[Panel],
+    stretch: Stretch,
+    audio: PageAudio,
+    hint: str,
+    choices: Sequence[Choice] = (),
+    config: ReportConfig = ReportConfig(),
+) -> dict[str, Any]:
+    """What the template of the player asks for.
+
+    Args:
+        tracks: Rows of players, encoded as the template comes to them.
+        panels: Pictures of pitches.
+        stretch: Of the clock.
+        audio: Format of all sounds.
+        hint: What is heard at first.
+        choices: What tracks and panels belong to; ones of a single option are left out.
+        config: Sizes.
+    """
+    return {
+        "tracks": tracks,
+        "panels": panels,
+        "readouts": [panel.readout for panel in panels],
+        "choices": [choice for choice in choices if len(choice.options) > 1],
+        "media_type": audio.media_type,
+        "sample_rate_hz": audio.sample_rate_hz,
+        "start_s": stretch.start_s,
+        "duration_s": stretch.duration_s,
+        "start_label": clock(stretch.start_s),
+        "end_label": clock(stretch.start_s + stretch.duration_s),
+        "time_ticks": time_ticks(stretch.start_s, stretch.duration_s),
+        "frequency_ticks": spectrogram_ticks(audio.sample_rate_hz, config),
+        "hint": hint,
+    }
+
+
+def loudest_db(mixture: np.ndarray, audio: PageAudio, config: ReportConfig) -> float:
+    """Level that is opaque in spectrograms of a mixture ``[samples, channels]`` and its parts."""
+    level = spectrogram_db(mixture.mean(axis=1), audio.sample_rate_hz, config)
+    return float(level.max()) - _HEADROOM_DB
+
+
+def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) -> Track:
+    """A row of players."""
+    level = spectrogram_db(raw.audio.mean(axis=1), audio.sample_rate_hz, config)
+    return Track(
+        name=raw.name[:1].upper() + raw.name[1:],
+        kind=raw.kind,
+        colour=raw.colour,
+        # The stems and the residual together are the mixture, so it starts muted.
+        muted=raw.kind in ("mixture", "target"),
+        sound=encode(raw.audio, audio, config),
+        picture=shade_spectrogram(level, opaque_db, config),
+        description=f"Spectrogram of {raw.name}",
+        place=raw.name,
+        excerpt=raw.excerpt,
+        row=raw.row,
+    )
