@@ -230,7 +230,7 @@ def test_published_networks_on_real_voices(shared, tmp_path, capfd, monkeypatch)
     for assigner in ("voas-cnn", "heuristic"):
         out = tmp_path / assigner
         options = ("-o", out, "--assigner", assigner, "--salience", "-d", "cpu", "-q")
-        assert call(capfd, path, *options)[0] == 0
+        assert call(capfd, path, "-n", "published", *options)[0] == 0
         table = np.genfromtxt(out / "nino.f0.csv", delimiter=",", names=True)
         found = np.stack([table[voice] for voice in VOICES])
         assert found.shape == reference.shape
@@ -240,7 +240,8 @@ def test_published_networks_on_real_voices(shared, tmp_path, capfd, monkeypatch)
     assert accuracy["heuristic"] > 0.6
     assert accuracy["voas-cnn"] > 0.5
     out = tmp_path / "none"
-    assert call(capfd, path, "-o", out, "--assigner", "none", "-q")[0] == 0
+    options = ("-n", "published", "--assigner", "none", "-q")
+    assert call(capfd, path, "-o", out, *options)[0] == 0
     rows = [line.split("\t") for line in (out / "nino.f0.csv").read_text().splitlines()]
     pitches = [np.array(row[1:], float) for row in rows]
     near = [
