@@ -14,6 +14,8 @@ VOICES = ("soprano", "alto", "tenor", "bass")
 def main(folder: Path, printed: str) -> None:
     """Exits with a message where something is not as it should be."""
     assert "site-packages" in umss_jax.__file__, f"not the installed package: {umss_jax.__file__}"
+    card = Path(umss_jax.__file__).parent / "starter" / "MODEL_CARD.md"
+    assert card.is_file(), "the weights have no model card"
     rows = {line.split()[0]: line.split() for line in printed.splitlines() if line.strip()}
     for voice in (*VOICES, "all"):
         stem_db, mixture_db, accuracy = (float(rows[voice][column]) for column in (1, 3, 5))
