@@ -70,7 +70,7 @@ class ModelEngine:
     ) -> SegmentResult:
         """Stems and F0 of segments; see :class:`umss_jax.separation.SegmentEngine`."""
         voices = self._run(mixture_16k, channels_16k, seeds)
-        return SegmentResult(np.asarray(voices.stems), self._reported_f0(voices.output))
+        return SegmentResult(np.asarray(voices.stems), self.reported_f0(voices.output))
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_250: np.ndarray | None = None
@@ -100,8 +100,15 @@ class ModelEngine:
 
     def f0_hz_250(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
+        return np.asarray(self.pitches(mixture_16k).f0_hz_250)
+
+    def pitches(self, mixture_16k: np.ndarray) -> model.Analysis:
+        """F0 of segments alone, at both rates where the network assigns."""
         known = self.known_f0(mixture_16k)
-        return np.asarray(self._f0(self.variables, mixture_16k)) if known is None else known
+        if known is not None:
+            return model.Analysis(None, None, None, None, None, jnp.asarray(known))
+        analysis: model.Analysis = self._f0(self.variables, mixture_16k)
+        return analysis
 
     def _run(
         self,
@@ -117,8 +124,9 @@ class ModelEngine:
     def _salience_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
         return model.estimate_salience(variables, model.features(mixture, self.config), self.config)
 
-    def _f0_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
-        return model.analyse(variables, mixture, self.config).f0_hz_250
+    def _f0_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> model.Analysis:
+        analysis = model.analyse(variables, mixture, self.config)
+        return analysis._replace(features=None, salience=None, assigned=None, binary=None)
 
     def _voices_fn(
         self,
@@ -147,15 +155,18 @@ class ModelEngine:
         )
         return _Voices(soft_mask_channels(channels, output.sources, self.config.mask), output)
 
-    def _reported_f0(self, output: model.ModelOutput | model.UnetSeparation) -> np.ndarray:
+    def reported_f0(
+        self, output: model.ModelOutput | model.UnetSeparation | model.Analysis
+    ) -> np.ndarray:
         """F0 for people to read: the nearest frame's, so that no note edge gets a pitch between.
+
+        ``[B, J, S // 256]`` in Hz, 0 where unvoiced.
 
         The synthesiser's own F0 is interpolated across the borders of notes.
         """
-        frames = output.mixture.shape[-1] // self.config.audio.hop_samples
         if output.f0_hz_344 is None:
             f0_hz_250 = np.asarray(output.f0_hz_250)
             return np.where(f0_hz_250 < self.config.hcqt.fmin_hz * 0.99, 0, f0_hz_250)
-        f0_hz_344 = np.asarray(output.f0_hz_344)
+        f0_hz_344, frames = np.asarray(output.f0_hz_344), output.f0_hz_250.shape[-1]
         reported: np.ndarray = f0_hz_344[..., nearest_frames(f0_hz_344.shape[-1], frames)]
         return reported

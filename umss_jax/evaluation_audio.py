@@ -113,7 +113,10 @@ class ExcerptAudio:
         stems = dict(zip(VOICES, estimate.stems, strict=True))
         salience = row.salience(excerpt) if row.salience is not None else None
         about = _about(excerpt, row.identity)
-        _write(self._row_folder(excerpt, row), stems, estimate.f0_hz_250, salience, about)
+        f0_hz_250 = estimate.reported_f0_hz_250
+        if f0_hz_250 is None:
+            f0_hz_250 = estimate.f0_hz_250
+        _write(self._row_folder(excerpt, row), stems, f0_hz_250, salience, about)
 
     def finish(self) -> None:
         """Writes the index; without excerpts, takes away the one of an earlier run.

@@ -27,6 +27,8 @@ class Estimate(NamedTuple):
     """[J, S]."""
     f0_hz_250: np.ndarray | None = None
     """[J, S / 256], where it was estimated from the mixture."""
+    reported_f0_hz_250: np.ndarray | None = None
+    """The same for people to read: not interpolated between notes, 0 where unvoiced."""
 
 
 class Row(NamedTuple):
@@ -142,9 +144,10 @@ def _comb(run: Callable[[Excerpt], Estimate]) -> Callable[[Excerpt], Estimate]:
     """The comb on the F0 that a model estimates."""
 
     def estimate(excerpt: Excerpt) -> Estimate:
-        f0_hz_250 = run(excerpt).f0_hz_250
+        of_model = run(excerpt)
+        f0_hz_250 = of_model.f0_hz_250
         assert f0_hz_250 is not None
-        return Estimate(evaluation.harmonic_comb(lambda _: f0_hz_250)(excerpt), f0_hz_250)
+        return of_model._replace(stems=evaluation.harmonic_comb(lambda _: f0_hz_250)(excerpt))
 
     return estimate
 
@@ -177,9 +180,11 @@ def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estim
     mixture = excerpt.mixture[None]
     if not has_decoder:
         nothing = np.zeros_like(excerpt.sources)
-        return Estimate(nothing, np.asarray(engine.f0_hz_250(mixture)[0]))
+        pitches = engine.pitches(mixture)
+        return Estimate(nothing, np.asarray(pitches.f0_hz_250[0]), engine.reported_f0(pitches)[0])
     output = engine.intermediates(mixture, _seeds())
-    return Estimate(_stems(excerpt, output), np.asarray(output.f0_hz_250[0]))
+    stems = _stems(excerpt, output)
+    return Estimate(stems, np.asarray(output.f0_hz_250[0]), engine.reported_f0(output)[0])
 
 
 def _estimate_from_reference(engine: ModelEngine, excerpt: Excerpt) -> Estimate:

@@ -12,7 +12,7 @@ from umss_jax.config import VOICES, AudioConfig, ReportConfig
 from umss_jax.errors import ReportError
 from umss_jax.evaluation_audio import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
 from umss_jax.report_audio import PageAudio, Stretch, at_rate, choose_audio, read_header, read_sound
-from umss_jax.report_images import clock, pitch_axis
+from umss_jax.report_images import PitchAxis, clock, pitch_axis
 from umss_jax.report_pitch import Panel, Pitches, pitch_panel, read_f0, read_salience
 from umss_jax.report_player import Choice, Raw, Track, encoded, loudest_db, player
 
@@ -128,10 +128,18 @@ def _panels(
         place = folder / excerpt.folder
         reference = pitches(place / REFERENCE / "f0.csv")
         tracks = [pitches(place / row.folder / "f0.csv") for row in excerpt.rows]
-        known = [one.f0_hz_250 for one in (reference, *tracks) if one is not None]
-        axis = pitch_axis(np.concatenate(known, axis=1) if known else np.zeros(0), config)
+        axis = _axis(reference, [one for one in tracks if one is not None], config)
         for row, track in zip(excerpt.rows, tracks, strict=True):
             path = place / row.folder / "salience.npz"
             salience = read_salience(path, stretch.duration_s, _AGAIN) if path.is_file() else None
             panel = pitch_panel(track, stretch, config, salience, reference, axis)
             yield panel._replace(excerpt=str(number), row=str(labels.index(row.label)))
+
+
+def _axis(reference: Pitches | None, tracks: list[Pitches], config: ReportConfig) -> PitchAxis:
+    """One axis for all rows; what lies octaves beside the reference must not flatten the rest."""
+    found = np.concatenate([np.zeros(0), *(one.f0_hz_250.ravel() for one in tracks)])
+    if reference is not None and (sung := reference.f0_hz_250[reference.f0_hz_250 > 0]).size:
+        near = np.clip(found[found > 0], sung.min() / 2, sung.max() * 2)
+        found = np.concatenate([sung, near])
+    return pitch_axis(found, config)
