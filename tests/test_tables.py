@@ -1,8 +1,7 @@
 """The tables of the paper: rows that can be filled, and what is said of those that cannot."""
 
-import importlib.util
+import importlib
 import json
-import sys
 import tomllib
 from pathlib import Path
 
@@ -15,16 +14,15 @@ from umss_jax.strategies import SCHEDULES
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 
 
-def load():
-    """The script, which is not part of the package."""
-    specification = importlib.util.spec_from_file_location("tables", ROOT / "tables.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["tables"] = module
-    specification.loader.exec_module(module)
-    return module
+def load(name):
+    """A script, none of which is part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT.parent)
+        return importlib.import_module(f"experiments.{name}")
 
 
-tables = load()
+tables = load("tables")
+HEADS = load("table_text").HEADS
 
 
 def tree(name):
@@ -48,7 +46,7 @@ def run(tmp_path, *arguments):
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_every_row_has_a_run_and_two_published_figures_a_measure(name):
     described = tree(name)
-    assert set(described["measures"]) <= set(tables.HEADS)
+    assert set(described["measures"]) <= set(HEADS)
     for row in (tables.Row(**row) for row in described["rows"]):
         config = build_run(read_tree(ROOT / "configs" / f"{row.run}.toml"))
         assert config.name == row.run
