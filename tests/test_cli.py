@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from small_engine import small_engine
 from stub_engine import StubEngine
 
 from umss_jax.cli import run, separate
 from umss_jax.config import VOICES, Assigner, SeparationConfig
 from umss_jax.errors import UsageError
+from umss_jax.weight_tree import flatten
+from umss_jax.weights import load
 
 TESTS = Path(__file__).parent
 COMMAND = f"""
@@ -188,6 +191,8 @@ def test_a_defect_in_one_file_leaves_the_others(monkeypatch, tmp_path, capfd):
         (("{choir}", "-q", "-v"), "--quiet"),
         (("{choir}", "--overwrite", "--skip-existing"), "--overwrite"),
         (("{choir}", "--adapt-assignment"), "--adapt"),
+        (("{choir}", "--save-adapted", "mine"), "--adapt"),
+        (("{choir}", "{choir}", "--adapt", "1", "--save-adapted", "mine"), "one at a time"),
         (("{choir}", "--adapt", "5", "--adapt-assignment", "--assigner", "heuristic"), "heuristic"),
         (("{choir}", "-o", "{choir}/out"), "-o"),
         (("{choir}", "elsewhere/choir.flac"), "elsewhere/choir.flac"),
@@ -201,6 +206,27 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
     assert (code, out, len(err)) == (2, [], 1)
     assert word in err[0]
     assert stub.heard == []
+
+
+def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, capfd, monkeypatch):
+    kept = tmp_path / "kept.safetensors"
+    stub.variables = small_engine().variables
+    monkeypatch.setattr(separate, "adapt_engine", lambda *arguments: stub)
+    command = ("separate", choir, "-o", tmp_path / "out", "--adapt", "1", "--save-adapted", kept)
+    code, out, err = call(*command, "-q", capfd=capfd)
+    assert (code, len(out)) == (0, 1)
+    assert any(str(kept) in line for line in err)
+    variables, about = load(kept)
+    assert about["origin"] == "stub, adapted to choir.wav in 1 steps"
+    ours = flatten(stub.variables)
+    assert {name: leaf.shape for name, leaf in flatten(variables).items()} == {
+        name: leaf.shape for name, leaf in ours.items()
+    }
+    for name, leaf in flatten(variables).items():
+        np.testing.assert_array_equal(leaf, ours[name])
+    code, out, err = call(*command, capfd=capfd)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "exists" in err[0]
 
 
 def test_a_model_without_assignment_network_has_none_to_adapt():

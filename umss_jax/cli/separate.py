@@ -87,6 +87,14 @@ def separate(
     adapt_assignment: Annotated[
         bool, typer.Option("--adapt-assignment", help="Train the assignment network as well.")
     ] = False,
+    save_adapted: Annotated[
+        str,
+        typer.Option(
+            "--save-adapted",
+            metavar="NAME",
+            help="Keep the adapted model of the one recording, by name or as a .safetensors file.",
+        ),
+    ] = "",
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
@@ -108,6 +116,8 @@ def separate(
         raise UsageError(
             "--adapt-assignment has nothing to train with --assigner heuristic", "drop one of them"
         )
+    if save_adapted:
+        _check_keeping(save_adapted, adapt, len(files), overwrite)
     set_up_logging(verbose)
     config = SeparationConfig(segment_s=segment, overlap=overlap, seed=seed)
     plan_segments(config)
@@ -124,7 +134,10 @@ def separate(
             return engine
         with progress_bars("adapting", adapt, recording.path.name, "steps", quiet) as advance:
             step = functools.partial(advance, "adapting")
-            return adapt_engine(engine, recording, adapt, adapt_assignment, config, step)
+            new = adapt_engine(engine, recording, adapt, adapt_assignment, config, step)
+        if save_adapted:
+            say(f"{recording.path}: adapted model in {keep(new, save_adapted, recording, adapt)}")
+        return new
 
     batch = _Batch(out, name, open_engine, adapted, config, options, skip_existing, quiet)
     return run_files(files, batch.separate, verbose)
@@ -168,6 +181,35 @@ def adapt_engine(
     options = AdaptationConfig(steps=steps, train_assignment=assignment, seed=config.seed)
     segments = training_segments(recording, options)
     return adapt(engine, segments, options, advance).engine
+
+
+def _check_keeping(name: str, adapt: int, files: int, overwrite: bool) -> None:
+    """Refuses what would be noticed only after the adaptation."""
+    from umss_jax.weights import refuse_starter, store_path
+
+    if not adapt:
+        raise UsageError("--save-adapted needs --adapt", "add --adapt 200")
+    if files > 1:
+        raise UsageError(
+            f"--save-adapted keeps one model, here are {files} recordings", "give one at a time"
+        )
+    refuse_starter(name)
+    if store_path(name).exists() and not overwrite:
+        raise UsageError(f"{store_path(name)} exists", "use --overwrite or another name")
+
+
+def keep(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
+    """Stores an adapted model with all its networks; returns the path of its tensors."""
+    from umss_jax import weights
+
+    return weights.save(
+        name,
+        engine.variables,
+        {
+            "origin": f"{engine.name}, adapted to {recording.path.name} in {steps} steps",
+            "initial_weights": engine.provenance.get("weights", {}),
+        },
+    )
 
 
 class _Batch:
