@@ -293,6 +293,7 @@ def _evaluate(
         arguments = [f"{label}={model}" for label, model in chosen.items() if model]
         if scores and not arguments:
             continue
+        arguments = arguments or ["--baselines"]
         out = session.out / "evaluation"
         folder = str(session.datasets / test_set.folder)
         arguments += ["--data", folder, "--dataset", test_set.dataset, "--assigner", assigner]

@@ -9,7 +9,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
-from umss_jax import cli
+from umss_jax import cli, evaluation_models
 from umss_jax.cli.evaluate import evaluate
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, OutputError, UsageError
@@ -29,7 +29,7 @@ def nino_dios(shared):
 
 def test_baselines_are_always_in_the_table(nino_dios, tmp_path):
     statistics, frames = tmp_path / "table.json", tmp_path / "frames.csv"
-    result = run(*nino_dios, "--limit", 2, "--json", statistics, "--csv", frames)
+    result = run("--baselines", *nino_dios, "--limit", 2, "--json", statistics, "--csv", frames)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == [
@@ -54,7 +54,7 @@ def test_baselines_are_always_in_the_table(nino_dios, tmp_path):
 
 def test_errors_name_what_is_wrong(nino_dios, tmp_path):
     def error(*arguments):
-        exception = run(*arguments).exception
+        exception = run("--baselines", *arguments).exception
         return type(exception), str(exception)
 
     kind, text = error(*nino_dios[:2], "--song", "Ave Maria")
@@ -82,7 +82,8 @@ def test_a_wrong_folder_is_one_line_and_an_exit_code(nino_dios, capsys):
 
 def test_groups_and_the_folder_of_results(nino_dios, tmp_path):
     out = tmp_path / "out"
-    arguments = [*nino_dios, "--limit", 2, "-o", out, "--audio", 0, "--by", "song", "--by", "voice"]
+    arguments = ["--baselines", *nino_dios, "--limit", 2, "-o", out, "--audio", 0]
+    arguments += ["--by", "song", "--by", "voice"]
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == [
@@ -100,20 +101,22 @@ def test_groups_and_the_folder_of_results(nino_dios, tmp_path):
 
 def test_audio_is_kept_beside_the_scores(nino_dios, tmp_path):
     out = tmp_path / "out"
-    result = run(*nino_dios, "--limit", 2, "-o", out, "--audio", 1)
+    result = run("--baselines", *nino_dios, "--limit", 2, "-o", out, "--audio", 1)
     assert result.exit_code == 0, result.output
     (excerpt,) = [path for path in (out / "audio").iterdir() if path.is_dir()]
     assert sorted(path.name for path in excerpt.iterdir()) == [
         *("comb, reference F0", "ideal ratio masks", "reference")
     ]
-    exception = run(*nino_dios, "--limit", 1, "--audio", 1).exception
+    exception = run("--baselines", *nino_dios, "--limit", 1, "--audio", 1).exception
     assert isinstance(exception, UsageError)
     assert "--audio needs a folder to keep it in: add -o OUT" in str(exception)
 
 
 @pytest.mark.slow
 def test_bss_eval_has_columns_of_its_own(nino_dios, tmp_path):
-    with_bss = run(*nino_dios, "--limit", 1, "--bss", "--csv", tmp_path / "frames.csv")
+    with_bss = run(
+        "--baselines", *nino_dios, "--limit", 1, "--bss", "--csv", tmp_path / "frames.csv"
+    )
     assert " SDR | SIR | SAR |" in with_bss.stdout
     with (tmp_path / "frames.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["kept"] == "1"]
@@ -132,7 +135,7 @@ def test_a_folder_without_f0_says_what_is_left_out(tmp_path, monkeypatch):
         (tmp_path / "choir" / "hymn").mkdir(parents=True, exist_ok=True)
         file = tmp_path / "choir" / "hymn" / f"{voice}.wav"
         soundfile.write(file, 0.1 * generator.standard_normal(80_000), 16_000)
-    arguments = ["--data", tmp_path / "choir", "--dataset", "folder"]
+    arguments = ["--baselines", "--data", tmp_path / "choir", "--dataset", "folder"]
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert "crepe_f0_center/soprano.f0.csv" in result.stderr
@@ -164,3 +167,20 @@ def test_a_model_without_decoder_is_evaluated_by_its_f0(nino_dios, shared, monke
     last = result.stdout.splitlines()[-1].split("|")
     assert last[1].strip() == "comb, F0 of published (heuristic)"
     assert float(last[-3]) > 0.5  # raw pitch accuracy
+
+
+def test_the_starter_weights_are_evaluated_unless_told_otherwise(nino_dios, monkeypatch):
+    asked = []
+
+    def rows(model, *options):
+        asked.append(model)
+        return []
+
+    monkeypatch.setattr(evaluation_models, "model_rows", rows)
+    assert run(*nino_dios, "--limit", 1).exit_code == 0
+    assert run("mine", "other", *nino_dios, "--limit", 1).exit_code == 0
+    assert run("--baselines", *nino_dios, "--limit", 1).exit_code == 0
+    assert asked == ["starter", "mine", "other"]
+    exception = run("mine", "--baselines", *nino_dios).exception
+    assert isinstance(exception, UsageError)
+    assert "--baselines and a model exclude each other" in str(exception)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umss_jax.cli.batch import exclude
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import Assigner, Dataset, F0Source, F0Windows, ReportConfig
+from umss_jax.config import DEFAULT_MODEL, Assigner, Dataset, F0Source, F0Windows, ReportConfig
 from umss_jax.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             help="Names in the store, or .safetensors files; LABEL=NAME calls one otherwise. "
-            "None: baselines only."
+            "Default: starter."
         ),
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="No model, only what the table has for scale.")
+    ] = False,
     data: Annotated[
         Path, typer.Option("--data", help="Folder that holds the songs' folders.")
     ] = Path("ChoralSingingDataset"),
@@ -123,6 +127,7 @@ def evaluate(
     has no F0 tracks, rows and scores that need them are left out; `umss-jax data f0` makes them.
     """
     groups = _groups(by or [])
+    exclude("--baselines", baselines, "a model", bool(models))
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
     count = ReportConfig().excerpts if audio is None else audio
@@ -136,7 +141,8 @@ def evaluate(
     takes = _limited(quartets_of(dataset, data, song or []), limit)
     sources = f0 or [F0Source.MIX]
     with_f0 = _with_f0(takes, data, F0Source.ORACLE in sources)
-    rows = _rows(models or [], assigner, sources, with_f0)
+    chosen = [] if baselines else models or [DEFAULT_MODEL]
+    rows = _rows(chosen, assigner, sources, with_f0)
     measures = Measures(bss, f0_windows, undefined_as)
     kept = ExcerptAudio(out / "audio", spread_excerpts(takes, count)) if out else None
     total = len(rows) * sum(len(take.start_frames) for take in takes)
