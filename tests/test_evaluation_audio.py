@@ -1,6 +1,7 @@
 """Excerpts that an evaluation keeps to be heard, and the page that plays them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -199,3 +200,17 @@ def test_damaged_files_are_named(tmp_path):
     index = tmp_path / "audio" / "index.json"
     index.write_text("[]")
     assert "index.json is no index of excerpts: evaluate again with --audio" in error()
+
+
+def test_a_lone_frame_far_away_does_not_flatten_the_pitches(tmp_path):
+    make_evaluation(tmp_path)
+    (file,) = tmp_path.glob("audio/one*/reference/f0.csv")
+    lines = file.read_text().splitlines()
+    ticks = []
+    for bass in ("110.0", "1.0"):
+        lines[9] = f"0.128,440.0,330.0,220.0,{bass}"
+        file.write_text("\n".join(lines) + "\n")
+        (written,) = write_reports(tmp_path)
+        first = written.path.read_text(encoding="utf-8").split('class="plot"')[1]
+        ticks.append(re.findall(r"<small> (\d+) Hz", first)[-1])
+    assert float(ticks[1]) > float(ticks[0]) / 2.1

@@ -203,7 +203,12 @@ window.umssReport = (() => {
     chosen[kind] = value;
     const kinds = Object.keys(chosen);
     for (const node of scoped) node.hidden = !belongs(node, kinds);
-    for (const option of options) option.setAttribute("aria-pressed", chosen[option.dataset.choose] === option.value);
+    for (const option of options) {
+      const pressed = chosen[option.dataset.choose] === option.value;
+      option.setAttribute("aria-pressed", pressed);
+      const bar = option.parentElement; // on a narrow page it scrolls
+      if (pressed) bar.scrollLeft = option.offsetLeft - bar.offsetLeft - (bar.clientWidth - option.offsetWidth) / 2;
+    }
     if (kind === "excerpt") {
       from = 0;
       if (playing) startSources();
