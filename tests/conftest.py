@@ -45,6 +45,29 @@ def golden():
     return load
 
 
+@pytest.fixture(scope="module")
+def known_pitches(tmp_path_factory):
+    """Training asks no F0 network: the pitches are those that `small_run.prepare` sings."""
+    from small_engine import KnownPitch
+
+    from umss_jax import analysis_cache
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UMSS_JAX_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(analysis_cache, "ModelEngine", KnownPitch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def prepared(known_pitches, tmp_path_factory) -> Path:
+    """A folder in which `small_run` can train."""
+    import small_run
+
+    made = tmp_path_factory.mktemp("runs")
+    small_run.prepare(made)
+    return made
+
+
 def relative_error(value, reference) -> float:
     """‖value − reference‖ / ‖reference‖ in float64."""
     value = np.asarray(value, np.float64)

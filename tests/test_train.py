@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import small_run
 import soundfile
-from small_engine import KnownPitch
 from weight_files import assert_same
 
 from umss_jax import analysis_cache, run_folder, weights
@@ -29,25 +28,13 @@ from umss_jax.strategies import SCHEDULES, STRATEGIES, Phase
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module", autouse=True)
-def known_pitches(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UMSS_JAX_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr(analysis_cache, "ModelEngine", KnownPitch)
-        yield
+pytestmark = pytest.mark.usefixtures("known_pitches")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("runs")
-    small_run.prepare(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def whole(folder):
+def whole(prepared):
     """An uninterrupted run of 30 steps."""
-    return folder / "whole", small_run.train(folder, "name=whole", "epochs=[10]")
+    return prepared / "whole", small_run.train(prepared, "name=whole", "epochs=[10]")
 
 
 def metrics(path):
@@ -81,11 +68,11 @@ def test_a_run_leaves_what_it_promises(whole):
     assert not any(jax.tree.leaves([moved["salience"], moved["assignment"]]))
 
 
-def test_killed_at_any_moment_and_resumed_it_equals_an_uninterrupted_run(folder, whole):
-    path = folder / "killed"
+def test_killed_at_any_moment_and_resumed_it_equals_an_uninterrupted_run(prepared, whole):
+    path = prepared / "killed"
     arguments = ["name=killed", "epochs=[10]", "checkpoint_steps=2"]
     environment = {**os.environ, "JAX_CACHE": str(jax.config.jax_compilation_cache_dir)}
-    command = [sys.executable, str(TESTS / "small_run.py"), str(folder), *arguments]
+    command = [sys.executable, str(TESTS / "small_run.py"), str(prepared), *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     wanted = int(np.random.default_rng().integers(2, 25))
     try:
@@ -97,14 +84,14 @@ def test_killed_at_any_moment_and_resumed_it_equals_an_uninterrupted_run(folder,
         process.wait()
     assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
     assert run_folder.read_state(path)["state"] == "killed"
-    result = small_run.train(folder, *arguments)
+    result = small_run.train(prepared, *arguments)
     assert metrics(path) == metrics(whole[0]), f"killed after {wanted} rows"
     assert result.best_loss == whole[1].best_loss
     jax.tree.map(np.testing.assert_array_equal, stored(path), stored(whole[0]))
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(folder, whole, tmp_path):
+def test_two_processes_train_as_one(prepared, whole, tmp_path):
     """One folder of runs, one that writes; gradients are averaged in another order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -116,7 +103,7 @@ def test_two_processes_train_as_one(folder, whole, tmp_path):
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, str(TESTS / "small_run.py"), str(folder), "name=two", "epochs=[10]"],
+            [sys.executable, str(TESTS / "small_run.py"), str(prepared), "name=two", "epochs=[10]"],
             env={**environment, "UMSS_JAX_HOSTS": f"127.0.0.1:{port},2,{number}"},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -127,27 +114,27 @@ def test_two_processes_train_as_one(folder, whole, tmp_path):
     for process in processes:
         _, error = process.communicate(timeout=600)
         assert process.returncode == 0, error
-    ours, theirs = metrics(folder / "two"), metrics(whole[0])
+    ours, theirs = metrics(prepared / "two"), metrics(whole[0])
     assert [row["kind"] for row in ours] == [row["kind"] for row in theirs]
     first = slice(0, 6)  # rounding grows from step to step
     totals = [np.asarray([row["total"] for row in rows[first]]) for rows in (ours, theirs)]
     np.testing.assert_allclose(*totals, rtol=1e-4)
 
 
-def test_a_finished_run_does_nothing_again(whole, folder):
+def test_a_finished_run_does_nothing_again(whole, prepared):
     before = (whole[0] / "metrics.jsonl").read_text()
-    assert small_run.train(folder, "name=whole", "epochs=[10]") == whole[1]
+    assert small_run.train(prepared, "name=whole", "epochs=[10]") == whole[1]
     assert (whole[0] / "metrics.jsonl").read_text() == before
 
 
-def test_other_settings_do_not_resume(whole, folder):
+def test_other_settings_do_not_resume(whole, prepared):
     with pytest.raises(UsageError, match=r"run with another optimiser.learning_rate"):
-        small_run.train(folder, "name=whole", "epochs=[10]", "optimiser.learning_rate=1e-4")
+        small_run.train(prepared, "name=whole", "epochs=[10]", "optimiser.learning_rate=1e-4")
 
 
-def test_weights_of_other_sizes_are_refused(folder):
+def test_weights_of_other_sizes_are_refused(prepared):
     with pytest.raises(UsageError, match=r"other sizes than the model .*encoder"):
-        small_run.train(folder, "name=large", "model.encoder.hidden=16")
+        small_run.train(prepared, "name=large", "model.encoder.hidden=16")
 
 
 def test_a_run_begins_with_the_starter_weights():
@@ -159,11 +146,11 @@ def test_a_run_begins_with_the_starter_weights():
         assert config.assignment_network == "small-voices"
 
 
-def test_parts_that_the_weights_lack_are_drawn_from_the_seed(folder, tmp_path):
-    start, _ = weights.load(str(folder / "start.safetensors"))
+def test_parts_that_the_weights_lack_are_drawn_from_the_seed(prepared, tmp_path):
+    start, _ = weights.load(str(prepared / "start.safetensors"))
     del start["params"]["decoder"]
     weights.save(tmp_path / "part.safetensors", start, {})
-    config = small_run.settings(folder, f"weights={tmp_path / 'part.safetensors'}")
+    config = small_run.settings(prepared, f"weights={tmp_path / 'part.safetensors'}")
     one, _ = initial_variables(config)
     other, _ = initial_variables(replace(config, seed=config.seed + 1))
     np.testing.assert_array_equal(
@@ -175,13 +162,13 @@ def test_parts_that_the_weights_lack_are_drawn_from_the_seed(folder, tmp_path):
     )
 
 
-def test_a_run_that_is_still_going_is_left_alone(folder):
-    path = folder / "busy"
+def test_a_run_that_is_still_going_is_left_alone(prepared):
+    path = prepared / "busy"
     path.mkdir()
     state = {"state": "running", "pid": os.getppid(), "host": run_folder.platform.node()}
     (path / "state.json").write_text(json.dumps(state))
     with pytest.raises(UsageError, match=f"being trained by process {os.getppid()}"):
-        small_run.train(folder, "name=busy")
+        small_run.train(prepared, "name=busy")
 
 
 def test_a_half_written_row_is_forgotten(tmp_path):
@@ -194,15 +181,15 @@ def test_a_half_written_row_is_forgotten(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
-def test_early_stopping(folder):
+def test_early_stopping(prepared):
     """With a rate of 0 nothing improves after the first epoch."""
     result = small_run.train(
-        folder, "name=stale", "epochs=[9]", "patience=2", "optimiser.learning_rate=0.0"
+        prepared, "name=stale", "epochs=[9]", "patience=2", "optimiser.learning_rate=0.0"
     )
     assert result.steps == 9  # three epochs of three steps: the first, and two without more
 
 
-def test_a_loss_that_is_no_number_stops_with_step_term_and_batch(folder, monkeypatch):
+def test_a_loss_that_is_no_number_stops_with_step_term_and_batch(prepared, monkeypatch):
     """The state of the step before is kept."""
     real = training_run._PhaseRun._batch
     calls = []
@@ -216,68 +203,68 @@ def test_a_loss_that_is_no_number_stops_with_step_term_and_batch(folder, monkeyp
 
     monkeypatch.setattr(training_run._PhaseRun, "_batch", poisoned)
     with pytest.raises(UmssError) as raised:
-        small_run.train(folder, "name=poisoned")
+        small_run.train(prepared, "name=poisoned")
     message = str(raised.value)
     assert "step 2 of synthesis: " in message
     assert "rec" in message.split(" not finite")[0]
     assert all(name in message for name in calls[3])
-    path = folder / "poisoned"
+    path = prepared / "poisoned"
     assert run_folder.read_state(path)["state"] == "failed"
     (kept,) = (path / "checkpoints" / "0_synthesis").iterdir()
     assert kept.name == "1"
     monkeypatch.undo()
 
 
-def test_supervised_training_lowers_the_loss_of_the_voices(folder):
-    small_run.train(folder, "name=supervised", "strategy=supervised", "epochs=[4]")
-    losses = [row["rec"] for row in metrics(folder / "supervised") if row["kind"] == "valid"]
+def test_supervised_training_lowers_the_loss_of_the_voices(prepared):
+    small_run.train(prepared, "name=supervised", "strategy=supervised", "epochs=[4]")
+    losses = [row["rec"] for row in metrics(prepared / "supervised") if row["kind"] == "valid"]
     assert losses[-1] < losses[0]
 
 
-def test_the_best_weights_of_each_phase_are_kept(folder, monkeypatch):
+def test_the_best_weights_of_each_phase_are_kept(prepared, monkeypatch):
     phases = tuple(Phase(name, STRATEGIES["umss"], 1) for name in ("first", "second"))
     monkeypatch.setitem(SCHEDULES, "twice", phases)
     monkeypatch.setitem(SCHEDULES, "once", phases[:1])
-    small_run.train(folder, "name=once", "strategy=once", "epochs=[1]")
-    small_run.train(folder, "name=twice", "strategy=twice", "epochs=[1, 1]")
+    small_run.train(prepared, "name=once", "strategy=once", "epochs=[1]")
+    small_run.train(prepared, "name=twice", "strategy=twice", "epochs=[1, 1]")
     first, second = (
-        weights.load(str(phase_weights(folder / "twice", number, name)))[0]
+        weights.load(str(phase_weights(prepared / "twice", number, name)))[0]
         for number, name in enumerate(("first", "second"))
     )
-    jax.tree.map(np.testing.assert_array_equal, first, stored(folder / "once"))
-    jax.tree.map(np.testing.assert_array_equal, second, stored(folder / "twice"))
+    jax.tree.map(np.testing.assert_array_equal, first, stored(prepared / "once"))
+    jax.tree.map(np.testing.assert_array_equal, second, stored(prepared / "twice"))
     assert np.any(
         first["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
         != second["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
     )
-    assert not (folder / "once" / "phases").exists()
-    small_run.train(folder, "name=twice", "strategy=twice", "epochs=[1, 1]")  # changes nothing
-    kept, _ = weights.load(str(phase_weights(folder / "twice", 0, "first")))
+    assert not (prepared / "once" / "phases").exists()
+    small_run.train(prepared, "name=twice", "strategy=twice", "epochs=[1, 1]")  # changes nothing
+    kept, _ = weights.load(str(phase_weights(prepared / "twice", 0, "first")))
     jax.tree.map(np.testing.assert_array_equal, kept, first)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["sf_sf", "sf_sft"])
-def test_what_frozen_networks_say_may_be_cached(folder, monkeypatch, shared, golden, strategy):
+def test_what_frozen_networks_say_may_be_cached(prepared, monkeypatch, shared, golden, strategy):
     """With the published networks: batches from the cache train as those from the mixture do.
 
     On recorded singing: with periodic tones some phase differences lie so near half a cycle that
     rounding decides their sign, and the salience changes by 1e-3.
     """
-    music = folder / "music" / strategy
+    music = prepared / "music" / strategy
     music.mkdir(parents=True)
     for voice, sound in zip(VOICES, golden("input")["sources"], strict=True):
         soundfile.write(music / f"{voice}.wav", sound, 16_000, "FLOAT")
     monkeypatch.setattr(analysis_cache, "ModelEngine", ModelEngine)
     monkeypatch.setenv("UMSS_SHARED", str(shared))
-    start, about = weights.load(str(folder / "start.safetensors"))
+    start, about = weights.load(str(prepared / "start.safetensors"))
     published, _ = weights.load_published()
     for collection, trees in published.items():
         start[collection].update(trees)
-    weights.save(folder / "published.safetensors", start, about)
+    weights.save(prepared / "published.safetensors", start, about)
     settings = [
         f"strategy={strategy}",
-        f"weights={folder / 'published.safetensors'}",
+        f"weights={prepared / 'published.safetensors'}",
         "epochs=[2]",
         "epoch_examples=2",
         "data.pool=2",
@@ -287,8 +274,8 @@ def test_what_frozen_networks_say_may_be_cached(folder, monkeypatch, shared, gol
     ]
     for name, cache in (("mixtures", "false"), ("cached", "true")):
         run = f"{strategy}_{name}"
-        small_run.train(folder, f"name={run}", f"cache_salience={cache}", *settings)
-    one, other = (metrics(folder / f"{strategy}_{name}") for name in ("mixtures", "cached"))
+        small_run.train(prepared, f"name={run}", f"cache_salience={cache}", *settings)
+    one, other = (metrics(prepared / f"{strategy}_{name}") for name in ("mixtures", "cached"))
     assert len(one) == len(other) == 4
     # Before anything moved they are equal up to rounding; then Adam's first steps, which take the
     # sign of each gradient, however small, make more of it.
@@ -298,10 +285,10 @@ def test_what_frozen_networks_say_may_be_cached(folder, monkeypatch, shared, gol
     assert (one[0]["l1"] > 0) == (strategy == "sf_sft")
 
 
-def test_runs_are_listed(whole, folder, capsys):
+def test_runs_are_listed(whole, prepared, capsys):
     from umss_jax.cli import run
 
-    assert run(["runs", str(folder)]) == 0
+    assert run(["runs", str(prepared)]) == 0
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if line.startswith("whole ")]
     assert line.split()[1:5] == ["finished", "synthesis", "10", "30"]

@@ -13,7 +13,7 @@ from conftest import relative_error
 from small_engine import KnownPitch
 from typer.testing import CliRunner
 
-from umss_jax import analysis_cache, model, run_folder, weights
+from umss_jax import model, run_folder, weights
 from umss_jax import train as training_run
 from umss_jax.api import load
 from umss_jax.cli import app
@@ -38,26 +38,14 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def known_pitches(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UMSS_JAX_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr(analysis_cache, "ModelEngine", KnownPitch)
-        yield
+pytestmark = pytest.mark.usefixtures("known_pitches")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("runs")
-    small_run.prepare(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def whole(folder):
+def whole(prepared):
     """An uninterrupted run of 18 steps."""
-    small_run.train(folder, "name=whole", "epochs=[6]", *SETTINGS)
-    return folder / "whole"
+    small_run.train(prepared, "name=whole", "epochs=[6]", *SETTINGS)
+    return prepared / "whole"
 
 
 def batch(examples=4, samples=4096):
@@ -81,11 +69,11 @@ def rows(path, kind):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
-def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, folder):
+def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, prepared):
     losses = [row["rec"] for row in rows(whole, "valid")]
     assert min(losses) < 0.9 * losses[0]
     stored = weights.load(str(whole / "weights.safetensors"))[0]
-    start = weights.load(str(folder / "start.safetensors"))[0]
+    start = weights.load(str(prepared / "start.safetensors"))[0]
     assert set(stored["params"]) == {"salience", "assignment", "unet"}
     for collection in ("params", "batch_stats"):
         jax.tree.map(
@@ -98,7 +86,7 @@ def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, folder):
         assert np.abs(norms["norm"]["var"] - 1).max() > 0.01
 
 
-def test_resumed_it_equals_an_uninterrupted_run(whole, folder, monkeypatch):
+def test_resumed_it_equals_an_uninterrupted_run(whole, prepared, monkeypatch):
     """Running statistics and the draws of voices and dropout included."""
     log = training_run._PhaseRun._log_step
 
@@ -111,12 +99,12 @@ def test_resumed_it_equals_an_uninterrupted_run(whole, folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training_run._PhaseRun, "_log_step", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            small_run.train(folder, *settings)
-    small_run.train(folder, *settings)
+            small_run.train(prepared, *settings)
+    small_run.train(prepared, *settings)
     for kind in ("train", "valid"):
-        assert rows(folder / "resumed", kind) == rows(whole, kind)
+        assert rows(prepared / "resumed", kind) == rows(whole, kind)
     one, other = (
-        weights.load(str(path / "weights.safetensors"))[0] for path in (whole, folder / "resumed")
+        weights.load(str(path / "weights.safetensors"))[0] for path in (whole, prepared / "resumed")
     )
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
@@ -193,22 +181,22 @@ def stored_unet(path, condition):
 
 
 @pytest.mark.parametrize("condition", list(UnetCondition))
-def test_the_condition_is_told_from_the_weights(tmp_path, folder, condition):
+def test_the_condition_is_told_from_the_weights(tmp_path, prepared, condition):
     stored_unet(tmp_path / "unet.safetensors", condition)
-    name = f"{folder / 'start.safetensors'}+{tmp_path / 'unet.safetensors'}"
+    name = f"{prepared / 'start.safetensors'}+{tmp_path / 'unet.safetensors'}"
     other = next(one for one in UnetCondition if one is not condition)
     settings = ["strategy=unet", f"weights={name}"]
     with pytest.raises(UsageError, match=rf"set model\.unet\.condition={condition}"):
-        initial_variables(small_run.settings(folder, *settings, f"model.unet.condition={other}"))
-    fitting = small_run.settings(folder, *settings, f"model.unet.condition={condition}")
+        initial_variables(small_run.settings(prepared, *settings, f"model.unet.condition={other}"))
+    fitting = small_run.settings(prepared, *settings, f"model.unet.condition={condition}")
     variables, config = initial_variables(fitting)
     assert set(variables["params"]) == {"salience", "assignment", "unet"}
     assert config.unet.condition is condition
 
 
-def test_a_u_net_cannot_be_adapted_and_needs_f0_networks(tmp_path, folder):
+def test_a_u_net_cannot_be_adapted_and_needs_f0_networks(tmp_path, prepared):
     stored_unet(tmp_path / "unet.safetensors", UnetCondition.ORIGINAL)
-    name = f"{folder / 'start.safetensors'}+{tmp_path / 'unet.safetensors'}"
+    name = f"{prepared / 'start.safetensors'}+{tmp_path / 'unet.safetensors'}"
     with pytest.raises(UsageError, match="learns from stems alone"):
         load(name, draw_missing=True)
     with pytest.raises(UsageError, match="has no salience"):
