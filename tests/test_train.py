@@ -19,7 +19,7 @@ from weight_files import assert_same
 
 from umss_jax import analysis_cache, run_folder, weights
 from umss_jax import train as training_run
-from umss_jax.config import VOICES, TrainConfig
+from umss_jax.config import VOICE_THRESHOLDS, VOICES, ModelConfig, TrainConfig
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.run_weights import initial_variables, phase_weights
@@ -160,6 +160,19 @@ def test_parts_that_the_weights_lack_are_drawn_from_the_seed(prepared, tmp_path)
         one["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
         != other["params"]["decoder"]["mlp"]["dense_1"]["kernel"]
     )
+
+
+def test_without_weights_all_is_drawn_with_the_networks_of_the_configuration():
+    model_config = ModelConfig(salience_network="small-salience", assignment_network="small-voices")
+    chosen = TrainConfig(strategy="sft_sft", weights="", model=model_config)
+    variables, config = initial_variables(chosen)
+    starter, _ = weights.load("starter")
+    assert set(variables["params"]) == set(starter["params"])
+    assert np.any(
+        variables["params"]["salience"]["output"]["kernel"]
+        != starter["params"]["salience"]["output"]["kernel"]
+    )
+    assert config.f0.thresholds == VOICE_THRESHOLDS["small-voices"]
 
 
 def test_a_run_that_is_still_going_is_left_alone(prepared):

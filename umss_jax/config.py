@@ -546,7 +546,8 @@ class TrainConfig:
     strategy: str = "w_up"
     seed: int = 4
     weights: str = DEFAULT_MODEL
-    """Initial weights by name or file; parts that they lack are drawn."""
+    """Initial weights by name or file; parts that they lack are drawn. Empty: all are, with the
+    networks that ``model`` names."""
     batch: int = 15
     epoch_examples: int = 1600
     epochs: tuple[int, ...] = ()

@@ -39,7 +39,8 @@ def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]
         UsageError: encoder or decoder have other sizes than the configuration says, or the U-Net
             another condition.
     """
-    variables, _ = load_weights(config.weights)
+    nothing: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    variables = load_weights(config.weights)[0] if config.weights else nothing
     trained = {part for phase in SCHEDULES[config.strategy] for part in phase.step.trainable}
     wanted = model.UNET_PARTS if "unet" in trained else model.PARTS
     variables = select_parts(variables, [part for part in wanted if part in parts(variables)])
@@ -65,7 +66,8 @@ def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]
             f"weights {config.weights} have other sizes than the model ({problems[0]})",
             "set model.encoder and model.decoder to theirs",
         )
-    return jax.tree.map(np.asarray, complete), model_config
+    # Thresholds of drawn networks, too, are those of their kind.
+    return jax.tree.map(np.asarray, complete), config_for(complete, model_config)
 
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
