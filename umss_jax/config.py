@@ -88,7 +88,7 @@ MULTI_F0_THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "early-shallow": 0.5,
         "late-deep": 0.5,
         "late-deep-magnitude": 0.4,
-        "small-salience": 0.4,
+        "small-salience": 0.35,
     }
 )
 """Least salience of a peak, by salience network (models 1, 2, 3 and 7 of the 2020 paper's code)."""

@@ -3,9 +3,9 @@
 This project's own, with the interfaces of :mod:`umss_jax.salience` and
 :mod:`umss_jax.assignment`. `SmallSalience` looks at harmonics and subharmonics of each pitch where
 they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of learning long
-filters, and takes two frames at once. `SmallVoices` works on a coarse grid, where it counts the
-voices above and below each pitch and sees several seconds, and adds what it finds to the salience.
-Neither has normalisation with statistics.
+filters, takes two frames at once, and follows what is held for a second. `SmallVoices` works on a
+coarse grid, where it counts the voices above and below each pitch and sees a second and a half, and
+adds what it finds to the salience. Neither has normalisation with statistics.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _OFFSETS = tuple(round(_BINS_PER_OCTAVE * float(np.log2(ratio))) for ratio in _R
 _PAIR = 2  # frames in one step of the salience network
 _POOL = 4  # bins, and frames, in one cell of the assignment network
 _DILATIONS = (1, 2, 4, 8)
+_HELD_DILATIONS = (2, 4, 8)
 _PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
 _LEAST = 1e-4
 
@@ -58,7 +59,7 @@ class _Harmonics(nn.Module):
 
 
 class SmallSalience(nn.Module):
-    """Salience from the magnitude of the HCQT alone (22 410 parameters)."""
+    """Salience from the magnitude of the HCQT alone (47 666 parameters)."""
 
     config: ConvConfig = ConvConfig()
     with_phase: bool = False
@@ -75,7 +76,8 @@ class SmallSalience(nn.Module):
         """
         features = features_magnitude
         batch, harmonics, bins, frames = features.shape
-        pairs = -(-frames // _PAIR)
+        whole = max(_HELD_DILATIONS)
+        pairs = -(-frames // (whole * _PAIR)) * whole
         x = jnp.pad(features, ((0, 0), (0, 0), (0, 0), (0, pairs * _PAIR - frames)), mode="edge")
         x = 1.0 + x / 40.0
         x = x.reshape(batch, harmonics, bins, pairs, _PAIR)
@@ -84,14 +86,17 @@ class SmallSalience(nn.Module):
         def conv(x: jax.Array, size: tuple[int, int, int], name: str) -> jax.Array:
             return jax.nn.relu(Conv(size, self.config, name=name)(x))
 
-        x = conv(x, (5, 3, 16), "conv_1")
-        x = conv(x, (3, 3, 16), "conv_2")
-        x = jax.nn.relu(_Harmonics(24, config=self.config, name="harmonics_1")(x))
-        x = conv(x, (3, 3, 20), "conv_3")
-        x = x + conv(x, (3, 3, 20), "conv_4")
-        x = x + jax.nn.relu(_Harmonics(20, config=self.config, name="harmonics_2")(x))
-        x = x + conv(x, (3, 3, 20), "conv_5")
-        x = conv(x, (3, 3, 16), "conv_6")
+        x = conv(x, (5, 3, 24), "conv_1")
+        x = conv(x, (3, 3, 24), "conv_2")
+        x = jax.nn.relu(_Harmonics(32, config=self.config, name="harmonics_1")(x))
+        x = conv(x, (3, 3, 28), "conv_3")
+        x = x + conv(x, (3, 3, 28), "conv_4")
+        x = x + jax.nn.relu(_Harmonics(28, config=self.config, name="harmonics_2")(x))
+        for number, dilation in enumerate(_HELD_DILATIONS, start=1):
+            held = Conv((1, 3, 28), self.config, name=f"held_{number}")
+            x = x + jax.nn.relu(_dilated(held, x, dilation))
+        x = x + conv(x, (3, 3, 28), "conv_5")
+        x = conv(x, (3, 3, 20), "conv_6")
         x = Conv((1, 1, _PAIR), self.config, name="output")(x)
         # Few bins are pitches: begin near that share, not at one half.
         x = x - 4.0
