@@ -117,6 +117,17 @@ def test_folders_may_have_any_rate_and_come_without_f0(folder):
     assert next(cut_excerpts([hymn])).f0_hz_250[3, 0] == 100
 
 
+def test_a_table_beside_a_stem_is_its_f0(folder):
+    for voice in VOICES:
+        rows = [f"{n * 0.016:.3f},{110 + n},{float(n > 2):.1f}" for n in range(251)]
+        table = folder / "hymn" / f"{voice}.f0.csv"
+        table.write_text("\n".join(["time,frequency,confidence", *rows]) + "\n")
+    hymn, _ = quartets_of(Dataset.FOLDER, folder)
+    assert f0_is_there([hymn])
+    (excerpt,) = cut_excerpts([hymn])
+    np.testing.assert_array_equal(excerpt.f0_hz_250, np.tile([0, 0, 0, *range(113, 360)], (4, 1)))
+
+
 def test_singers_of_a_section_are_quartets_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     for section in ("Soprano", "ContraAlt", "tenor", "Bajos"):

@@ -267,13 +267,19 @@ def _whole(file: Path, samples: np.ndarray, start: int, audio: AudioConfig) -> n
 
 
 def f0_files(recording: Path) -> tuple[Path, tuple[Path, Path]]:
-    """Where the F0 of a recording may lie: as CREPE's table, or as frequency and confidence."""
+    """Where the F0 of a recording may lie: as CREPE's table, or as frequency and confidence.
+
+    A table beside the recording, as `umss-jax chorale make` writes them, comes before one in
+    ``crepe_f0_center``.
+    """
     folder = recording.parent
     folder = (folder.parent if folder.name == STEM_FOLDER else folder) / F0_FOLDER
     frequency, confidence = (
         folder / f"{recording.stem}_{part}.npy" for part in ("frequency", "confidence")
     )
-    return folder / f"{recording.stem}.f0.csv", (frequency, confidence)
+    beside = recording.with_suffix(".f0.csv")
+    table = beside if beside.is_file() else folder / beside.name
+    return table, (frequency, confidence)
 
 
 def has_f0(recording: Path) -> bool:
