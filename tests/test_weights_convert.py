@@ -343,7 +343,9 @@ def test_command_group(tmp_path, store):
     source = write_random("npy-voas-cnn", tmp_path / "assigner")
     stored = run("import", source, "-o", "mine").strip()
     assert stored == str(store / "mine.safetensors")
-    assert run("list").split("\t")[:3] == ["mine", "voas-cnn", "189830"]
+    listed = [line.split("\t")[:3] for line in run("list").splitlines()]
+    assert ["mine", "voas-cnn", "189830"] in listed
+    assert [name for name, *_ in listed] == ["starter", "mine"]
     about = json.loads(run("show", "mine", "--arrays"))
     assert about["kind"] == "npy-voas-cnn"
     assert about["licence"].startswith("Apache-2.0")

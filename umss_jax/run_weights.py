@@ -66,8 +66,9 @@ def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]
             f"weights {config.weights} have other sizes than the model ({problems[0]})",
             "set model.encoder and model.decoder to theirs",
         )
-    # Thresholds of drawn networks, too, are those of their kind.
-    return jax.tree.map(np.asarray, complete), config_for(complete, model_config)
+    # Thresholds of drawn F0 networks, too, are those of their kind.
+    f0_networks = select_parts(complete, ["salience", "assignment"])
+    return jax.tree.map(np.asarray, complete), config_for(f0_networks, model_config)
 
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
