@@ -7,9 +7,9 @@ import pytest
 from umss_jax import evaluation, excerpts
 from umss_jax.comb import comb_magnitudes, comb_masks
 from umss_jax.config import CombConfig, ModelConfig
+from umss_jax.dsp.masks import soft_mask_stems
 from umss_jax.excerpts import Excerpt
 from umss_jax.heuristic import heuristic_f0_250
-from umss_jax.masking import soft_mask_stems
 from umss_jax.model import analyse
 from weights_convert.convert import import_published
 

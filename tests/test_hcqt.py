@@ -12,8 +12,8 @@ from conftest import relative_error
 from jax.test_util import check_grads
 
 from umss_jax.config import HcqtConfig
-from umss_jax.cqt_kernels import octaves
-from umss_jax.hcqt import (
+from umss_jax.dsp.cqt_kernels import octaves
+from umss_jax.dsp.hcqt import (
     HarmonicCqt,
     _halvings,
     _reflected_index,
@@ -23,7 +23,7 @@ from umss_jax.hcqt import (
     hcqt,
     phase_difference,
 )
-from umss_jax.resample import resample
+from umss_jax.dsp.resample import resample
 
 CONFIG = HcqtConfig()
 # Two octaves of three harmonics on short audio, where the full grid would only cost time.

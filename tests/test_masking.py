@@ -8,7 +8,7 @@ import scipy.signal
 from conftest import relative_error
 
 from umss_jax.config import MaskConfig
-from umss_jax.masking import (
+from umss_jax.dsp.masks import (
     apply_masks,
     centred_stft,
     inverse_centred_stft,

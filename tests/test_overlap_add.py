@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from umss_jax.overlap_add import frame_half_overlap, hann_window, overlap_add_hann
+from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
 
 
 @pytest.mark.parametrize("length", [2, 8, 512, 2048])

@@ -10,8 +10,8 @@ import pytest
 from conftest import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.polyphase import overlapping_blocks
-from umss_jax.resample import resample
+from umss_jax.dsp.polyphase import overlapping_blocks
+from umss_jax.dsp.resample import resample
 
 
 def by_definition(audio, old_rate, new_rate, zero_crossings=6, roll_off=0.99):

@@ -9,7 +9,7 @@ from conftest import relative_error
 from jax.test_util import check_grads
 
 from umss_jax.config import LossConfig
-from umss_jax.stft import log_magnitude, stft, windowed_frames
+from umss_jax.dsp.stft import log_magnitude, stft, windowed_frames
 
 
 def stft_float64(signal, fft_size, hop):

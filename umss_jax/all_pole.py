@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.activations import exp_sigmoid
-from umss_jax.overlap_add import frame_half_overlap, overlap_add_hann
+from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
 
 _CHUNK_SAMPLES = 32
 

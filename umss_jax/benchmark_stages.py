@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax import harmonic, losses, masking, model, noise
+from umss_jax import harmonic, losses, model, noise
 from umss_jax.all_pole import (
     all_pole_coefficients,
     all_pole_filter,
@@ -18,8 +18,9 @@ from umss_jax.all_pole import (
 from umss_jax.assignment import VoasCnn
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.decoder import Decoder
+from umss_jax.dsp import masks
+from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
 from umss_jax.encoder import Encoder, encoder_input
-from umss_jax.overlap_add import frame_half_overlap, hann_window, overlap_add_hann
 from umss_jax.salience import LateDeep
 
 
@@ -213,7 +214,7 @@ def _losses(batch: int, samples: int, config: ModelConfig) -> Stage:
 def _masks(batch: int, samples: int, config: ModelConfig) -> Stage:
     sources = _normal(batch, len(VOICES), samples)
     arguments = (jnp.sum(sources, axis=1), sources)
-    return Stage(lambda m, s: masking.soft_mask_stems(m, s, config.mask), arguments, ())
+    return Stage(lambda m, s: masks.soft_mask_stems(m, s, config.mask), arguments, ())
 
 
 def _direct(config: ModelConfig) -> ConvConfig:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from umss_jax.config import EncoderConfig
 from umss_jax.dense import Dense
+from umss_jax.dsp.stft import log_magnitude, stft
 from umss_jax.gru import Gru
-from umss_jax.stft import log_magnitude, stft
 
 
 def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:

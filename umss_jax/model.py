@@ -15,9 +15,10 @@ import jax.numpy as jnp
 
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.decoder import Decoder
+from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
+from umss_jax.dsp.resample import resample
 from umss_jax.encoder import Encoder, encoder_input
 from umss_jax.f0 import extract_f0, f0_to_frames_250
-from umss_jax.hcqt import HcqtFeatures, hcqt
 from umss_jax.networks import (
     assignment_network,
     salience_inputs,
@@ -25,7 +26,6 @@ from umss_jax.networks import (
     unet_network,
 )
 from umss_jax.noise import draw_noise
-from umss_jax.resample import resample
 from umss_jax.synth import Controls, RawControls, physical_controls, synthesise
 from umss_jax.unet import UnetOutput, condition_f0, estimate_voices, separate_channels
 

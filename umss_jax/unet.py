@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
-from umss_jax.masking import apply_masks, ratio_masks
+from umss_jax.dsp.masks import apply_masks, ratio_masks
 from umss_jax.unet_condition import (
     ExactCondition,
     OriginalCondition,

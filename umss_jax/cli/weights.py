@@ -91,7 +91,7 @@ def list_() -> None:
         fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
         typer.echo("\t".join([name, *(str(field) for field in fields)]))
     if not names:
-        _say(f"nothing is stored in {weights.home() / 'weights'}")
+        _say(f"nothing is stored in {store.home() / 'weights'}")
 
 
 @app.command()

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.polyphase import block_filter, overlapping_blocks
+from umss_jax.dsp.polyphase import block_filter, overlapping_blocks
 
 _MIN_BLOCK_SAMPLES = 128  # shorter periods are repeated up to this, for the product's sake
 _MAX_DENSE_ENTRIES = 1 << 22  # 16 MiB; rates with a small common divisor go by table instead

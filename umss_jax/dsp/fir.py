@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.overlap_add import hann_window
+from umss_jax.dsp.framing import hann_window
 
 _BLOCK_SAMPLES = 256
 

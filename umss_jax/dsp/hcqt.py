@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.cqt_kernels import Octave, decimator_matrix, octave_kernel, octaves
-from umss_jax.polyphase import block_filter
+from umss_jax.dsp.cqt_kernels import Octave, decimator_matrix, octave_kernel, octaves
+from umss_jax.dsp.polyphase import block_filter
 
 _PUBLISHED_GRID = HcqtConfig()
 

@@ -1,0 +1,1 @@
+"""Signal processing: transforms, filters, windows and masks. Pure functions, no parameters."""
