@@ -86,7 +86,7 @@ def _in_jax(function, dtype, samples_per_frame):
 
 
 def harmonic_signal_by_bank(dtype):
-    """Stands in for `umss_jax.harmonic.harmonic_signal`."""
+    """Stands in for `umss_jax.synth.harmonic.harmonic_signal`."""
     call = _in_jax(bank, dtype, lambda frames: frames * HOP)
     return lambda controls, config: call(controls.f0_hz_250, controls.amplitude)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from umss_jax.all_pole import (
+from umss_jax.synth.all_pole import (
     all_pole_coefficients,
     all_pole_filter,
     line_spectral_frequencies,

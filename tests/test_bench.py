@@ -167,7 +167,7 @@ def test_naive_forms_compute_the_same(name):
     theirs: Stage = STAGES[naive](1, 16_384, SMALL)
     if name == "harmonic":
         # The bank leaves the roll-off out; it is linear, so compare before it.
-        from umss_jax import harmonic
+        from umss_jax.synth import harmonic
 
         def closed_form(raw, f0_hz):
             controls = harmonic.harmonic_controls(raw, f0_hz, SMALL.synth)

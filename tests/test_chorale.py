@@ -70,7 +70,7 @@ def test_vowels_resonate_at_their_formants(voice):
 
 @pytest.mark.parametrize("kind", CONSONANTS)
 def test_line_spectrum_gives_the_polynomial_back(kind):
-    from umss_jax.all_pole import all_pole_coefficients
+    from umss_jax.synth.all_pole import all_pole_coefficients
 
     polynomial = consonant_polynomial(kind, 16_000, 20, 1.0)
     frequencies = line_spectrum(polynomial)

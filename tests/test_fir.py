@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
-from umss_jax.harmonic import glottal_roll_off
+from umss_jax.synth.harmonic import glottal_roll_off
 
 CONFIG = SynthConfig()
 

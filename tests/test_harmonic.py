@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from umss_jax.activations import exp_sigmoid
 from umss_jax.config import SynthConfig
-from umss_jax.harmonic import (
+from umss_jax.synth.activations import exp_sigmoid
+from umss_jax.synth.harmonic import (
     HarmonicControls,
     harmonic_controls,
     harmonic_signal,

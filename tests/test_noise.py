@@ -9,7 +9,7 @@ from conftest import relative_error
 from jax.test_util import check_grads
 
 from umss_jax.config import SynthConfig
-from umss_jax.noise import NoiseControls, draw_noise, noise_controls, noise_signal
+from umss_jax.synth.noise import NoiseControls, draw_noise, noise_controls, noise_signal
 
 CONFIG = SynthConfig()
 HOP = 256

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from umss_jax import model, weights
 from umss_jax.cli.weights import app
 from umss_jax.config import ModelConfig
-from umss_jax.harmonic import harmonic_controls, harmonic_signal
+from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 
 pytestmark = pytest.mark.slow
 

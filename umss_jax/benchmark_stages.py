@@ -9,12 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax import harmonic, losses, model, noise
-from umss_jax.all_pole import (
-    all_pole_coefficients,
-    all_pole_filter,
-    line_spectral_frequencies,
-)
+from umss_jax import losses, model
 from umss_jax.assignment import VoasCnn
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.decoder import Decoder
@@ -22,6 +17,12 @@ from umss_jax.dsp import masks
 from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
 from umss_jax.encoder import Encoder, encoder_input
 from umss_jax.salience import LateDeep
+from umss_jax.synth import harmonic, noise
+from umss_jax.synth.all_pole import (
+    all_pole_coefficients,
+    all_pole_filter,
+    line_spectral_frequencies,
+)
 
 
 class Stage(NamedTuple):

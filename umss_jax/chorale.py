@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
-from umss_jax.all_pole import all_pole_coefficients, all_pole_filter
 from umss_jax.chorale_performance import Singing, perform
 from umss_jax.chorale_scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
 from umss_jax.errors import OutputError, UsageError
-from umss_jax.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
-from umss_jax.noise import NoiseControls, noise_signal
+from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter
+from umss_jax.synth.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
+from umss_jax.synth.noise import NoiseControls, noise_signal
 from umss_jax.working_folder import working_folder
 
 SCORES: dict[str, Callable[[], list[Score]]] = {
@@ -149,7 +149,7 @@ def _sing(
     noise_magnitudes: jax.Array,
     lsf_rad: jax.Array,
 ) -> jax.Array:
-    """The synthesiser of :mod:`umss_jax.synth` on physical controls, [lanes, samples]."""
+    """Sound as :mod:`umss_jax.synth.source_filter`, from physical controls: [lanes, samples]."""
     below = jnp.ceil(_SYNTH.sample_rate_hz / 2 / f0_hz_250) - 1
     harmonics = jnp.minimum(below, np.float32(_SYNTH.harmonics))
     lanes, frames = f0_hz_250.shape

@@ -10,7 +10,7 @@ import numpy as np
 from umss_jax.config import DecoderConfig
 from umss_jax.dense import Dense, DenseStack
 from umss_jax.gru import Gru
-from umss_jax.synth import RawControls
+from umss_jax.synth.source_filter import RawControls
 
 
 def f0_on_log_scale(f0_hz: jax.Array, config: DecoderConfig) -> jax.Array:

@@ -25,8 +25,8 @@ from umss_jax.networks import (
     salience_network,
     unet_network,
 )
-from umss_jax.noise import draw_noise
-from umss_jax.synth import Controls, RawControls, physical_controls, synthesise
+from umss_jax.synth.noise import draw_noise
+from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 from umss_jax.unet import UnetOutput, condition_f0, estimate_voices, separate_channels
 
 Variables = Mapping[str, Any]

@@ -13,7 +13,7 @@ import numpy as np
 from umss_jax.config import HcqtConfig, MaskConfig, SynthConfig, UnetCondition, UnetConfig
 from umss_jax.dense import Dense
 from umss_jax.dsp.masks import centred_stft
-from umss_jax.harmonic import harmonic_controls, harmonic_signal
+from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 from umss_jax.unet_layers import ConvWeights
 
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax.activations import exp_sigmoid
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir
 from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
+from umss_jax.synth.activations import exp_sigmoid
 
 
 class NoiseControls(NamedTuple):

@@ -9,15 +9,19 @@ from typing import NamedTuple
 
 import jax
 
-from umss_jax.all_pole import all_pole_coefficients, all_pole_filter, line_spectral_frequencies
 from umss_jax.config import SynthConfig
-from umss_jax.harmonic import (
+from umss_jax.synth.all_pole import (
+    all_pole_coefficients,
+    all_pole_filter,
+    line_spectral_frequencies,
+)
+from umss_jax.synth.harmonic import (
     HarmonicControls,
     glottal_roll_off,
     harmonic_controls,
     harmonic_signal,
 )
-from umss_jax.noise import NoiseControls, noise_controls, noise_signal
+from umss_jax.synth.noise import NoiseControls, noise_controls, noise_signal
 
 
 class RawControls(NamedTuple):

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.activations import exp_sigmoid
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
 from umss_jax.dsp.framing import hann_window
+from umss_jax.synth.activations import exp_sigmoid
 
 # Taylor series of sin(πx)/x and cos(πx) in x²: for |x| ≤ 1/4 what follows is below 3e-9.
 _SIN_PI = tuple((-1) ** k * math.pi ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(5))

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.activations import exp_sigmoid
 from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
+from umss_jax.synth.activations import exp_sigmoid
 
 _CHUNK_SAMPLES = 32
 
