@@ -8,8 +8,8 @@ import pytest
 import scipy.signal
 from conftest import relative_error
 
-from umss_jax.assignment import VoasClstm, VoasCnn, conv_lstm
 from umss_jax.config import VOICES, ConvConfig
+from umss_jax.networks.assignment import VoasClstm, VoasCnn, conv_lstm
 
 
 def put(tree, path, names, arrays):

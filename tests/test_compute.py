@@ -10,8 +10,8 @@ from conftest import relative_error
 
 from umss_jax import model
 from umss_jax.config import Compute, ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
-from umss_jax.conv_block import ConvBlock
-from umss_jax.frequency_conv import same_conv
+from umss_jax.networks.conv import ConvBlock
+from umss_jax.networks.frequency_conv import same_conv
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 BFLOAT16 = Compute.BFLOAT16

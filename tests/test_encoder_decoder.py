@@ -7,8 +7,8 @@ import pytest
 from conftest import relative_error
 
 from umss_jax.config import DecoderConfig, EncoderConfig
-from umss_jax.decoder import Decoder, f0_on_log_scale
-from umss_jax.encoder import Encoder, ExampleNorm, encoder_input
+from umss_jax.networks.decoder import Decoder, f0_on_log_scale
+from umss_jax.networks.encoder import Encoder, ExampleNorm, encoder_input
 from weights_convert import import_file
 
 torch = pytest.importorskip("torch")

@@ -7,7 +7,7 @@ import pytest
 from conftest import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.frequency_conv import (
+from umss_jax.networks.frequency_conv import (
     METHODS,
     direct_conv,
     long_frequency_conv,

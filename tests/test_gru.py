@@ -7,8 +7,8 @@ import pytest
 from conftest import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.dense import Dense, DenseStack, LayerNorm
-from umss_jax.gru import Gru, gru_scan
+from umss_jax.networks.dense import Dense, DenseStack, LayerNorm
+from umss_jax.networks.gru import Gru, gru_scan
 
 
 def flax_gru(torch_gru):

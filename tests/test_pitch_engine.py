@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from weight_files import random_variables
 
-from umss_jax import salience, weights
+from umss_jax import weights
 from umss_jax.api import load, load_tracker, load_weights, model_name
-from umss_jax.assignment import VoasClstm
 from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.dsp.hcqt import hcqt
 from umss_jax.dsp.resample import resample
@@ -15,7 +14,9 @@ from umss_jax.errors import UsageError, WeightsError
 from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.f0 import nearest_frames
 from umss_jax.heuristic import multi_f0_peaks
-from umss_jax.networks import config_for, recognise, resolve_assigner
+from umss_jax.networks import salience
+from umss_jax.networks.assignment import VoasClstm
+from umss_jax.networks.registry import config_for, recognise, resolve_assigner
 from umss_jax.pitch_engine import F0Engine
 from umss_jax.segments import plan_segments
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import relative_error
 
 from umss_jax.config import ConvConfig
-from umss_jax.salience import EarlyDeep, EarlyShallow, LateDeep, LateDeepMagnitude
+from umss_jax.networks.salience import EarlyDeep, EarlyShallow, LateDeep, LateDeepMagnitude
 
 
 def put_conv(tree, path, arrays):

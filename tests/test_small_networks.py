@@ -9,9 +9,9 @@ import pytest
 
 from umss_jax import model, weights
 from umss_jax.config import ModelConfig
-from umss_jax.conv_block import Conv
-from umss_jax.networks import config_for, recognise
-from umss_jax.small_networks import (
+from umss_jax.networks.conv import Conv
+from umss_jax.networks.registry import config_for, recognise
+from umss_jax.networks.small import (
     SmallSalience,
     SmallVoices,
     _dilated,

@@ -20,10 +20,10 @@ from umss_jax.cli import app
 from umss_jax.config import ModelConfig, UnetCondition, UnetConfig
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import UsageError
-from umss_jax.networks import unet_network
+from umss_jax.networks.registry import unet_network
+from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
 from umss_jax.run_weights import initial_variables
 from umss_jax.training import Batch, init_state, make_train_step, step_body
-from umss_jax.unet import condition_f0, magnitude_spectrogram
 from umss_jax.unet_loss import unet_loss
 
 UNET = UnetConfig(fft_size=512, channels=(2, 3), condition_channels=(3,), dropout_layers=1)

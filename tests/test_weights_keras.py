@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
-from umss_jax import assignment, salience
+from umss_jax.networks import assignment, salience
 from umss_jax.weights import load, part_of, save
 from weights_convert import export_file, import_file
 

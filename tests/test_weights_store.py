@@ -15,7 +15,7 @@ from weight_files import assert_same, random_variables
 from umss_jax import weights
 from umss_jax.cli import run
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.networks import recognise
+from umss_jax.networks.registry import recognise
 from weights_convert import import_file
 
 VARIABLES = {"params": {"part": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
     from umss_jax.engine import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
-    from umss_jax.networks import AssignerKind
+    from umss_jax.networks.registry import AssignerKind
     from umss_jax.pitch_engine import F0Engine
     from umss_jax.pitch_files import PitchOptions
     from umss_jax.pitch_tracks import PitchTracks
@@ -234,7 +234,7 @@ def _open(
 ) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
     """Weights, what assigns, the configuration of the networks, and where they come from."""
     from umss_jax.device import select_device
-    from umss_jax.networks import config_for, resolve_assigner
+    from umss_jax.networks.registry import config_for, resolve_assigner
 
     device_name = select_device(device)
     variables, about = load_weights(name)

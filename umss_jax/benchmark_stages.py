@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax import losses, model
-from umss_jax.assignment import VoasCnn
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
-from umss_jax.decoder import Decoder
 from umss_jax.dsp import masks
 from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
-from umss_jax.encoder import Encoder, encoder_input
-from umss_jax.salience import LateDeep
+from umss_jax.networks.assignment import VoasCnn
+from umss_jax.networks.decoder import Decoder
+from umss_jax.networks.encoder import Encoder, encoder_input
+from umss_jax.networks.salience import LateDeep
 from umss_jax.synth import harmonic, noise
 from umss_jax.synth.all_pole import (
     all_pole_coefficients,

@@ -442,8 +442,8 @@ class UnetConfig:
 class ModelConfig:
     """Everything that shapes the computation from mixture to voices.
 
-    The networks go by the names of :mod:`umss_jax.networks`, which also makes the configuration
-    that fits given weights, thresholds included.
+    The networks go by the names of :mod:`umss_jax.networks.registry`, which also makes the
+    configuration that fits given weights, thresholds included.
     """
 
     salience_network: str = DEFAULT_SALIENCE

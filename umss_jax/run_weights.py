@@ -15,7 +15,7 @@ from umss_jax import model, weights
 from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig, TrainConfig
 from umss_jax.errors import UsageError
-from umss_jax.networks import config_for
+from umss_jax.networks.registry import config_for
 from umss_jax.strategies import SCHEDULES
 from umss_jax.training import TrainState
 from umss_jax.weight_tree import flatten, parts, select_parts, tree_problems

@@ -13,7 +13,7 @@ import optax
 from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
 from umss_jax.losses import LossTerms, full_loss
 from umss_jax.model import ALL_PARTS, draw_uniform, forward, given_f0
-from umss_jax.networks import unet_network
+from umss_jax.networks.registry import unet_network
 from umss_jax.unet_loss import unet_loss
 
 Metrics = dict[str, jax.Array]

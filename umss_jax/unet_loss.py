@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax.unet import Unet, condition_f0, magnitude_spectrogram
+from umss_jax.networks.unet import Unet, condition_f0, magnitude_spectrogram
 
 
 class UnetLoss(NamedTuple):

@@ -290,7 +290,7 @@ def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, An
 
 def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
     """Shapes by flat name of an architecture of the conversion tables or of our own, else None."""
-    from umss_jax.small_networks import small_architecture_shapes
+    from umss_jax.networks.small import small_architecture_shapes
     from weights_convert import tables
 
     if not architecture:

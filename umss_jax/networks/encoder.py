@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import EncoderConfig
-from umss_jax.dense import Dense
 from umss_jax.dsp.stft import log_magnitude, stft
-from umss_jax.gru import Gru
+from umss_jax.networks.dense import Dense
+from umss_jax.networks.gru import Gru
 
 
 def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:

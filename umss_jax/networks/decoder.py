@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import DecoderConfig
-from umss_jax.dense import Dense, DenseStack
-from umss_jax.gru import Gru
+from umss_jax.networks.dense import Dense, DenseStack
+from umss_jax.networks.gru import Gru
 from umss_jax.synth.source_filter import RawControls
 
 

@@ -1,9 +1,9 @@
 """Small F0 networks: a small part of the arithmetic of Late/Deep and VoasCNN.
 
-This project's own, with the interfaces of :mod:`umss_jax.salience` and
-:mod:`umss_jax.assignment`. `SmallSalience` looks at harmonics and subharmonics of each pitch where
-they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of learning long
-filters, takes two frames at once, and follows what is held for a second. `SmallVoices` works on a
+This project's own, with the interfaces of :mod:`umss_jax.networks.salience` and
+:mod:`umss_jax.networks.assignment`. `SmallSalience` looks at harmonics and subharmonics of each
+pitch where they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of
+learning long filters, takes two frames at once, and follows what is held for a second. `SmallVoices` works on a
 coarse grid, where it counts the voices above and below each pitch and sees a second and a half, and
 adds what it finds to the salience. Neither has normalisation with statistics.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
-from umss_jax.conv_block import Conv
+from umss_jax.networks.conv import Conv
 
 _BINS = 360
 _BINS_PER_OCTAVE = 60

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import UnetConfig
-from umss_jax.conv_block import stored_norm
-from umss_jax.dense import uniform_fan_in
+from umss_jax.networks.conv import stored_norm
+from umss_jax.networks.dense import uniform_fan_in
 
 _CONVOLUTION: Any = {
     "dimension_numbers": ("NHWC", "HWIO", "NHWC"),

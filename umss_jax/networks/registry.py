@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from umss_jax.assignment import VoasClstm, VoasCnn
 from umss_jax.config import (
     MULTI_F0_THRESHOLDS,
     VOICE_THRESHOLDS,
@@ -23,15 +22,16 @@ from umss_jax.config import (
     UnetCondition,
 )
 from umss_jax.errors import UsageError, WeightsError
-from umss_jax.salience import (
+from umss_jax.networks.assignment import VoasClstm, VoasCnn
+from umss_jax.networks.salience import (
     EarlyDeep,
     EarlyShallow,
     LateDeep,
     LateDeepMagnitude,
     SalienceNetwork,
 )
-from umss_jax.small_networks import SmallSalience, SmallVoices
-from umss_jax.unet import Unet
+from umss_jax.networks.small import SmallSalience, SmallVoices
+from umss_jax.networks.unet import Unet
 from umss_jax.weight_tree import flatten, parts, select_parts
 from umss_jax.weights import architecture_shapes
 

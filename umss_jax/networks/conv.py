@@ -14,8 +14,8 @@ from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 from umss_jax.config import ConvConfig
-from umss_jax.dense import rounded
-from umss_jax.frequency_conv import same_conv
+from umss_jax.networks.dense import rounded
+from umss_jax.networks.frequency_conv import same_conv
 
 KernelSizes = Sequence[tuple[int, int, int]]
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
-from umss_jax.conv_block import (
+from umss_jax.networks.conv import (
     Conv,
     ConvWeights,
     StoredNorm,
@@ -20,7 +20,7 @@ from umss_jax.conv_block import (
     conv_with_bias,
     over_batch,
 )
-from umss_jax.frequency_conv import direct_conv
+from umss_jax.networks.frequency_conv import direct_conv
 
 _COMMON = ((3, 3, 32), (3, 3, 32), (70, 3, 16), (70, 3, 16))
 _VOICE_KERNEL = (3, 3, 16, 16)

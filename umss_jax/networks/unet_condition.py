@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import HcqtConfig, MaskConfig, SynthConfig, UnetCondition, UnetConfig
-from umss_jax.dense import Dense
 from umss_jax.dsp.masks import centred_stft
+from umss_jax.networks.dense import Dense
+from umss_jax.networks.unet_layers import ConvWeights
 from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
-from umss_jax.unet_layers import ConvWeights
 
 
 def magnitude_spectrogram(audio: jax.Array, config: UnetConfig) -> jax.Array:

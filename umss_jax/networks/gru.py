@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import Compute
-from umss_jax.dense import product_in
+from umss_jax.networks.dense import product_in
 
 
 class Gru(nn.Module):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import ConvConfig
-from umss_jax.conv_block import Conv, KernelSizes, StoredNorm, conv_blocks, over_batch
+from umss_jax.networks.conv import Conv, KernelSizes, StoredNorm, conv_blocks, over_batch
 
 _FEATURES = ("magnitude", "phase")
 _FIRST: KernelSizes = ((5, 5, 16),)

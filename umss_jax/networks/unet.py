@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
 from umss_jax.dsp.masks import apply_masks, ratio_masks
-from umss_jax.unet_condition import (
+from umss_jax.networks.unet_condition import (
     ExactCondition,
     OriginalCondition,
     condition_f0,
@@ -24,7 +24,7 @@ from umss_jax.unet_condition import (
     padded,
     stft_grid,
 )
-from umss_jax.unet_layers import (
+from umss_jax.networks.unet_layers import (
     BatchNorm,
     ConvWeights,
     drop_channels,

@@ -1,0 +1,1 @@
+"""The networks of every stage, and which of them given weights are of."""
