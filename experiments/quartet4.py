@@ -76,7 +76,7 @@ def multif0(
     from umss_jax import metrics
     from umss_jax.api import load_tracker
     from umss_jax.excerpts import NINO_DIOS, csd_excerpts
-    from umss_jax.heuristic import multi_f0_peaks
+    from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
     least = engine.config.f0.multi_f0_threshold if threshold is None else threshold

@@ -92,6 +92,6 @@ def harmonic_signal_by_bank(dtype):
 
 
 def f0_to_frames_250_by_torch():
-    """Stands in for `umss_jax.f0.f0_to_frames_250`."""
+    """Stands in for `umss_jax.pitch.extractor.f0_to_frames_250`."""
     call = _in_jax(lambda f: frames_250(f[None, None])[0, 0], torch.float32, lambda _: 250)
     return lambda f0_hz_344, frames, floor_hz: call(jnp.maximum(f0_hz_344, floor_hz))

@@ -9,8 +9,8 @@ from umss_jax.comb import comb_magnitudes, comb_masks
 from umss_jax.config import CombConfig, ModelConfig
 from umss_jax.dsp.masks import soft_mask_stems
 from umss_jax.excerpts import Excerpt
-from umss_jax.heuristic import heuristic_f0_250
 from umss_jax.model import analyse
+from umss_jax.pitch.continuity import heuristic_f0_250
 from weights_convert.convert import import_published
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.f0 import extract_f0, f0_to_frames_250
-from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250
+from umss_jax.pitch.grid import bin_frequencies_hz
 
 CONFIG = F0Config()
 

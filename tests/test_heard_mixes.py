@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from umss_jax.heard_mixes import HeardMixes, shifted
-from umss_jax.pitch_targets import mixture_target, pitch_targets
+from umss_jax.pitch.targets import mixture_target, pitch_targets
 from umss_jax.pitched_mixes import PitchedExample
 
 

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umss_jax.heuristic import (
+from umss_jax.pitch.continuity import (
     assign_by_continuity,
     heuristic_f0_250,
     multi_f0_peaks,
     resample_linear,
 )
-from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.pitch.grid import bin_frequencies_hz
 
 
 def test_equals_the_reference(golden):

@@ -12,11 +12,11 @@ from umss_jax.dsp.hcqt import hcqt
 from umss_jax.dsp.resample import resample
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.excerpts import NINO_DIOS, csd_excerpts
-from umss_jax.f0 import nearest_frames
-from umss_jax.heuristic import multi_f0_peaks
 from umss_jax.networks import salience
 from umss_jax.networks.assignment import VoasClstm
 from umss_jax.networks.registry import config_for, recognise, resolve_assigner
+from umss_jax.pitch.continuity import multi_f0_peaks
+from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch_engine import F0Engine
 from umss_jax.segments import plan_segments
 

@@ -17,7 +17,7 @@ from conftest import relative_error
 
 from umss_jax import model, training
 from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
-from umss_jax.f0 import extract_f0
+from umss_jax.pitch.extractor import extract_f0
 from umss_jax.synth import source_filter as synth
 from umss_jax.synth.harmonic import harmonic_controls
 from weights_convert import import_file

@@ -12,9 +12,9 @@ import numpy as np
 from umss_jax import model
 from umss_jax.config import Assigner, ModelConfig
 from umss_jax.dsp.masks import soft_mask_channels
-from umss_jax.f0 import nearest_frames
-from umss_jax.heuristic import heuristic_f0_250
 from umss_jax.networks.unet import separate_channels
+from umss_jax.pitch.continuity import heuristic_f0_250
+from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.separation import SegmentResult
 
 

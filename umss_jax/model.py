@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
 from umss_jax.dsp.resample import resample
-from umss_jax.f0 import extract_f0, f0_to_frames_250
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
 from umss_jax.networks.registry import (
@@ -26,6 +25,7 @@ from umss_jax.networks.registry import (
     unet_network,
 )
 from umss_jax.networks.unet import UnetOutput, condition_f0, estimate_voices, separate_channels
+from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250
 from umss_jax.synth.noise import draw_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 

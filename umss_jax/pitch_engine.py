@@ -10,9 +10,9 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import VOICES, ModelConfig, TrackAssigner
-from umss_jax.f0 import nearest_frames
-from umss_jax.heuristic import heuristic_f0_250, multi_f0_peaks
-from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.pitch.continuity import heuristic_f0_250, multi_f0_peaks
+from umss_jax.pitch.extractor import nearest_frames
+from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.pitch_tracks import SegmentPitches
 
 

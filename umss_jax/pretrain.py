@@ -26,7 +26,7 @@ from umss_jax.config import ModelConfig, PretrainConfig
 from umss_jax.data import Prefetched
 from umss_jax.errors import UmssError
 from umss_jax.heard_mixes import HeardExample, HeardMixes
-from umss_jax.pitch_targets import binary_cross_entropy, mixture_target, pitch_targets
+from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar

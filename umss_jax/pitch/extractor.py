@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.pitch.grid import bin_frequencies_hz
 
 
 class F0Tracks(NamedTuple):

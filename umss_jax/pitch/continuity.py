@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig, F0Config, HcqtConfig
-from umss_jax.pitch_grid import bin_frequencies_hz
+from umss_jax.pitch.grid import bin_frequencies_hz
 
 _GRID = HcqtConfig()
 _MAXIMUM_PEAKS = 8
