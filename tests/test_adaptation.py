@@ -7,7 +7,7 @@ import soundfile
 from small_engine import F0_HZ, small_engine
 
 from umss_jax.adaptation import adapt, training_segments
-from umss_jax.audio import scan
+from umss_jax.audio.recording import scan
 from umss_jax.config import AdaptationConfig
 from umss_jax.errors import AudioError
 

@@ -9,7 +9,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umss_jax.audio import (
+from umss_jax.audio.recording import (
     FLAC_24,
     WAV_24,
     StemWriter,

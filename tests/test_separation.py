@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stub_engine import StubEngine
 
+from umss_jax.audio.segments import cross_fade, plan_segments, segment_seed
 from umss_jax.config import VOICES, ClipMode, SeparationConfig
 from umss_jax.errors import AudioError, OutputError, UsageError
 from umss_jax.report import write_reports
-from umss_jax.segments import cross_fade, plan_segments, segment_seed
 from umss_jax.separation import (
     SegmentResult,
     segments_of_array,

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
 from umss_jax.device import compile_ahead
 from umss_jax.errors import AudioError
-from umss_jax.segments import SegmentPlan, cut_segments
 from umss_jax.stem_files import read_blocks_16k
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 if TYPE_CHECKING:
-    from umss_jax.audio import Recording
+    from umss_jax.audio.recording import Recording
     from umss_jax.engine import ModelEngine
 
 _SILENT_SHARE = 1e-3  # of the recording's peak (−60 dB): nothing to learn from
@@ -113,7 +113,7 @@ def training_segments(
     """Segments of a recording to train on, read in one pass and in constant memory.
 
     Args:
-        recording: from :func:`umss_jax.audio.scan`.
+        recording: from :func:`umss_jax.audio.recording.scan`.
         config: distance of the segments, and how many at most.
 
     Returns:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig, CrepeConfig
-from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import UsageError
 from umss_jax.excerpts import f0_files
 from umss_jax.weights import write_aside

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import soundfile
 
-from umss_jax.audio import scan
+from umss_jax.audio.recording import scan
 from umss_jax.chorale import Rendering, render, write_rendering
 from umss_jax.chorale_scores import embedded_scores
 from umss_jax.config import (

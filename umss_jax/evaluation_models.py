@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from umss_jax import evaluation
+from umss_jax.audio.segments import segment_seed
 from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, SeparationConfig
 from umss_jax.excerpts import Excerpt
-from umss_jax.segments import segment_seed
 
 if TYPE_CHECKING:
     from umss_jax.engine import ModelEngine

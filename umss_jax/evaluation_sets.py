@@ -16,9 +16,9 @@ from pathlib import Path
 
 import soundfile
 
+from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig, Dataset, EvaluationConfig
 from umss_jax.data_layouts import Piece, choose_pieces, choose_singers, find_layout
-from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.excerpts import (
     CSD_TEST_SONGS,

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig, EvaluationConfig
-from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import DatasetError
 
 STEM_FOLDER = "audio_16kHz"

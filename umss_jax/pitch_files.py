@@ -16,14 +16,14 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from umss_jax.audio import Recording, scan
+from umss_jax.audio.recording import Recording, scan
+from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import AudioConfig, SeparationConfig
 from umss_jax.derived_files import MIDI, PICTURE, SALIENCE, TRACKS
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.midi import notes, write_midi
 from umss_jax.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
 from umss_jax.salience_plot import SalienceImage, image_columns, write_plot
-from umss_jax.segments import frame_times_s, plan_segments
 from umss_jax.stem_files import f0_row, read_blocks_16k
 from umss_jax.working_folder import working_folder
 
@@ -99,7 +99,7 @@ def track_file(
         config: Segments and overlap.
         options: What to write, and what to do with existing files.
         progress: Told the stage (``tracking``) and the seconds done since the last call.
-        recording: The result of :func:`umss_jax.audio.scan`, where it is known already.
+        recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
 
     Returns:
         The files written: none where all exist and shall be left.

@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from umss_jax.config import SeparationConfig
-from umss_jax.segments import (
+from umss_jax.audio.segments import (
     SegmentPlan,
     check_array,
     cross_fade,
@@ -23,6 +22,7 @@ from umss_jax.segments import (
     plan_segments,
     resample_array,
 )
+from umss_jax.config import SeparationConfig
 
 
 class SegmentPitches(NamedTuple):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft, signal
 
+from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, AugmentationConfig, HcqtConfig, SetConfig
 from umss_jax.data import find_pieces
-from umss_jax.decoded_audio import DecodedAudio
 from umss_jax.errors import DatasetError, UmssError
 
 _CONFIDENT = 0.4  # CREPE's confidence of a voiced frame, as in the evaluation

@@ -12,9 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from umss_jax.audio import StreamResampler
-from umss_jax.config import VOICES, AudioConfig, SeparationConfig
-from umss_jax.segments import (
+from umss_jax.audio.recording import StreamResampler
+from umss_jax.audio.segments import (
     SegmentPlan,
     check_array,
     cross_fade,
@@ -25,6 +24,7 @@ from umss_jax.segments import (
     resample_array,
     segment_seed,
 )
+from umss_jax.config import VOICES, AudioConfig, SeparationConfig
 
 
 class SegmentResult(NamedTuple):

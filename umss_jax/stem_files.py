@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 import umss_jax
-from umss_jax.audio import (
+from umss_jax.audio.recording import (
     Encoding,
     Recording,
     StemWriter,
@@ -34,10 +34,10 @@ from umss_jax.audio import (
     resampled_samples,
     scan,
 )
+from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
 from umss_jax.derived_files import is_of_pitches, is_page
 from umss_jax.errors import OutputError
-from umss_jax.segments import frame_times_s, plan_segments
 from umss_jax.separation import SegmentEngine, separate_blocks
 from umss_jax.working_folder import working_folder
 
@@ -93,7 +93,7 @@ def separate_file(
         config: Segments, overlap and seed.
         options: Format, clipping and what to do with an existing folder.
         progress: Called after every segment, and again as the stems are written.
-        recording: The result of :func:`umss_jax.audio.scan`, where it is known already.
+        recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
 
     Returns:
         The folder and what its manifest says.
@@ -127,7 +127,7 @@ def read_blocks_16k(recording: Recording) -> tuple[int, Iterator[np.ndarray]]:
     """Reads a recording at the model's rate, block by block.
 
     Args:
-        recording: from :func:`umss_jax.audio.scan`.
+        recording: from :func:`umss_jax.audio.recording.scan`.
 
     Returns:
         Number of samples at 16 kHz, and the blocks, float32 ``[C, n]``.

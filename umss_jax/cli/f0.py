@@ -82,8 +82,8 @@ def f0(
     that frame, tab-separated.
     """
     with exit_at_once():
+        from umss_jax.audio.segments import plan_segments
         from umss_jax.pitch_files import PitchOptions, check_options
-        from umss_jax.segments import plan_segments
 
     exclude("--quiet", quiet, "--verbose", verbose)
     exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
@@ -129,7 +129,7 @@ def _track(
     quiet: bool,
 ) -> None:
     """One recording: refuses what exists before anything is loaded."""
-    from umss_jax.audio import scan
+    from umss_jax.audio.recording import scan
     from umss_jax.errors import OutputError
     from umss_jax.pitch_files import missing_paths, pitch_paths, track_file
 

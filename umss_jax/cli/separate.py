@@ -33,7 +33,7 @@ from umss_jax.device import Device
 from umss_jax.errors import UsageError
 
 if TYPE_CHECKING:
-    from umss_jax.audio import Recording
+    from umss_jax.audio.recording import Recording
     from umss_jax.engine import ModelEngine
     from umss_jax.stem_files import StemOptions
 
@@ -104,8 +104,8 @@ def separate(
     manifest.json, and prints the folder. Stems have the recording's rate, channels and length.
     """
     with exit_at_once():
-        from umss_jax.audio import choose_encoding
-        from umss_jax.segments import plan_segments
+        from umss_jax.audio.recording import choose_encoding
+        from umss_jax.audio.segments import plan_segments
         from umss_jax.stem_files import StemOptions
 
     exclude("--quiet", quiet, "--verbose", verbose)
@@ -234,7 +234,7 @@ class _Batch:
 
     def separate(self, path: Path) -> None:
         from umss_jax.api import model_name
-        from umss_jax.audio import scan
+        from umss_jax.audio.recording import scan
         from umss_jax.errors import OutputError
         from umss_jax.stem_files import separate_file, track_folder
 

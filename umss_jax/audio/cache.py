@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from umss_jax.audio import scan
+from umss_jax.audio.recording import scan
 from umss_jax.errors import OutputError
 from umss_jax.stem_files import read_blocks_16k
 from umss_jax.weights import file_sha256, home, write_aside
@@ -31,7 +31,7 @@ class DecodedAudio:
     def load(self, path: Path) -> np.ndarray:
         """The whole recording, float32 [samples] at 16 kHz, mapped from disk where possible.
 
-        Channels are mixed down as for separation (:func:`umss_jax.audio.scan`).
+        Channels are mixed down as for separation (:func:`umss_jax.audio.recording.scan`).
 
         Raises:
             AudioError: missing, unreadable, truncated, silent, or not finite.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.audio import StreamResampler, choose_downmix, resampled_samples
+from umss_jax.audio.recording import StreamResampler, choose_downmix, resampled_samples
 from umss_jax.config import AudioConfig, FileConfig, SeparationConfig
 from umss_jax.errors import AudioError, UsageError
 

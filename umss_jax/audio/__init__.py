@@ -1,0 +1,1 @@
+"""Recordings on disk: reading, resampling, cutting into segments, keeping decoded audio."""
