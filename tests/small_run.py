@@ -12,8 +12,9 @@ import numpy as np
 import soundfile
 from small_engine import KnownPitch
 
-from umss_jax import analysis_cache, model, parallel, run_config, weights
+from umss_jax import analysis_cache, model, parallel, run_config
 from umss_jax.config import ModelConfig, TrainConfig
+from umss_jax.weights import store as weights
 
 TREE = {
     "name": "small",

@@ -19,8 +19,8 @@ from stub_engine import StubEngine
 from umss_jax.cli import run, separate
 from umss_jax.config import VOICES, Assigner, SeparationConfig
 from umss_jax.errors import UsageError
-from umss_jax.weight_tree import flatten
-from umss_jax.weights import load
+from umss_jax.weights.store import load
+from umss_jax.weights.tree import flatten
 
 TESTS = Path(__file__).parent
 COMMAND = f"""

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax import weights
 from umss_jax.api import load, model_name
 from umss_jax.audio.segments import plan_segments
 from umss_jax.config import VOICES, Assigner, ModelConfig, SeparationConfig
 from umss_jax.engine import ModelEngine
 from umss_jax.errors import DeviceError, UnknownModelError, UsageError
 from umss_jax.model import init_variables
+from umss_jax.weights import store as weights
 
 ONE_SECOND = SeparationConfig(segment_s=1.0, overlap=0.25)
 SAMPLES = plan_segments(ONE_SECOND).segment

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 from weight_files import assert_same, random_variables, write_random
 
-from umss_jax import fetch as fetching
-from umss_jax import weights
 from umss_jax.cli.weights import app
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.published_files import SOURCES, UMSS_2024, VOAS, RemoteFile
+from umss_jax.weights import download as fetching
+from umss_jax.weights import store as weights
+from umss_jax.weights.remote_files import SOURCES, UMSS_2024, VOAS, RemoteFile
 
 
 class Server:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from weight_files import random_variables
 
-from umss_jax import weights
 from umss_jax.api import load, load_tracker, load_weights, model_name
 from umss_jax.audio.segments import plan_segments
 from umss_jax.config import Assigner, ModelConfig, TrackAssigner
@@ -19,6 +18,7 @@ from umss_jax.networks.registry import config_for, recognise, resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch_engine import F0Engine
+from umss_jax.weights import store as weights
 
 
 def noise(samples, seed=0):

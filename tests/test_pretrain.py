@@ -157,7 +157,7 @@ def _rows(run):
 @pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_bit_for_bit(recordings, tmp_path, monkeypatch, capsys):
     from umss_jax import pretrain
-    from umss_jax.weights import load
+    from umss_jax.weights.store import load
 
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     assert _run(recordings, tmp_path, "name=whole") == 0
@@ -206,7 +206,7 @@ def test_losses_fall(recordings, tmp_path, monkeypatch):
 
 
 def _leaves(tree):
-    from umss_jax.weight_tree import flatten
+    from umss_jax.weights.tree import flatten
 
     return list(flatten(tree).items())
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from umss_jax import model, weights
+from umss_jax import model
 from umss_jax.config import ModelConfig
 from umss_jax.networks.conv import Conv
 from umss_jax.networks.registry import config_for, recognise
@@ -19,6 +19,7 @@ from umss_jax.networks.small import (
     _linear_upsampling,
     small_architecture_shapes,
 )
+from umss_jax.weights import store as weights
 
 CONFIG = ModelConfig(salience_network="small-salience", assignment_network="small-voices")
 

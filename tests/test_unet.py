@@ -12,8 +12,8 @@ from jax.test_util import check_grads
 from umss_jax.config import HcqtConfig, ModelConfig, UnetCondition, UnetConfig
 from umss_jax.networks import unet, unet_condition, unet_layers
 from umss_jax.networks.unet import Unet
-from umss_jax.weight_tree import flatten, part_of
-from umss_jax.weights import architecture_shapes
+from umss_jax.weights.store import architecture_shapes
+from umss_jax.weights.tree import flatten, part_of
 from weights_convert.convert import import_file
 
 CONDITIONS = list(UnetCondition)

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 from weight_files import KINDS, assert_same, random_variables, write_random
 
-from umss_jax import weights
 from umss_jax.cli.weights import app
 from umss_jax.errors import OutputError, WeightsError
 from umss_jax.model import ModelConfig, init_variables
 from umss_jax.networks import assignment, salience
+from umss_jax.weights import store as weights
 from weights_convert import export_file, import_file, table_of_kind
 from weights_convert.convert import kind_for
 

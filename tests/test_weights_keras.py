@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from umss_jax.networks import assignment, salience
-from umss_jax.weights import load, part_of, save
+from umss_jax.weights.store import load, part_of, save
 from weights_convert import export_file, import_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

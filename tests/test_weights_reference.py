@@ -8,10 +8,11 @@ from conftest import relative_error
 from jax import lax
 from typer.testing import CliRunner
 
-from umss_jax import model, weights
+from umss_jax import model
 from umss_jax.cli.weights import app
 from umss_jax.config import ModelConfig
 from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
+from umss_jax.weights import store as weights
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from weight_files import assert_same, random_variables
 
-from umss_jax import weights
 from umss_jax.cli import run
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.networks.registry import recognise
+from umss_jax.weights import store as weights
 from weights_convert import import_file
 
 VARIABLES = {"params": {"part": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}}

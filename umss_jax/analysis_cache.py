@@ -20,8 +20,8 @@ from umss_jax.engine import ModelEngine
 from umss_jax.errors import OutputError
 from umss_jax.strategies import Start
 from umss_jax.training import Batch
-from umss_jax.weight_tree import flatten
-from umss_jax.weights import home, write_aside
+from umss_jax.weights.store import home, write_aside
+from umss_jax.weights.tree import flatten
 
 
 class AnalysisCache:

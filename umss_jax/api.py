@@ -180,7 +180,7 @@ def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         name: A name in the store or a ``.safetensors`` file, or several joined by ``+``.
 
     Returns:
-        Variables, and what is known of them: of one model as :func:`umss_jax.weights.load`
+        Variables, and what is known of them: of one model as :func:`umss_jax.weights.store.load`
         returns it, of several by name under ``combined``.
 
     Raises:
@@ -188,17 +188,17 @@ def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         WeightsError: weights are damaged or do not fit.
         UsageError: nothing stands before or after a ``+``.
     """
-    from umss_jax import weights
+    from umss_jax.weights import store
 
     names = _names(name)
     if not all(names):
         raise UsageError(f"{name!r} names no model on one side of a +", "give a name on both")
-    loaded = {one: weights.load(one) for one in names}
+    loaded = {one: store.load(one) for one in names}
     if len(loaded) == 1:
         return loaded[names[0]]
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for tree, _ in loaded.values():
-        for part in weights.parts(tree):
+        for part in store.parts(tree):
             for collection, trees in variables.items():
                 trees.pop(part, None)
                 if part in tree.get(collection, {}):

@@ -210,7 +210,7 @@ def _seeds() -> np.ndarray:
 
 def _digest(variables: Mapping[str, Any]) -> str:
     """Of all tensors with their names."""
-    from umss_jax.weight_tree import flatten
+    from umss_jax.weights.tree import flatten
 
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten(variables).items()):

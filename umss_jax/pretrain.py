@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from umss_jax import model, weights
+from umss_jax import model
 from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import ModelConfig, PretrainConfig
 from umss_jax.data import Prefetched
@@ -32,7 +32,8 @@ from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar
 from umss_jax.run_weights import WEIGHTS
 from umss_jax.training import TrainState, init_state, make_optimiser
-from umss_jax.weight_tree import parts
+from umss_jax.weights import store
+from umss_jax.weights.tree import parts
 
 PHASES = ("salience", "assignment")
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
@@ -254,7 +255,7 @@ class _PhaseRun:
             "initial_weights": self.config.weights,
             "validation_loss": loss,
         }
-        weights.save(self.run.path / WEIGHTS, self._merged(state), metadata)
+        store.save(self.run.path / WEIGHTS, self._merged(state), metadata)
 
     def _merged(self, state: TrainState) -> dict[str, Any]:
         trained = {"params": state.params, "batch_stats": state.batch_stats}
@@ -269,9 +270,9 @@ class _PhaseRun:
         path = kept if kept.is_file() else self.run.path / WEIGHTS
         if not path.is_file():
             return self._merged(state)
-        variables, about = weights.load(path)
+        variables, about = store.load(path)
         if path != kept:
-            weights.save(kept, variables, about)
+            store.save(kept, variables, about)
         return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
 
     def _where(self, step: int) -> dict[str, Any]:

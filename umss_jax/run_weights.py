@@ -11,14 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from umss_jax import model, weights
+from umss_jax import model
 from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig, TrainConfig
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import config_for
 from umss_jax.strategies import SCHEDULES
 from umss_jax.training import TrainState
-from umss_jax.weight_tree import flatten, parts, select_parts, tree_problems
+from umss_jax.weights import store
+from umss_jax.weights.tree import flatten, parts, select_parts, tree_problems
 
 WEIGHTS = "weights.safetensors"
 """In the folder of a run; its side-car lies beside it."""
@@ -100,10 +101,10 @@ def keep_weights(
         "initial_weights": initial,
         "validation_loss": loss,
     }
-    expected = weights.architecture_shapes(_ARCHITECTURE)
+    expected = store.architecture_shapes(_ARCHITECTURE)
     if expected is not None and not tree_problems(_shapes(variables), expected):
         metadata["architecture"] = _ARCHITECTURE
-    weights.save(folder / WEIGHTS, variables, metadata)
+    store.save(folder / WEIGHTS, variables, metadata)
 
 
 def keep_phase(folder: Path, number: int, name: str) -> None:
@@ -125,10 +126,10 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     if kept.is_file() or not best.is_file():
         return
     for source, target in (
-        (weights.side_car_path(best), weights.side_car_path(kept)),
+        (store.side_car_path(best), store.side_car_path(kept)),
         (best, kept),
     ):
-        weights.write_aside(target, partial(shutil.copyfile, source))
+        store.write_aside(target, partial(shutil.copyfile, source))
 
 
 def phase_weights(folder: Path, number: int, name: str) -> Path:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from umss_jax.errors import OutputError, UsageError, WeightsError
-from umss_jax.weight_tree import (
+from umss_jax.weights.store import file_sha256, write_aside
+from umss_jax.weights.tree import (
     Variables,
     WrongTreeError,
     expect_tree,
@@ -23,7 +24,6 @@ from umss_jax.weight_tree import (
     unflatten,
     value_problems,
 )
-from umss_jax.weights import file_sha256, write_aside
 from weights_convert import hdf5, npy, npy_2024, recognise, torch_file
 from weights_convert.table import Arrays, Table
 from weights_convert.tables import table_of_kind, tables_of
@@ -38,7 +38,7 @@ class Imported:
     Attributes:
         kind: kind of the file.
         variables: ``{'params': …, 'batch_stats': …}``, contiguous float32 arrays.
-        metadata: side-car of `umss_jax.weights.save`.
+        metadata: side-car of `umss_jax.weights.store.save`.
     """
 
     kind: str

@@ -155,7 +155,7 @@ def _print_json(rows: list[dict[str, Any]]) -> None:
 
 
 def _write(folder: Path, machine: str, rows: list[dict[str, Any]], text: str) -> None:
-    from umss_jax.weights import write_aside
+    from umss_jax.weights.store import write_aside
 
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(rows, indent=1) + "\n"

@@ -185,7 +185,7 @@ def adapt_engine(
 
 def _check_keeping(name: str, adapt: int, files: int, overwrite: bool) -> None:
     """Refuses what would be noticed only after the adaptation."""
-    from umss_jax.weights import refuse_starter, store_path
+    from umss_jax.weights.store import refuse_starter, store_path
 
     if not adapt:
         raise UsageError("--save-adapted needs --adapt", "add --adapt 200")
@@ -200,9 +200,9 @@ def _check_keeping(name: str, adapt: int, files: int, overwrite: bool) -> None:
 
 def keep(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
     """Stores an adapted model with all its networks; returns the path of its tensors."""
-    from umss_jax import weights
+    from umss_jax.weights import store
 
-    return weights.save(
+    return store.save(
         name,
         engine.variables,
         {

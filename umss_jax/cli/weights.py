@@ -55,7 +55,7 @@ def import_(
 
 def _check_free(name: str, overwrite: bool) -> None:
     from umss_jax.errors import OutputError
-    from umss_jax.weights import refuse_starter, side_car_path, store_path
+    from umss_jax.weights.store import refuse_starter, side_car_path, store_path
 
     refuse_starter(name)
     tensors = store_path(name)
@@ -64,10 +64,10 @@ def _check_free(name: str, overwrite: bool) -> None:
 
 
 def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
-    from umss_jax import weights
+    from umss_jax.weights import store
 
-    path = weights.save(name, variables, metadata)
-    side_car = weights.read_side_car(name)
+    path = store.save(name, variables, metadata)
+    side_car = store.read_side_car(name)
     _say(f"{metadata['kind']}: {side_car['parameters']} parameters, all names and shapes fit")
     typer.echo(path)
 
@@ -78,13 +78,13 @@ def list_() -> None:
 
     First the weights that are part of the package (starter), then what is stored.
     """
-    from umss_jax import weights
     from umss_jax.errors import UmssError
+    from umss_jax.weights import store
 
-    names = weights.stored_names()
-    for name in [weights.STARTER, *names]:
+    names = store.stored_names()
+    for name in [store.STARTER, *names]:
         try:
-            about = weights.read_side_car(name)
+            about = store.read_side_car(name)
         except UmssError as error:
             _say(str(error))
             continue
@@ -100,27 +100,27 @@ def show(
     arrays: Annotated[bool, typer.Option(help="List every array with its shape too.")] = False,
 ) -> None:
     """Print the side-car as JSON."""
-    from umss_jax import weights
+    from umss_jax.weights import store
 
     if not arrays:
-        if name == weights.PUBLISHED and not weights.store_path(name).is_file():
-            weights.load_published()
-        typer.echo(json.dumps(weights.read_side_car(name), indent=2, ensure_ascii=False))
+        if name == store.PUBLISHED and not store.store_path(name).is_file():
+            store.load_published()
+        typer.echo(json.dumps(store.read_side_car(name), indent=2, ensure_ascii=False))
         return
-    variables, about = weights.load(name)
-    about = {**about, "arrays": {n: list(a.shape) for n, a in weights.flatten(variables).items()}}
+    variables, about = store.load(name)
+    about = {**about, "arrays": {n: list(a.shape) for n, a in store.flatten(variables).items()}}
     typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
 
 
 @app.command()
 def verify(name: NameArgument) -> None:
     """Check hash, names, shapes and values of stored weights."""
-    from umss_jax import weights
+    from umss_jax.weights import store
 
-    variables, about = weights.load(name)
-    count = len(weights.flatten(variables))
+    variables, about = store.load(name)
+    count = len(store.flatten(variables))
     architecture = about.get("architecture")
-    checked = weights.architecture_shapes(architecture) is not None
+    checked = store.architecture_shapes(architecture) is not None
     tree = f"the tree of {architecture}" if checked else "no known architecture to compare with"
     typer.echo(f"{name}: ok, {count} arrays, hash, finite values, {tree}")
 
@@ -136,13 +136,13 @@ def export(
     overwrite: Annotated[bool, typer.Option(help="Replace a file there.")] = False,
 ) -> None:
     """Write stored weights as the original code reads them."""
-    from umss_jax import weights
+    from umss_jax.weights import store
     from weights_convert import export_file
     from weights_convert.convert import kind_for
 
-    variables, _ = weights.load(name)
+    variables, _ = store.load(name)
     if part:
-        variables = weights.select_parts(variables, part)
+        variables = store.select_parts(variables, part)
     kind = kind_for(variables, to)
     path = export_file(variables, kind, file, overwrite=overwrite)
     _say(f"written as {kind}")
@@ -157,7 +157,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download published weights at a pinned commit, check their hash, import and store them."""
-    from umss_jax import fetch as fetching
+    from umss_jax.weights import download as fetching
     from weights_convert import import_file
 
     if name == "list":

@@ -32,8 +32,8 @@ from umss_jax.networks.salience import (
 )
 from umss_jax.networks.small import SmallSalience, SmallVoices
 from umss_jax.networks.unet import Unet
-from umss_jax.weight_tree import flatten, parts, select_parts
-from umss_jax.weights import architecture_shapes
+from umss_jax.weights.store import architecture_shapes
+from umss_jax.weights.tree import flatten, parts, select_parts
 
 AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
 

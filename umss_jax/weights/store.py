@@ -25,17 +25,17 @@ import numpy as np
 
 import umss_jax
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.weight_tree import Shape as Shape
-from umss_jax.weight_tree import Variables as Variables
-from umss_jax.weight_tree import WrongTreeError as WrongTreeError
-from umss_jax.weight_tree import expect_tree as expect_tree
-from umss_jax.weight_tree import flatten as flatten
-from umss_jax.weight_tree import part_of as part_of
-from umss_jax.weight_tree import parts as parts
-from umss_jax.weight_tree import select_parts as select_parts
-from umss_jax.weight_tree import tree_problems as tree_problems
-from umss_jax.weight_tree import unflatten as unflatten
-from umss_jax.weight_tree import value_problems as value_problems
+from umss_jax.weights.tree import Shape as Shape
+from umss_jax.weights.tree import Variables as Variables
+from umss_jax.weights.tree import WrongTreeError as WrongTreeError
+from umss_jax.weights.tree import expect_tree as expect_tree
+from umss_jax.weights.tree import flatten as flatten
+from umss_jax.weights.tree import part_of as part_of
+from umss_jax.weights.tree import parts as parts
+from umss_jax.weights.tree import select_parts as select_parts
+from umss_jax.weights.tree import tree_problems as tree_problems
+from umss_jax.weights.tree import unflatten as unflatten
+from umss_jax.weights.tree import value_problems as value_problems
 
 FORMAT = 1
 PUBLISHED = "published"

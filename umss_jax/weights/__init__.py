@@ -1,0 +1,1 @@
+"""Stored weights: trees, the store, combinations, downloads."""
