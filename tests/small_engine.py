@@ -5,7 +5,7 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
-from umss_jax.engine import ModelEngine
+from umss_jax.inference import ModelEngine
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
 F0_HZ = np.float32([440.0, 330.0, 220.0, 110.0])

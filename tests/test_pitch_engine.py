@@ -17,7 +17,7 @@ from umss_jax.networks.assignment import VoasClstm
 from umss_jax.networks.registry import config_for, recognise, resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
-from umss_jax.pitch_engine import F0Engine
+from umss_jax.pitch_inference import F0Engine
 from umss_jax.weights import store as weights
 
 

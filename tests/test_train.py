@@ -20,8 +20,8 @@ from weight_files import assert_same
 from umss_jax import analysis_cache, run_folder
 from umss_jax import train as training_run
 from umss_jax.config import VOICE_THRESHOLDS, VOICES, ModelConfig, TrainConfig
-from umss_jax.engine import ModelEngine
 from umss_jax.errors import UmssError, UsageError
+from umss_jax.inference import ModelEngine
 from umss_jax.run_weights import initial_variables, phase_weights
 from umss_jax.strategies import SCHEDULES, STRATEGIES, Phase
 from umss_jax.weights import store as weights

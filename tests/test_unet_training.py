@@ -18,8 +18,8 @@ from umss_jax import train as training_run
 from umss_jax.api import load
 from umss_jax.cli import app
 from umss_jax.config import ModelConfig, UnetCondition, UnetConfig
-from umss_jax.engine import ModelEngine
 from umss_jax.errors import UsageError
+from umss_jax.inference import ModelEngine
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
 from umss_jax.run_weights import initial_variables

@@ -18,7 +18,7 @@ from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
 
 _SILENT_SHARE = 1e-3  # of the recording's peak (−60 dB): nothing to learn from
 

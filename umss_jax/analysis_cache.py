@@ -16,8 +16,8 @@ import numpy as np
 
 from umss_jax.config import Assigner, ModelConfig
 from umss_jax.data import Examples
-from umss_jax.engine import ModelEngine
 from umss_jax.errors import OutputError
+from umss_jax.inference import ModelEngine
 from umss_jax.strategies import Start
 from umss_jax.training import Batch
 from umss_jax.weights.store import home, write_aside

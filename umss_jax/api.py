@@ -23,11 +23,11 @@ from umss_jax.stem_files import Progress, StemOptions, Track, separate_file
 
 if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
-    from umss_jax.pitch_engine import F0Engine
     from umss_jax.pitch_files import PitchOptions
+    from umss_jax.pitch_inference import F0Engine
     from umss_jax.pitch_tracks import PitchTracks
 
 
@@ -103,7 +103,7 @@ def load(
         UsageError: There is no such assigner, or the model lacks a network and ``draw_missing``
             was not asked for, or it was asked for with a U-Net.
     """
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
 
     config = config or SeparationConfig()
     asked = _known(assigner, Assigner)
@@ -157,7 +157,7 @@ def load_tracker(
     Args and errors as :func:`load`; the assigner may also be ``none``, which leaves the peaks of
     every frame without voices.
     """
-    from umss_jax.pitch_engine import F0Engine
+    from umss_jax.pitch_inference import F0Engine
 
     asked = _known(assigner, TrackAssigner)
     variables, chosen, model_config, provenance = _open(name, asked, device)

@@ -25,7 +25,7 @@ from umss_jax import model
 from umss_jax.benchmark_stages import STAGES
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
-from umss_jax.engine import ModelEngine
+from umss_jax.inference import ModelEngine
 from umss_jax.operation_count import count_operations
 from umss_jax.strategies import STRATEGIES
 from umss_jax.training import Batch, init_state, make_optimiser, make_train_step

@@ -34,7 +34,7 @@ from umss_jax.stem_files import separate_file
 from umss_jax.working_folder import working_folder
 
 if TYPE_CHECKING:
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
 
 MIXTURE = "mixture.wav"
 TARGETS = "targets"

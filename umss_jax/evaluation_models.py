@@ -16,7 +16,7 @@ from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, Separati
 from umss_jax.excerpts import Excerpt
 
 if TYPE_CHECKING:
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
 
 
@@ -169,7 +169,7 @@ class _Last:
 def _f0_engine(name: str, assigner: Assigner) -> ModelEngine:
     """An engine of F0 networks alone; it cannot separate."""
     from umss_jax.api import load_tracker
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
 
     tracker = load_tracker(name, assigner=assigner).engine
     used = Assigner(tracker.assigner)

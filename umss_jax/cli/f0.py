@@ -112,7 +112,7 @@ def load_engine(
 ) -> PitchEngine:
     """The F0 networks of this name on this device."""
     with exit_at_once():
-        importlib.import_module("umss_jax.pitch_engine")
+        importlib.import_module("umss_jax.pitch_inference")
     from umss_jax.api import load_tracker
     from umss_jax.device import enable_compilation_cache
 

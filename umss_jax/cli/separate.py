@@ -34,7 +34,7 @@ from umss_jax.errors import UsageError
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
-    from umss_jax.engine import ModelEngine
+    from umss_jax.inference import ModelEngine
     from umss_jax.stem_files import StemOptions
 
 _DEFAULTS = SeparationConfig()
@@ -152,7 +152,7 @@ def load_engine(
 ) -> ModelEngine:
     """The model of this name on this device."""
     with exit_at_once():
-        importlib.import_module("umss_jax.engine")
+        importlib.import_module("umss_jax.inference")
     from umss_jax.api import load
     from umss_jax.device import enable_compilation_cache
 
