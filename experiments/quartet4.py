@@ -48,8 +48,8 @@ def f0(
 ) -> None:
     """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
     from umss_jax.api import load
+    from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
     from umss_jax.evaluation import evaluate_f0
-    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 
     engine = load(name, assigner=assigner, draw_missing=True).engine
     result = evaluate_f0(
@@ -75,7 +75,7 @@ def multif0(
 
     from umss_jax import metrics
     from umss_jax.api import load_tracker
-    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
@@ -104,7 +104,7 @@ def write_mixture(data: Path, out: Path, seconds: float | None = None) -> Path:
     import numpy as np
     import soundfile
 
-    from umss_jax.excerpts import NINO_DIOS, singer_files
+    from umss_jax.data.excerpts import NINO_DIOS, singer_files
 
     voices = [soundfile.read(file)[0] for file in singer_files(data, NINO_DIOS)]
     length = min(len(voice) for voice in voices)
@@ -131,8 +131,8 @@ def score_stems(data: Path, stems: Path):  # type: ignore[no-untyped-def]
     import soundfile
 
     from umss_jax.config import VOICES
+    from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
     from umss_jax.evaluation import evaluate_stems
-    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 
     separated = np.stack([soundfile.read(stems / f"{voice}.wav")[0] for voice in VOICES])
 

@@ -28,8 +28,8 @@ import typer
 
 from experiments.table_text import markdown
 from umss_jax.config import Dataset
+from umss_jax.data.test_sets import quartets_of
 from umss_jax.errors import UmssError, UsageError
-from umss_jax.evaluation_sets import quartets_of
 from umss_jax.run_config import build_run, read_tree
 from umss_jax.run_folder import read_state
 from umss_jax.run_weights import WEIGHTS

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from umss_jax import crepe_f0
 from umss_jax.cli.data import app
+from umss_jax.data import crepe as crepe_f0
+from umss_jax.data.excerpts import Take, cut_excerpts, f0_files, has_f0
 from umss_jax.errors import DatasetError, UsageError
-from umss_jax.excerpts import Take, cut_excerpts, f0_files, has_f0
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax import data, data_layouts
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.cli import run
 from umss_jax.config import AudioConfig, DataConfig, SetConfig
+from umss_jax.data import layouts as data_layouts
+from umss_jax.data import mixes as data
 from umss_jax.errors import DatasetError, UmssError
 
 AUDIO = AudioConfig(example_samples=4096)
@@ -203,7 +204,7 @@ def test_silence_is_drawn_again_but_not_for_ever(tmp_path):
 
 def test_validation_excerpts_are_those_of_the_test_protocol(shared):
     """The package's own test excerpts, which were checked against the paper's list."""
-    from umss_jax.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 
     folder = shared / "datasets" / "ChoralSingingDataset"
     pieces = data.open_pieces(data.find_pieces(SetConfig((str(folder),), singers=(4,)))[0])

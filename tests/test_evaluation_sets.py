@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from umss_jax.config import Dataset
+from umss_jax.data.excerpts import cut_excerpts
+from umss_jax.data.test_sets import f0_is_there, quartets_of
 from umss_jax.errors import DatasetError, UsageError
-from umss_jax.evaluation_sets import f0_is_there, quartets_of
-from umss_jax.excerpts import cut_excerpts
 
 LETTERS = "satb"
 VOICES = ("soprano", "alto", "tenor", "bass")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax import excerpts, metrics
+from umss_jax import metrics
+from umss_jax.data import excerpts
 from umss_jax.errors import DatasetError
 
 TINY = excerpts.Song("Tiny", "Tiny", 8, 1)

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from umss_jax.heard_mixes import HeardMixes, shifted
+from umss_jax.data.pitched_mixes import PitchedExample
+from umss_jax.data.salience_mixes import HeardMixes, shifted
 from umss_jax.pitch.targets import mixture_target, pitch_targets
-from umss_jax.pitched_mixes import PitchedExample
 
 
 class Mixes:

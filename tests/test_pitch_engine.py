@@ -8,10 +8,10 @@ from weight_files import random_variables
 from umss_jax.api import load, load_tracker, load_weights, model_name
 from umss_jax.audio.segments import plan_segments
 from umss_jax.config import Assigner, ModelConfig, TrackAssigner
+from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.dsp.hcqt import hcqt
 from umss_jax.dsp.resample import resample
 from umss_jax.errors import UsageError, WeightsError
-from umss_jax.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.networks import salience
 from umss_jax.networks.assignment import VoasClstm
 from umss_jax.networks.registry import config_for, recognise, resolve_assigner

@@ -11,9 +11,9 @@ import soundfile
 
 from umss_jax import cli
 from umss_jax.config import VOICES, AugmentationConfig, HcqtConfig, SetConfig
+from umss_jax.data.pitched_mixes import PitchedMixes, PitchedVoice, interpolated_f0, open_pitched
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.pitched_mixes import PitchedMixes, PitchedVoice, interpolated_f0, open_pitched
 from umss_jax.run_config import build_pretraining, read_tree
 
 RATE = 16_000

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from umss_jax.config import Assigner, ModelConfig
-from umss_jax.data import Examples
+from umss_jax.data.mixes import Examples
 from umss_jax.errors import OutputError
 from umss_jax.inference import ModelEngine
 from umss_jax.strategies import Start

@@ -18,8 +18,8 @@ from umss_jax import metrics
 from umss_jax.bss import BssScores, bss_scores
 from umss_jax.comb import comb_masks
 from umss_jax.config import EvaluationConfig, F0Windows
+from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import apply_masks, soft_mask_stems
-from umss_jax.excerpts import Excerpt
 from umss_jax.summary import Summary, summarise
 
 StemEstimator = Callable[[Excerpt], np.ndarray]

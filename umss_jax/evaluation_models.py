@@ -13,7 +13,7 @@ import numpy as np
 from umss_jax import evaluation
 from umss_jax.audio.segments import segment_seed
 from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, SeparationConfig
-from umss_jax.excerpts import Excerpt
+from umss_jax.data.excerpts import Excerpt
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

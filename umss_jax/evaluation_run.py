@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from umss_jax.config import EvaluationConfig, F0Windows
+from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluation import (
     F0Evaluation,
     StemEvaluation,
@@ -19,7 +20,6 @@ from umss_jax.evaluation import (
 from umss_jax.evaluation_audio import ExcerptAudio
 from umss_jax.evaluation_models import Estimate, Row
 from umss_jax.evaluation_store import ExcerptScores, Scores
-from umss_jax.excerpts import Excerpt
 
 
 class Measures(NamedTuple):

@@ -18,9 +18,9 @@ import numpy as np
 
 import umss_jax
 from umss_jax.bss import BssScores
+from umss_jax.data.excerpts import Excerpt
 from umss_jax.errors import OutputError
 from umss_jax.evaluation import F0Scores, StemScores
-from umss_jax.excerpts import Excerpt
 from umss_jax.metrics import MelodyScores, MultiPitchScores, SeparationScores
 
 _VERSION = 1

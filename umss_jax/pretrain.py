@@ -23,11 +23,11 @@ import optax
 from umss_jax import model
 from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import ModelConfig, PretrainConfig
-from umss_jax.data import Prefetched
+from umss_jax.data.mixes import Prefetched
+from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
+from umss_jax.data.salience_mixes import HeardExample, HeardMixes
 from umss_jax.errors import UmssError
-from umss_jax.heard_mixes import HeardExample, HeardMixes
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.run_folder import RunFolder
 from umss_jax.run_log import Bar
 from umss_jax.run_weights import WEIGHTS

@@ -23,7 +23,7 @@ from umss_jax import model
 from umss_jax.analysis_cache import AnalysisCache
 from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import Assigner, LossConfig, ModelConfig, OptimiserConfig, TrainConfig
-from umss_jax.data import Example, Examples, Prefetched, RandomMixes, open_sets, stack
+from umss_jax.data.mixes import Example, Examples, Prefetched, RandomMixes, open_sets, stack
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.parallel import ParallelStep

@@ -28,8 +28,8 @@ def check(
     all others were looked at. Exit code 1 if one was, or if nothing complete is there.
     """
     from umss_jax.config import AudioConfig
-    from umss_jax.data import open_pieces, validation_excerpts
-    from umss_jax.data_layouts import find_layout
+    from umss_jax.data.layouts import find_layout
+    from umss_jax.data.mixes import open_pieces, validation_excerpts
     from umss_jax.errors import DatasetError
 
     layout = find_layout(folder)
@@ -80,10 +80,10 @@ def f0(
     """
     from tqdm import tqdm
 
-    from umss_jax.crepe_f0 import write_track
-    from umss_jax.data_layouts import find_layout
+    from umss_jax.data.crepe import write_track
+    from umss_jax.data.excerpts import has_f0
+    from umss_jax.data.layouts import find_layout
     from umss_jax.errors import AudioError, DatasetError
-    from umss_jax.excerpts import has_f0
 
     layout = find_layout(folder)
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]

@@ -17,8 +17,8 @@ from umss_jax.config import DEFAULT_MODEL, Assigner, Dataset, F0Source, F0Window
 from umss_jax.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from umss_jax.data.excerpts import Take
     from umss_jax.evaluation_models import Row
-    from umss_jax.excerpts import Take
 
 
 def evaluate(
@@ -132,11 +132,11 @@ def evaluate(
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
     count = ReportConfig().excerpts if audio is None else audio
     with exit_at_once():
+        from umss_jax.data.excerpts import cut_excerpts
+        from umss_jax.data.test_sets import quartets_of
         from umss_jax.evaluation_audio import ExcerptAudio, spread_excerpts
         from umss_jax.evaluation_run import Measures, run_evaluation
-        from umss_jax.evaluation_sets import quartets_of
         from umss_jax.evaluation_table import frames, group_tables, statistics, table
-        from umss_jax.excerpts import cut_excerpts
 
     takes = _limited(quartets_of(dataset, data, song or []), limit)
     sources = f0 or [F0Source.MIX]
@@ -199,9 +199,9 @@ def _with_f0(takes: list[Take], data: Path, needed: bool) -> bool:
     Raises:
         DatasetError: only some have them, or they are needed.
     """
+    from umss_jax.data.excerpts import f0_files
+    from umss_jax.data.test_sets import f0_is_there
     from umss_jax.errors import DatasetError
-    from umss_jax.evaluation_sets import f0_is_there
-    from umss_jax.excerpts import f0_files
 
     if f0_is_there(takes):
         return True

@@ -1,6 +1,6 @@
 """Examples with known F0: mixes of stems, altered so that synthetic voices stand for real ones.
 
-As in :mod:`umss_jax.data` an example is a function of seed and index alone.
+As in :mod:`umss_jax.data.mixes` an example is a function of seed and index alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy import fft, signal
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, AugmentationConfig, HcqtConfig, SetConfig
-from umss_jax.data import find_pieces
+from umss_jax.data.mixes import find_pieces
 from umss_jax.errors import DatasetError, UmssError
 
 _CONFIDENT = 0.4  # CREPE's confidence of a voiced frame, as in the evaluation

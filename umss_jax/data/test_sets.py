@@ -3,7 +3,7 @@
 - ``csd``: Choral Singing Dataset, El Rossinyol singers 2, Locus Iste 3, Nino Dios 4.
 - ``cantoria``: Cantoría, songs EJB1, EJB2 and CEA.
 - ``bcbsq``: the validation parts of the Bach chorales and barbershop quartets, 8 and 9 of each.
-- ``folder``: everything that has four stems in a layout of :mod:`umss_jax.data_layouts`.
+- ``folder``: everything that has four stems in a layout of :mod:`umss_jax.data.layouts`.
 
 Source: the reference's ``data.py`` and ``eval.py``. Recordings of the first three are 16 kHz mono.
 """
@@ -18,9 +18,7 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig, Dataset, EvaluationConfig
-from umss_jax.data_layouts import Piece, choose_pieces, choose_singers, find_layout
-from umss_jax.errors import DatasetError, UsageError
-from umss_jax.excerpts import (
+from umss_jax.data.excerpts import (
     CSD_TEST_SONGS,
     STEM_FOLDER,
     Take,
@@ -30,6 +28,8 @@ from umss_jax.excerpts import (
     part_start_frames,
     song_folder,
 )
+from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout
+from umss_jax.errors import DatasetError, UsageError
 
 CANTORIA_TEST_SONGS = ("EJB1", "EJB2", "CEA")
 """The test set of the paper."""

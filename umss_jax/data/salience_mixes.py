@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.pitched_mixes import PitchedExample, PitchedMixes
+from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes
 
 _KEPT = 255.0  # saliences are kept in steps of 1/255
 

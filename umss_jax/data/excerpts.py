@@ -1,6 +1,6 @@
 """Test excerpts: always the same, in the same order, with sources and F0 where it is known.
 
-Here is how excerpts are cut, and the Choral Singing Dataset; :mod:`umss_jax.evaluation_sets` finds
+Here is how excerpts are cut, and the Choral Singing Dataset; :mod:`umss_jax.data.test_sets` finds
 those of the other datasets. Layout, as in the reference: ``ROOT/<Song>/audio_16kHz/*.wav`` (one
 file per singer, 16 kHz mono) and ``ROOT/<Song>/crepe_f0_center/`` with either ``<singer>.f0.csv``
 (time, frequency, confidence; a row every 16 ms) or ``<singer>_frequency.npy`` and

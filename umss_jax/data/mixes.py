@@ -16,9 +16,9 @@ import numpy as np
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, DataConfig, SetConfig
-from umss_jax.data_layouts import Layout, Piece, choose_pieces, choose_singers, find_layout
+from umss_jax.data.excerpts import excerpt_start_frames, part_start_frames
+from umss_jax.data.layouts import Layout, Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.errors import DatasetError, UmssError
-from umss_jax.excerpts import excerpt_start_frames, part_start_frames
 
 T = TypeVar("T")
 

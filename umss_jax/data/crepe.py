@@ -15,8 +15,8 @@ import numpy as np
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig, CrepeConfig
+from umss_jax.data.excerpts import f0_files
 from umss_jax.errors import UsageError
-from umss_jax.excerpts import f0_files
 from umss_jax.weights.store import write_aside
 
 _CENTS = 1997.3794084376191 + 20.0 * np.arange(360)

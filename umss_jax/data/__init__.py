@@ -1,0 +1,1 @@
+"""Data sets: layouts, pieces, training mixes, test excerpts."""
