@@ -30,10 +30,10 @@ from experiments.table_text import markdown
 from umss_jax.config import Dataset
 from umss_jax.data.test_sets import quartets_of
 from umss_jax.errors import UmssError, UsageError
-from umss_jax.run_config import build_run, read_tree
-from umss_jax.run_folder import read_state
-from umss_jax.run_weights import WEIGHTS
-from umss_jax.strategies import SCHEDULES
+from umss_jax.train.run_folder import read_state
+from umss_jax.train.run_weights import WEIGHTS
+from umss_jax.train.settings import build_run, read_tree
+from umss_jax.train.strategies import SCHEDULES
 
 HERE = Path(__file__).parent
 NAMES = ("1a", "1b", "2", "3")

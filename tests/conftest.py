@@ -50,7 +50,7 @@ def known_pitches(tmp_path_factory):
     """Training asks no F0 network: the pitches are those that `small_run.prepare` sings."""
     from small_engine import KnownPitch
 
-    from umss_jax import analysis_cache
+    from umss_jax.train import f0_cache as analysis_cache
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UMSS_JAX_HOME", str(tmp_path_factory.mktemp("home")))

@@ -19,8 +19,8 @@ from umss_jax.config import (
     Parallel,
     SynthConfig,
 )
-from umss_jax.parallel import ParallelStep, start_hosts
-from umss_jax.training import Batch, init_state
+from umss_jax.train.sharding import ParallelStep, start_hosts
+from umss_jax.train.step import Batch, init_state
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_CACHE"])

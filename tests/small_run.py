@@ -12,8 +12,11 @@ import numpy as np
 import soundfile
 from small_engine import KnownPitch
 
-from umss_jax import analysis_cache, model, parallel, run_config
+from umss_jax import model
 from umss_jax.config import ModelConfig, TrainConfig
+from umss_jax.train import f0_cache as analysis_cache
+from umss_jax.train import settings as run_config
+from umss_jax.train import sharding as parallel
 from umss_jax.weights import store as weights
 
 TREE = {
@@ -64,7 +67,7 @@ def settings(folder, *overrides) -> TrainConfig:
 
 def train(folder, *overrides):
     """Trains in ``folder/<name>``."""
-    from umss_jax.train import train
+    from umss_jax.train.run import train
 
     config = settings(folder, *overrides)
     return train(config, folder / config.name, quiet=True)

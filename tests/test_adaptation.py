@@ -6,10 +6,10 @@ import pytest
 import soundfile
 from small_engine import F0_HZ, small_engine
 
-from umss_jax.adaptation import adapt, training_segments
 from umss_jax.audio.recording import scan
 from umss_jax.config import AdaptationConfig
 from umss_jax.errors import AudioError
+from umss_jax.train.adapt import adapt, training_segments
 
 SAMPLES = 8192
 

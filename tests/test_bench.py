@@ -17,7 +17,7 @@ from umss_jax.cli import run
 from umss_jax.config import ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.networks.salience import LateDeep
 from umss_jax.operation_count import count_operations
-from umss_jax.strategies import STRATEGIES
+from umss_jax.train.strategies import STRATEGIES
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
 KEYS = {

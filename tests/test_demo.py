@@ -128,7 +128,7 @@ def test_a_failure_is_one_line_and_leaves_nothing(sung, tmp_path, monkeypatch, c
 
 
 def test_the_adaptation_hears_the_mixture(sung, stub, tmp_path, monkeypatch):
-    from umss_jax import adaptation
+    from umss_jax.train import adapt as adaptation
 
     heard = []
 

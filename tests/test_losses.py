@@ -9,7 +9,8 @@ from conftest import relative_error
 from jax.test_util import check_grads
 
 from umss_jax.config import LossConfig
-from umss_jax.losses import (
+from umss_jax.pitch.extractor import extract_f0
+from umss_jax.train.losses import (
     assignment_sum_loss,
     full_loss,
     one_voice_loss,
@@ -18,7 +19,6 @@ from umss_jax.losses import (
     voice_band_loss,
     voice_band_mask,
 )
-from umss_jax.pitch.extractor import extract_f0
 
 CONFIG = LossConfig()
 

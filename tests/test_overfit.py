@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from umss_jax import model
-from umss_jax.adaptation import adapt
 from umss_jax.api import load
 from umss_jax.config import (
     AdaptationConfig,
@@ -16,7 +15,8 @@ from umss_jax.config import (
     ModelConfig,
     OptimiserConfig,
 )
-from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.adapt import adapt
+from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
 
 TRAINABLE = ("encoder", "decoder")
 RECONSTRUCTION = LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)

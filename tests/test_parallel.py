@@ -14,8 +14,8 @@ from conftest import relative_error
 
 from umss_jax.config import Parallel
 from umss_jax.errors import DeviceError
-from umss_jax.parallel import ParallelStep, start_hosts
-from umss_jax.training import Batch, TrainState
+from umss_jax.train.sharding import ParallelStep, start_hosts
+from umss_jax.train.step import Batch, TrainState
 
 SCRIPT = Path(__file__).parent / "parallel_steps.py"
 

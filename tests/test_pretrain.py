@@ -14,7 +14,7 @@ from umss_jax.config import VOICES, AugmentationConfig, HcqtConfig, SetConfig
 from umss_jax.data.pitched_mixes import PitchedMixes, PitchedVoice, interpolated_f0, open_pitched
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.run_config import build_pretraining, read_tree
+from umss_jax.train.settings import build_pretraining, read_tree
 
 RATE = 16_000
 ALONE = AugmentationConfig(
@@ -156,7 +156,7 @@ def _rows(run):
 
 @pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_bit_for_bit(recordings, tmp_path, monkeypatch, capsys):
-    from umss_jax import pretrain
+    from umss_jax.train import pretrain
     from umss_jax.weights.store import load
 
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))

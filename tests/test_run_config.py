@@ -9,9 +9,9 @@ import pytest
 from umss_jax.cli import run
 from umss_jax.config import Assigner, TrainConfig
 from umss_jax.errors import UsageError
-from umss_jax.reference_config import read_reference
-from umss_jax.run_config import build, build_run, plain, read_tree, split_arguments, to_toml
-from umss_jax.strategies import SCHEDULES, STRATEGIES, cached, weighted
+from umss_jax.train.reference_settings import read_reference
+from umss_jax.train.settings import build, build_run, plain, read_tree, split_arguments, to_toml
+from umss_jax.train.strategies import SCHEDULES, STRATEGIES, cached, weighted
 
 
 def test_no_file_is_the_defaults():

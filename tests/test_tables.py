@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from umss_jax.run_config import build_run, read_tree
-from umss_jax.strategies import SCHEDULES
+from umss_jax.train.settings import build_run, read_tree
+from umss_jax.train.strategies import SCHEDULES
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 

@@ -15,7 +15,7 @@ from umss_jax.config import (
     ModelConfig,
     OptimiserConfig,
 )
-from umss_jax.training import Batch, init_state, learning_rate, make_optimiser, make_train_step
+from umss_jax.train.step import Batch, init_state, learning_rate, make_optimiser, make_train_step
 
 # Half a second and small layers; the stages are the same.
 SMALL = ModelConfig(

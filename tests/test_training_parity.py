@@ -15,11 +15,12 @@ import optax
 import pytest
 from conftest import relative_error
 
-from umss_jax import model, training
+from umss_jax import model
 from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
 from umss_jax.pitch.extractor import extract_f0
 from umss_jax.synth import source_filter as synth
 from umss_jax.synth.harmonic import harmonic_controls
+from umss_jax.train import step as training
 from weights_convert import import_file
 from weights_convert.torch_2024 import UMSS_2024
 

@@ -13,8 +13,7 @@ from conftest import relative_error
 from small_engine import KnownPitch
 from typer.testing import CliRunner
 
-from umss_jax import model, run_folder
-from umss_jax import train as training_run
+from umss_jax import model
 from umss_jax.api import load
 from umss_jax.cli import app
 from umss_jax.config import ModelConfig, UnetCondition, UnetConfig
@@ -22,9 +21,11 @@ from umss_jax.errors import UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
-from umss_jax.run_weights import initial_variables
-from umss_jax.training import Batch, init_state, make_train_step, step_body
-from umss_jax.unet_loss import unet_loss
+from umss_jax.train import run as training_run
+from umss_jax.train import run_folder
+from umss_jax.train.run_weights import initial_variables
+from umss_jax.train.step import Batch, init_state, make_train_step, step_body
+from umss_jax.train.unet_loss import unet_loss
 from umss_jax.weights import store as weights
 
 UNET = UnetConfig(fft_size=512, channels=(2, 3), condition_channels=(3,), dropout_layers=1)

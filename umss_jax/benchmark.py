@@ -27,8 +27,8 @@ from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
 from umss_jax.operation_count import count_operations
-from umss_jax.strategies import STRATEGIES
-from umss_jax.training import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.strategies import STRATEGIES
 
 SEPARATION = "separation"
 
@@ -80,7 +80,7 @@ def measure_strategy(
     """One training strategy, or ``separation``, from random weights.
 
     Args:
-        name: of :data:`umss_jax.strategies.STRATEGIES`, or ``separation``.
+        name: of :data:`umss_jax.train.strategies.STRATEGIES`, or ``separation``.
         batch: examples.
         seconds: length of an example.
         repeats: counted steps.

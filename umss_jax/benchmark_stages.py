@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax import losses, model
+from umss_jax import model
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.dsp import masks
 from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
@@ -23,6 +23,7 @@ from umss_jax.synth.all_pole import (
     all_pole_filter,
     line_spectral_frequencies,
 )
+from umss_jax.train import losses
 
 
 class Stage(NamedTuple):

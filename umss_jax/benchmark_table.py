@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.strategies import STRATEGIES
+from umss_jax.train.strategies import STRATEGIES
 
 
 class Reference(NamedTuple):

@@ -124,7 +124,7 @@ def _engine(
 ) -> ModelEngine:
     """The starter weights, adapted to the mixture where that is asked for."""
     from umss_jax import api
-    from umss_jax.adaptation import adapt, training_segments
+    from umss_jax.train.adapt import adapt, training_segments
 
     engine = api.load(config=SeparationConfig(seed=seed)).engine
     if not config.adapt_steps:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 
 from umss_jax.errors import UmssError, UsageError
-from umss_jax.strategies import STRATEGIES
+from umss_jax.train.strategies import STRATEGIES
 
 _STRATEGIES = (*STRATEGIES, "separation")
 _SCALING = ((1, 4.0), (2, 4.0), (8, 4.0), (1, 8.0), (1, 16.0))

@@ -26,7 +26,13 @@ def pretrain(
     The run lies in RUNS/<name> like one of `train`. `umss-jax chorale make` renders what
     train.folders and validation.folders take.
     """
-    from umss_jax.run_config import build_pretraining, plain, read_tree, split_arguments, to_toml
+    from umss_jax.train.settings import (
+        build_pretraining,
+        plain,
+        read_tree,
+        split_arguments,
+        to_toml,
+    )
 
     file, overrides = split_arguments(arguments or [])
     config = build_pretraining(read_tree(file), overrides)
@@ -34,7 +40,7 @@ def pretrain(
         typer.echo(to_toml(plain(config)))
         return
     with exit_at_once():
-        from umss_jax.pretrain import pretrain as run_pretraining
+        from umss_jax.train.pretrain import pretrain as run_pretraining
     result = run_pretraining(config, runs / config.name, quiet)
     typer.echo(
         f"{config.name}: {result.steps} steps, best validation loss {result.best_loss:.5g}",

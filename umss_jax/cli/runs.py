@@ -12,7 +12,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="Folder of all runs.")] = Path("runs"),
 ) -> None:
     """List runs: state, phase, epoch, step, best validation loss, last change."""
-    from umss_jax.run_folder import list_runs
+    from umss_jax.train.run_folder import list_runs
 
     found = list_runs(folder)
     if not found:

@@ -171,8 +171,8 @@ def adapt_engine(
     advance: Callable[[float], None],
 ) -> ModelEngine:
     """The engine after unsupervised training on one recording."""
-    from umss_jax.adaptation import adapt, training_segments
     from umss_jax.config import AdaptationConfig
+    from umss_jax.train.adapt import adapt, training_segments
 
     if assignment and engine.assigner is Assigner.HEURISTIC:
         raise UsageError(

@@ -35,7 +35,7 @@ def train(
     weights.safetensors, the best so far. All devices that JAX sees are used. Over several hosts
     set UMSS_JAX_HOSTS (address:port,processes,number, or auto).
     """
-    from umss_jax.run_config import build_run, plain, read_tree, split_arguments, to_toml
+    from umss_jax.train.settings import build_run, plain, read_tree, split_arguments, to_toml
 
     file, overrides = split_arguments(arguments or [])
     if cache_salience:
@@ -45,13 +45,13 @@ def train(
         typer.echo(to_toml(plain(config)))
         return
     with exit_at_once():
-        from umss_jax.parallel import start_hosts
+        from umss_jax.train.sharding import start_hosts
 
         start_hosts()
         from umss_jax.device import enable_compilation_cache
 
         enable_compilation_cache()
-        from umss_jax.train import train as run_training
+        from umss_jax.train.run import train as run_training
     result = run_training(config, runs / config.name, quiet)
     typer.echo(
         f"{config.name}: {result.steps} steps, best validation loss {result.best_loss:.5g}",

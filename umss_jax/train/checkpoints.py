@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from umss_jax.errors import OutputError, UmssError
-from umss_jax.training import TrainState
+from umss_jax.train.step import TrainState
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells of every file it writes
 

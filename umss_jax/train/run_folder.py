@@ -19,7 +19,7 @@ from typing import Any
 
 from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import OutputError, UmssError, UsageError
-from umss_jax.run_config import build, differences, plain, to_toml
+from umss_jax.train.settings import build, differences, plain, to_toml
 from umss_jax.weights.store import write_aside
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}

@@ -18,8 +18,8 @@ from umss_jax.config import Assigner, ModelConfig
 from umss_jax.data.mixes import Examples
 from umss_jax.errors import OutputError
 from umss_jax.inference import ModelEngine
-from umss_jax.strategies import Start
-from umss_jax.training import Batch
+from umss_jax.train.step import Batch
+from umss_jax.train.strategies import Start
 from umss_jax.weights.store import home, write_aside
 from umss_jax.weights.tree import flatten
 

@@ -2,7 +2,7 @@
 
 Targets as in Cuesta, McFee, Gómez (ISMIR 2020) and Cuesta, Gómez (TISMIR 2022): the F0 bin blurred
 by a Gaussian of one bin, binary cross-entropy; the salience's target is the largest of the voices'.
-A run is resumed like one of :mod:`umss_jax.train`, from its folder, at any moment.
+A run is resumed like one of :mod:`umss_jax.train.run`, from its folder, at any moment.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import numpy as np
 import optax
 
 from umss_jax import model
-from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import ModelConfig, PretrainConfig
 from umss_jax.data.mixes import Prefetched
 from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.data.salience_mixes import HeardExample, HeardMixes
 from umss_jax.errors import UmssError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.run_folder import RunFolder
-from umss_jax.run_log import Bar
-from umss_jax.run_weights import WEIGHTS
-from umss_jax.training import TrainState, init_state, make_optimiser
+from umss_jax.train.checkpoints import Checkpoints, Progress
+from umss_jax.train.progress import Bar
+from umss_jax.train.run_folder import RunFolder
+from umss_jax.train.run_weights import WEIGHTS
+from umss_jax.train.step import TrainState, init_state, make_optimiser
 from umss_jax.weights import store
 from umss_jax.weights.tree import parts
 
@@ -60,7 +60,7 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> Pretr
 
     Args:
         config: the run.
-        folder: of this run; see :mod:`umss_jax.run_folder`.
+        folder: of this run; see :mod:`umss_jax.train.run_folder`.
         quiet: no progress bars.
 
     Raises:

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from umss_jax.config import LossConfig, ModelConfig, Parallel
 from umss_jax.device import compile_ahead
 from umss_jax.errors import DeviceError
-from umss_jax.training import Batch, Metrics, TrainState, make_train_step, step_body
+from umss_jax.train.step import Batch, Metrics, TrainState, make_train_step, step_body
 
 _AXIS = "data"
 
@@ -28,7 +28,7 @@ class ParallelStep:
     """The training step on every device of every host.
 
     Args:
-        optimiser: from :func:`umss_jax.training.make_optimiser`.
+        optimiser: from :func:`umss_jax.train.step.make_optimiser`.
         trainable: parts that train.
         model: sizes and constants.
         loss: weights of the terms.

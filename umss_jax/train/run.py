@@ -20,18 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.analysis_cache import AnalysisCache
-from umss_jax.checkpoints import Checkpoints, Progress
 from umss_jax.config import Assigner, LossConfig, ModelConfig, OptimiserConfig, TrainConfig
 from umss_jax.data.mixes import Example, Examples, Prefetched, RandomMixes, open_sets, stack
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.networks.registry import resolve_assigner
-from umss_jax.parallel import ParallelStep
-from umss_jax.run_folder import RunFolder
-from umss_jax.run_log import Bar, Board
-from umss_jax.run_weights import WEIGHTS, initial_variables, keep_phase, keep_weights, merged
-from umss_jax.strategies import SCHEDULES, Phase, cached, weighted
-from umss_jax.training import (
+from umss_jax.train.checkpoints import Checkpoints, Progress
+from umss_jax.train.f0_cache import AnalysisCache
+from umss_jax.train.progress import Bar, Board
+from umss_jax.train.run_folder import RunFolder
+from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, keep_weights, merged
+from umss_jax.train.sharding import ParallelStep
+from umss_jax.train.step import (
     Batch,
     TrainState,
     batch_loss,
@@ -39,6 +38,7 @@ from umss_jax.training import (
     learning_rate,
     make_optimiser,
 )
+from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
 
 _PHASE_STEPS = 10_000_000  # apart in the stream of examples, so that each phase draws its own
 
@@ -62,7 +62,7 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
 
     Args:
         config: the run.
-        folder: of this run; see :mod:`umss_jax.run_folder`.
+        folder: of this run; see :mod:`umss_jax.train.run_folder`.
         quiet: no progress bars.
 
     Raises:

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import UsageError
-from umss_jax.reference_config import read_reference
-from umss_jax.strategies import SCHEDULES
+from umss_jax.train.reference_settings import read_reference
+from umss_jax.train.strategies import SCHEDULES
 
 Config = TypeVar("Config")
 

@@ -16,8 +16,8 @@ from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig, TrainConfig
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import config_for
-from umss_jax.strategies import SCHEDULES
-from umss_jax.training import TrainState
+from umss_jax.train.step import TrainState
+from umss_jax.train.strategies import SCHEDULES
 from umss_jax.weights import store
 from umss_jax.weights.tree import flatten, parts, select_parts, tree_problems
 

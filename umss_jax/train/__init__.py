@@ -1,0 +1,1 @@
+"""Training: strategies, losses, the step, the loop, runs on disk."""
