@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.separation import SegmentResult
+from umss_jax.separate.stream import SegmentResult
 
 
 class StubEngine:

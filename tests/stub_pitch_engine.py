@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.pitch_tracks import SegmentPitches
+from umss_jax.separate.pitch_tracks import SegmentPitches
 
 BINS = 12
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.config import NoteConfig
-from umss_jax.midi import Note, notes, write_midi
+from umss_jax.separate.midi import Note, notes, write_midi
 
 FRAME_S = 0.016
 

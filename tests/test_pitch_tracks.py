@@ -15,9 +15,9 @@ from umss_jax.audio.segments import plan_segments
 from umss_jax.config import VOICES, SeparationConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.pitch.extractor import nearest_frames
-from umss_jax.pitch_files import PitchOptions, track_file
-from umss_jax.pitch_tracks import SegmentPitches, track_array, track_blocks
-from umss_jax.salience_plot import SalienceImage
+from umss_jax.separate.pitch_files import PitchOptions, track_file
+from umss_jax.separate.pitch_plot import SalienceImage
+from umss_jax.separate.pitch_tracks import SegmentPitches, track_array, track_blocks
 
 
 def noise(samples, seed=0):

@@ -19,13 +19,13 @@ from umss_jax.audio.segments import cross_fade, plan_segments, segment_seed
 from umss_jax.config import VOICES, ClipMode, SeparationConfig
 from umss_jax.errors import AudioError, OutputError, UsageError
 from umss_jax.report import write_reports
-from umss_jax.separation import (
+from umss_jax.separate.stems import StemOptions, separate_file
+from umss_jax.separate.stream import (
     SegmentResult,
     segments_of_array,
     separate_array,
     separate_blocks,
 )
-from umss_jax.stem_files import StemOptions, separate_file
 
 RATES = [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 SHORT = SeparationConfig(segment_s=1.0, overlap=0.25)
@@ -413,7 +413,7 @@ import resource, sys
 import numpy as np, soundfile
 sys.path.insert(0, sys.argv[2])
 from stub_engine import StubEngine
-from umss_jax.stem_files import separate_file
+from umss_jax.separate.stems import separate_file
 path, seconds = sys.argv[1] + "/a.wav", int(sys.argv[3])
 with soundfile.SoundFile(path, "w", 44_100, 2) as file:
     for second in range(seconds):

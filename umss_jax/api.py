@@ -18,17 +18,17 @@ import numpy as np
 
 from umss_jax.config import DEFAULT_MODEL, Assigner, SeparationConfig, TrackAssigner
 from umss_jax.errors import UsageError
-from umss_jax.separation import Separation, segments_of_array, separate_array
-from umss_jax.stem_files import Progress, StemOptions, Track, separate_file
+from umss_jax.separate.stems import Progress, StemOptions, Track, separate_file
+from umss_jax.separate.stream import Separation, segments_of_array, separate_array
 
 if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
-    from umss_jax.pitch_files import PitchOptions
     from umss_jax.pitch_inference import F0Engine
-    from umss_jax.pitch_tracks import PitchTracks
+    from umss_jax.separate.pitch_files import PitchOptions
+    from umss_jax.separate.pitch_tracks import PitchTracks
 
 
 class Separator:
@@ -44,7 +44,7 @@ class Separator:
         self.config = config or SeparationConfig()
 
     def separate(self, audio: np.ndarray, sample_rate_hz: int) -> Separation:
-        """Separates ``[N]`` or ``[C, N]``; see :func:`umss_jax.separation.separate_array`."""
+        """Separates ``[N]`` or ``[C, N]``; see :func:`umss_jax.separate.stream.separate_array`."""
         return separate_array(audio, sample_rate_hz, self.engine, self.config)
 
     def separate_file(
@@ -54,7 +54,7 @@ class Separator:
         options: StemOptions | None = None,
         progress: Progress | None = None,
     ) -> Track:
-        """Separates a file into a folder; see :func:`umss_jax.stem_files.separate_file`."""
+        """Separates a file into a folder; see :func:`umss_jax.separate.stems.separate_file`."""
         return separate_file(path, out, self.engine, self.config, options, progress)
 
     def intermediates(
@@ -127,8 +127,8 @@ class PitchTracker:
         self.config = config or SeparationConfig()
 
     def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]``; see :func:`umss_jax.pitch_tracks.track_array`."""
-        from umss_jax.pitch_tracks import track_array
+        """Pitches of ``[N]`` or ``[C, N]``; see :func:`umss_jax.separate.pitch_tracks.track_array`."""
+        from umss_jax.separate.pitch_tracks import track_array
 
         return track_array(audio, sample_rate_hz, self.engine, self.config)
 
@@ -139,8 +139,8 @@ class PitchTracker:
         options: PitchOptions | None = None,
         progress: Progress | None = None,
     ) -> list[Path]:
-        """Pitches of a file into a folder; see :func:`umss_jax.pitch_files.track_file`."""
-        from umss_jax.pitch_files import track_file
+        """Pitches of a file into a folder; see :func:`umss_jax.separate.pitch_files.track_file`."""
+        from umss_jax.separate.pitch_files import track_file
 
         return track_file(path, out, self.engine, self.config, options, progress)
 

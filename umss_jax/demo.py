@@ -30,7 +30,7 @@ from umss_jax.errors import OutputError
 from umss_jax.metrics import melody_scores
 from umss_jax.report import write_reports
 from umss_jax.report_scores import score_voices
-from umss_jax.stem_files import separate_file
+from umss_jax.separate.stems import separate_file
 from umss_jax.working_folder import working_folder
 
 if TYPE_CHECKING:

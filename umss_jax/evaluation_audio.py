@@ -31,7 +31,7 @@ from umss_jax.data.excerpts import Excerpt, Take, excerpt_name
 from umss_jax.evaluation_models import Estimate, Row
 from umss_jax.evaluation_store import excerpt_digest
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.stem_files import f0_row
+from umss_jax.separate.stems import f0_row
 from umss_jax.working_folder import working_folder
 
 INDEX, REFERENCE = "index.json", "reference"

@@ -1,4 +1,4 @@
-"""The model as an engine of :mod:`umss_jax.separation`: jitted, seeded per segment, with masks."""
+"""The model as an engine of :mod:`umss_jax.separate.stream`: jitted, seeded per segment, with masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umss_jax.dsp.masks import soft_mask_channels
 from umss_jax.networks.unet import separate_channels
 from umss_jax.pitch.continuity import heuristic_f0_250
 from umss_jax.pitch.extractor import nearest_frames
-from umss_jax.separation import SegmentResult
+from umss_jax.separate.stream import SegmentResult
 
 
 class _Voices(NamedTuple):
@@ -68,7 +68,7 @@ class ModelEngine:
     def separate(
         self, mixture_16k: np.ndarray, channels_16k: np.ndarray, seeds: np.ndarray
     ) -> SegmentResult:
-        """Stems and F0 of segments; see :class:`umss_jax.separation.SegmentEngine`."""
+        """Stems and F0 of segments; see :class:`umss_jax.separate.stream.SegmentEngine`."""
         voices = self._run(mixture_16k, channels_16k, seeds)
         return SegmentResult(np.asarray(voices.stems), self.reported_f0(voices.output))
 

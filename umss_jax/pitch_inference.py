@@ -1,4 +1,4 @@
-"""The F0 networks as an engine of :mod:`umss_jax.pitch_tracks`, without any synthesis."""
+"""The F0 networks as an engine of :mod:`umss_jax.separate.pitch_tracks`, without any synthesis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from umss_jax.config import VOICES, ModelConfig, TrackAssigner
 from umss_jax.pitch.continuity import heuristic_f0_250, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.pitch_tracks import SegmentPitches
+from umss_jax.separate.pitch_tracks import SegmentPitches
 
 
 class F0Engine:
@@ -49,7 +49,7 @@ class F0Engine:
         self._tracks = jax.jit(self._tracks_fn)
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
-        """Pitches and salience of segments; see :class:`umss_jax.pitch_tracks.PitchEngine`.
+        """Pitches and salience of segments; see :class:`umss_jax.separate.pitch_tracks.PitchEngine`.
 
         The networks' frames are brought to 16 ms by taking the nearest one, so that no pitch lies
         between two notes; only the continuity rule interpolates, as in separation.

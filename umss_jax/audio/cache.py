@@ -12,7 +12,7 @@ import numpy as np
 
 from umss_jax.audio.recording import scan
 from umss_jax.errors import OutputError
-from umss_jax.stem_files import read_blocks_16k
+from umss_jax.separate.stems import read_blocks_16k
 from umss_jax.weights.store import file_sha256, home, write_aside
 
 _VERSION = 1  # of decoding and resampling: another one must not read what this one kept

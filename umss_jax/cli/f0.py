@@ -31,8 +31,8 @@ from umss_jax.config import DEFAULT_MODEL, SeparationConfig, TrackAssigner
 from umss_jax.device import Device
 
 if TYPE_CHECKING:
-    from umss_jax.pitch_files import PitchOptions
-    from umss_jax.pitch_tracks import PitchEngine
+    from umss_jax.separate.pitch_files import PitchOptions
+    from umss_jax.separate.pitch_tracks import PitchEngine
 
 _DEFAULTS = SeparationConfig()
 
@@ -83,7 +83,7 @@ def f0(
     """
     with exit_at_once():
         from umss_jax.audio.segments import plan_segments
-        from umss_jax.pitch_files import PitchOptions, check_options
+        from umss_jax.separate.pitch_files import PitchOptions, check_options
 
     exclude("--quiet", quiet, "--verbose", verbose)
     exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
@@ -131,7 +131,7 @@ def _track(
     """One recording: refuses what exists before anything is loaded."""
     from umss_jax.audio.recording import scan
     from umss_jax.errors import OutputError
-    from umss_jax.pitch_files import missing_paths, pitch_paths, track_file
+    from umss_jax.separate.pitch_files import missing_paths, pitch_paths, track_file
 
     try:
         wanted = missing_paths(pitch_paths(path, out, options), options)

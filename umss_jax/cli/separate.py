@@ -35,7 +35,7 @@ from umss_jax.errors import UsageError
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
     from umss_jax.inference import ModelEngine
-    from umss_jax.stem_files import StemOptions
+    from umss_jax.separate.stems import StemOptions
 
 _DEFAULTS = SeparationConfig()
 
@@ -106,7 +106,7 @@ def separate(
     with exit_at_once():
         from umss_jax.audio.recording import choose_encoding
         from umss_jax.audio.segments import plan_segments
-        from umss_jax.stem_files import StemOptions
+        from umss_jax.separate.stems import StemOptions
 
     exclude("--quiet", quiet, "--verbose", verbose)
     exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
@@ -236,7 +236,7 @@ class _Batch:
         from umss_jax.api import model_name
         from umss_jax.audio.recording import scan
         from umss_jax.errors import OutputError
-        from umss_jax.stem_files import separate_file, track_folder
+        from umss_jax.separate.stems import separate_file, track_folder
 
         folder = track_folder(path, self._out, model_name(self._name))
         if folder.exists() and self._skip_existing:

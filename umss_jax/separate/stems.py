@@ -36,9 +36,9 @@ from umss_jax.audio.recording import (
 )
 from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
-from umss_jax.derived_files import is_of_pitches, is_page
 from umss_jax.errors import OutputError
-from umss_jax.separation import SegmentEngine, separate_blocks
+from umss_jax.separate.outputs import is_of_pitches, is_page
+from umss_jax.separate.stream import SegmentEngine, separate_blocks
 from umss_jax.working_folder import working_folder
 
 FILES = (*VOICES, "residual")

@@ -1,0 +1,1 @@
+"""From recordings to stems, pitch tracks and the files that hold them."""
