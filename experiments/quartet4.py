@@ -49,7 +49,7 @@ def f0(
     """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
     from umss_jax.api import load
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
-    from umss_jax.evaluation import evaluate_f0
+    from umss_jax.evaluate.protocol import evaluate_f0
 
     engine = load(name, assigner=assigner, draw_missing=True).engine
     result = evaluate_f0(
@@ -73,9 +73,9 @@ def multif0(
     """Print multi-F0 precision, recall and F-measure of a model's salience, before assignment."""
     import numpy as np
 
-    from umss_jax import metrics
     from umss_jax.api import load_tracker
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.evaluate import metrics
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
@@ -125,14 +125,14 @@ def score_stems(data: Path, stems: Path):  # type: ignore[no-untyped-def]
         stems: folder with soprano.wav … bass.wav at 16 kHz.
 
     Returns:
-        :class:`umss_jax.evaluation.StemEvaluation`.
+        :class:`umss_jax.evaluate.protocol.StemEvaluation`.
     """
     import numpy as np
     import soundfile
 
     from umss_jax.config import VOICES
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
-    from umss_jax.evaluation import evaluate_stems
+    from umss_jax.evaluate.protocol import evaluate_stems
 
     separated = np.stack([soundfile.read(stems / f"{voice}.wav")[0] for voice in VOICES])
 

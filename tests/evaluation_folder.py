@@ -7,10 +7,10 @@ import numpy as np
 from small_engine import F0_HZ
 
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.evaluation_audio import ExcerptAudio
-from umss_jax.evaluation_models import Estimate, Row
-from umss_jax.evaluation_run import run_evaluation
-from umss_jax.evaluation_table import statistics
+from umss_jax.evaluate.listening import ExcerptAudio
+from umss_jax.evaluate.rows import Estimate, Row
+from umss_jax.evaluate.run import run_evaluation
+from umss_jax.evaluate.tables import statistics
 
 LEAK = 0.25
 """Part of the mixture that the rough row leaves in its stems."""

@@ -9,10 +9,11 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
-from umss_jax import cli, evaluation_models
+from umss_jax import cli
 from umss_jax.cli.evaluate import evaluate
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, OutputError, UsageError
+from umss_jax.evaluate import rows as evaluation_models
 
 app = typer.Typer()
 app.command()(evaluate)

@@ -12,9 +12,9 @@ from page_sounds import sounds
 from umss_jax.config import VOICES, ReportConfig
 from umss_jax.data.excerpts import Take
 from umss_jax.errors import OutputError, ReportError
-from umss_jax.evaluation_audio import ExcerptAudio, spread_excerpts
-from umss_jax.evaluation_models import Row
-from umss_jax.evaluation_run import run_evaluation
+from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
+from umss_jax.evaluate.rows import Row
+from umss_jax.evaluate.run import run_evaluation
 from umss_jax.report import write_reports
 
 STEP = 1 / 32768

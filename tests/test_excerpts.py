@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax import metrics
 from umss_jax.data import excerpts
 from umss_jax.errors import DatasetError
+from umss_jax.evaluate import metrics
 
 TINY = excerpts.Song("Tiny", "Tiny", 8, 1)
 

@@ -14,10 +14,10 @@ from page_sounds import sounds
 from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
-from umss_jax import metrics
 from umss_jax.cli import run
 from umss_jax.config import VOICES, ReportConfig
 from umss_jax.errors import AudioError, OutputError, ReportError
+from umss_jax.evaluate import metrics
 from umss_jax.report import write_reports
 from umss_jax.report_audio import PageAudio, choose_audio, encode
 from umss_jax.report_images import (

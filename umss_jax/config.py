@@ -363,7 +363,7 @@ class F0Source(enum.StrEnum):
 
 
 class F0Windows(enum.StrEnum):
-    """Stretches over which F0 accuracies are taken; see :func:`umss_jax.evaluation.f0_windows`."""
+    """Stretches over which F0 accuracies are taken; see :func:`umss_jax.evaluate.protocol.f0_windows`."""
 
     SECOND = "second"
     EXCERPT = "excerpt"

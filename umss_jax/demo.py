@@ -27,7 +27,7 @@ from umss_jax.config import (
     SeparationConfig,
 )
 from umss_jax.errors import OutputError
-from umss_jax.metrics import melody_scores
+from umss_jax.evaluate.metrics import melody_scores
 from umss_jax.report import write_reports
 from umss_jax.report_scores import score_voices
 from umss_jax.separate.stems import separate_file

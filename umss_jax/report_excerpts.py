@@ -10,7 +10,7 @@ import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig, ReportConfig
 from umss_jax.errors import ReportError
-from umss_jax.evaluation_audio import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
+from umss_jax.evaluate.listening import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
 from umss_jax.report_audio import PageAudio, Stretch, at_rate, choose_audio, read_header, read_sound
 from umss_jax.report_images import PitchAxis, clock, pitch_axis
 from umss_jax.report_pitch import Panel, Pitches, pitch_panel, read_f0, read_salience

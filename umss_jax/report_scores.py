@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax import metrics
 from umss_jax.config import EvaluationConfig
-from umss_jax.summary import Summary, summarise
+from umss_jax.evaluate import metrics
+from umss_jax.evaluate.statistics import Summary, summarise
 
 MEASURES = {
     "si_sdr_db": "SI-SDR (dB)",

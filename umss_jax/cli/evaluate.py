@@ -18,7 +18,7 @@ from umss_jax.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from umss_jax.data.excerpts import Take
-    from umss_jax.evaluation_models import Row
+    from umss_jax.evaluate.rows import Row
 
 
 def evaluate(
@@ -134,9 +134,9 @@ def evaluate(
     with exit_at_once():
         from umss_jax.data.excerpts import cut_excerpts
         from umss_jax.data.test_sets import quartets_of
-        from umss_jax.evaluation_audio import ExcerptAudio, spread_excerpts
-        from umss_jax.evaluation_run import Measures, run_evaluation
-        from umss_jax.evaluation_table import frames, group_tables, statistics, table
+        from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
+        from umss_jax.evaluate.run import Measures, run_evaluation
+        from umss_jax.evaluate.tables import frames, group_tables, statistics, table
 
     takes = _limited(quartets_of(dataset, data, song or []), limit)
     sources = f0 or [F0Source.MIX]
@@ -170,7 +170,7 @@ def evaluate(
 
 
 def _groups(names: Sequence[str]) -> list[Any]:
-    from umss_jax.evaluation_table import Group
+    from umss_jax.evaluate.tables import Group
 
     unknown = [name for name in names if name not in list(Group)]
     if unknown:
@@ -228,7 +228,7 @@ def _rows(
         UsageError: two have the same label.
     """
     from umss_jax.device import enable_compilation_cache
-    from umss_jax.evaluation_models import baseline_rows, model_rows
+    from umss_jax.evaluate.rows import baseline_rows, model_rows
 
     if models:
         enable_compilation_cache()

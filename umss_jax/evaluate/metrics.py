@@ -1,7 +1,7 @@
 """What is measured: separation per second and voice, F0 tracks, multi-pitch.
 
 NumPy in and out, float64 inside, every leading axis a batch. A second or voice for which a measure
-has no meaning (a silent target or estimate) is NaN; `umss_jax.summary` counts these.
+has no meaning (a silent target or estimate) is NaN; `umss_jax.evaluate.statistics` counts these.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def melody_scores(
         reference_hz: ``[..., T]``, Hz, 0 where unvoiced.
         estimate_hz: the same shape. Any positive value counts as voiced, however low: set the
             floor that an F0 extractor writes into unvoiced frames to 0 before (see
-            ``umss_jax.evaluation``).
+            ``umss_jax.evaluate.protocol``).
         config: tolerance in cents.
 
     Returns:

@@ -28,8 +28,8 @@ import umss_jax
 from umss_jax.audio.segments import frame_times_s
 from umss_jax.config import VOICES, AudioConfig, HcqtConfig
 from umss_jax.data.excerpts import Excerpt, Take, excerpt_name
-from umss_jax.evaluation_models import Estimate, Row
-from umss_jax.evaluation_store import excerpt_digest
+from umss_jax.evaluate.rows import Estimate, Row
+from umss_jax.evaluate.score_store import excerpt_digest
 from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.separate.stems import f0_row
 from umss_jax.working_folder import working_folder

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from umss_jax import evaluation
 from umss_jax.audio.segments import segment_seed
 from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, SeparationConfig
 from umss_jax.data.excerpts import Excerpt
+from umss_jax.evaluate import protocol
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -55,19 +55,19 @@ def baseline_rows(with_f0: bool) -> list[Row]:
         Row(
             "mixture",
             {"row": "mixture"},
-            _stems_only(evaluation.unprocessed),
+            _stems_only(protocol.unprocessed),
             has_stems=False,
         ),
         Row(
             "ideal ratio masks",
             {"row": "ideal ratio masks", **mask},
-            _stems_only(evaluation.ideal_ratio_masks),
+            _stems_only(protocol.ideal_ratio_masks),
         ),
     ]
     if with_f0:
         comb = {"row": "comb", "f0": "oracle", "comb": asdict(CombConfig()), **mask}
         rows.append(
-            Row("comb, reference F0", comb, _stems_only(evaluation.harmonic_comb())),
+            Row("comb, reference F0", comb, _stems_only(protocol.harmonic_comb())),
         )
     return rows
 
@@ -136,7 +136,7 @@ def label_and_name(argument: str) -> tuple[str, str]:
     return api.model_name(argument), argument
 
 
-def _stems_only(estimator: evaluation.StemEstimator) -> Callable[[Excerpt], Estimate]:
+def _stems_only(estimator: protocol.StemEstimator) -> Callable[[Excerpt], Estimate]:
     return lambda excerpt: Estimate(estimator(excerpt))
 
 
@@ -147,7 +147,7 @@ def _comb(run: Callable[[Excerpt], Estimate]) -> Callable[[Excerpt], Estimate]:
         of_model = run(excerpt)
         f0_hz_250 = of_model.f0_hz_250
         assert f0_hz_250 is not None
-        return of_model._replace(stems=evaluation.harmonic_comb(lambda _: f0_hz_250)(excerpt))
+        return of_model._replace(stems=protocol.harmonic_comb(lambda _: f0_hz_250)(excerpt))
 
     return estimate
 
@@ -200,7 +200,7 @@ def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation) -> np.ndarray
 
     if isinstance(output, UnetSeparation):
         return np.asarray(output.stems[0])
-    return evaluation.masked_stems(excerpt.mixture, output.sources[0])
+    return protocol.masked_stems(excerpt.mixture, output.sources[0])
 
 
 def _seeds() -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.evaluation import StemEvaluation, summarise_f0, summarise_stems
-from umss_jax.evaluation_run import Measures, Result
-from umss_jax.summary import Summary
+from umss_jax.evaluate.protocol import StemEvaluation, summarise_f0, summarise_stems
+from umss_jax.evaluate.run import Measures, Result
+from umss_jax.evaluate.statistics import Summary
 
 MEASURES = {
     "si_sdr_db": "SI-SDR",

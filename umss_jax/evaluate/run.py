@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from umss_jax.config import EvaluationConfig, F0Windows
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.evaluation import (
+from umss_jax.evaluate.listening import ExcerptAudio
+from umss_jax.evaluate.protocol import (
     F0Evaluation,
     StemEvaluation,
     collect_f0,
@@ -17,9 +18,8 @@ from umss_jax.evaluation import (
     score_f0,
     score_stems,
 )
-from umss_jax.evaluation_audio import ExcerptAudio
-from umss_jax.evaluation_models import Estimate, Row
-from umss_jax.evaluation_store import ExcerptScores, Scores
+from umss_jax.evaluate.rows import Estimate, Row
+from umss_jax.evaluate.score_store import ExcerptScores, Scores
 
 
 class Measures(NamedTuple):

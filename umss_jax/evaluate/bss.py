@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from umss_jax.config import EvaluationConfig
-from umss_jax.metrics import seconds
+from umss_jax.evaluate.metrics import seconds
 
 _DEFAULT = EvaluationConfig()
 _LEAST_SHARE = 1e-15

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 import umss_jax
-from umss_jax.bss import BssScores
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.errors import OutputError
-from umss_jax.evaluation import F0Scores, StemScores
-from umss_jax.metrics import MelodyScores, MultiPitchScores, SeparationScores
+from umss_jax.evaluate.bss import BssScores
+from umss_jax.evaluate.metrics import MelodyScores, MultiPitchScores, SeparationScores
+from umss_jax.evaluate.protocol import F0Scores, StemScores
 
 _VERSION = 1
 """Of the scores: another one when a measure changes its value."""

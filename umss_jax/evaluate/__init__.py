@@ -1,0 +1,1 @@
+"""Evaluation: measures, baselines, the protocol, tables."""
