@@ -15,7 +15,7 @@ from umss_jax.errors import OutputError, ReportError
 from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
 from umss_jax.evaluate.rows import Row
 from umss_jax.evaluate.run import run_evaluation
-from umss_jax.report import write_reports
+from umss_jax.report.page import write_reports
 
 STEP = 1 / 32768
 

@@ -18,9 +18,7 @@ from umss_jax.cli import run
 from umss_jax.config import VOICES, ReportConfig
 from umss_jax.errors import AudioError, OutputError, ReportError
 from umss_jax.evaluate import metrics
-from umss_jax.report import write_reports
-from umss_jax.report_audio import PageAudio, choose_audio, encode
-from umss_jax.report_images import (
+from umss_jax.report.images import (
     PitchAxis,
     clock,
     pitch_axis,
@@ -30,7 +28,9 @@ from umss_jax.report_images import (
     spectrogram_db,
     time_ticks,
 )
-from umss_jax.report_separation import Sources
+from umss_jax.report.page import write_reports
+from umss_jax.report.separation import Sources
+from umss_jax.report.sounds import PageAudio, choose_audio, encode
 
 
 @pytest.fixture

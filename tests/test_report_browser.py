@@ -11,7 +11,7 @@ from evaluation_folder import LEAK, make_evaluation, make_excerpts
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.config import VOICES, ReportConfig
-from umss_jax.report import write_reports
+from umss_jax.report.page import write_reports
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -28,8 +28,8 @@ from umss_jax.config import (
 )
 from umss_jax.errors import OutputError
 from umss_jax.evaluate.metrics import melody_scores
-from umss_jax.report import write_reports
-from umss_jax.report_scores import score_voices
+from umss_jax.report.page import write_reports
+from umss_jax.report.scores import score_voices
 from umss_jax.separate.stems import separate_file
 from umss_jax.working_folder import working_folder
 

@@ -73,8 +73,8 @@ def report(
             raise UsageError(f"{option} belongs to one folder", "run them one by one")
     set_up_logging(verbose)
     with exit_at_once():
-        from umss_jax.report import write_reports
-        from umss_jax.report_separation import Sources
+        from umss_jax.report.page import write_reports
+        from umss_jax.report.separation import Sources
     config = dataclasses.replace(_DEFAULTS, most_megabytes=max_mb)
     sources = Sources(targets, salience, start, seconds)
 

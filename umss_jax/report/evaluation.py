@@ -16,7 +16,7 @@ import numpy as np
 
 from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
-from umss_jax.report_scores import MEASURES
+from umss_jax.report.scores import MEASURES
 
 _EVALUATE = "write it with umss-jax evaluate --out FOLDER"
 _IDENTITY = ("row", "excerpt", "voice", "second", "energy", "kept")

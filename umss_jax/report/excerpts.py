@@ -11,10 +11,17 @@ import numpy as np
 from umss_jax.config import VOICES, AudioConfig, ReportConfig
 from umss_jax.errors import ReportError
 from umss_jax.evaluate.listening import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
-from umss_jax.report_audio import PageAudio, Stretch, at_rate, choose_audio, read_header, read_sound
-from umss_jax.report_images import PitchAxis, clock, pitch_axis
-from umss_jax.report_pitch import Panel, Pitches, pitch_panel, read_f0, read_salience
-from umss_jax.report_player import Choice, Raw, Track, encoded, loudest_db, player
+from umss_jax.report.images import PitchAxis, clock, pitch_axis
+from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
+from umss_jax.report.player import Choice, Raw, Track, encoded, loudest_db, player
+from umss_jax.report.sounds import (
+    PageAudio,
+    Stretch,
+    at_rate,
+    choose_audio,
+    read_header,
+    read_sound,
+)
 
 FEWER = "evaluate with a smaller --audio"
 """What to do where the page would be too large."""

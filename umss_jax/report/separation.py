@@ -11,7 +11,11 @@ import numpy as np
 from umss_jax.audio.recording import resampled_samples
 from umss_jax.config import VOICES, AudioConfig, ReportConfig
 from umss_jax.errors import ReportError
-from umss_jax.report_audio import (
+from umss_jax.report.images import clock
+from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience
+from umss_jax.report.player import Raw, encoded, loudest_db, player
+from umss_jax.report.scores import MEASURES, VoiceScores, score_voices
+from umss_jax.report.sounds import (
     PageAudio,
     Sound,
     Stretch,
@@ -20,10 +24,6 @@ from umss_jax.report_audio import (
     read_header,
     read_sound,
 )
-from umss_jax.report_images import clock
-from umss_jax.report_pitch import Salience, pitch_panel, read_f0, read_salience
-from umss_jax.report_player import Raw, encoded, loudest_db, player
-from umss_jax.report_scores import MEASURES, VoiceScores, score_voices
 
 RESIDUAL = "residual"
 _AGAIN = "separate the recording again"

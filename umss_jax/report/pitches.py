@@ -9,8 +9,8 @@ import numpy as np
 
 from umss_jax.config import VOICES, ReportConfig
 from umss_jax.errors import ReportError
-from umss_jax.report_audio import Stretch
-from umss_jax.report_images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
+from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
+from umss_jax.report.sounds import Stretch
 
 _FRAME_S = 0.016
 

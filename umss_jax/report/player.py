@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from umss_jax.config import ReportConfig
-from umss_jax.report_audio import PageAudio, Stretch, encode
-from umss_jax.report_images import (
+from umss_jax.report.images import (
     clock,
     shade_spectrogram,
     spectrogram_db,
     spectrogram_ticks,
     time_ticks,
 )
-from umss_jax.report_pitch import Panel
+from umss_jax.report.pitches import Panel
+from umss_jax.report.sounds import PageAudio, Stretch, encode
 
 _HEADROOM_DB = 6.0
 """Below the loudest point of the mixture a spectrogram is opaque already."""

@@ -1,0 +1,1 @@
+"""Pages to listen to: of a separation, or of an evaluation."""
