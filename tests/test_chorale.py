@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax import chorale, cli
-from umss_jax.chorale_scores import embedded_scores, parse_scores
-from umss_jax.config import VOICES, ChoraleConfig
-from umss_jax.data.layouts import find_layout
-from umss_jax.data.pitched_mixes import read_f0
-from umss_jax.errors import DatasetError, UsageError
-from umss_jax.formants import (
+from umss_jax import cli
+from umss_jax.chorales import render as chorale
+from umss_jax.chorales.formants import (
     CONSONANTS,
     VOWELS,
     consonant_polynomial,
@@ -21,6 +17,11 @@ from umss_jax.formants import (
     power_gain,
     vowel_polynomial,
 )
+from umss_jax.chorales.scores import embedded_scores, parse_scores
+from umss_jax.config import VOICES, ChoraleConfig
+from umss_jax.data.layouts import find_layout
+from umss_jax.data.pitched_mixes import read_f0
+from umss_jax.errors import DatasetError, UsageError
 
 SHORT = ChoraleConfig(longest_s=9.0, singers_probability=(1.0,), dry_probability=1.0)
 

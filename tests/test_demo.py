@@ -14,8 +14,8 @@ import soundfile
 from stub_engine import StubEngine
 
 from umss_jax import api, demo
-from umss_jax.chorale import Rendering
-from umss_jax.chorale_scores import embedded_scores
+from umss_jax.chorales.render import Rendering
+from umss_jax.chorales.scores import embedded_scores
 from umss_jax.cli import run
 from umss_jax.config import VOICES, DemoConfig
 from umss_jax.errors import AudioError, OutputError

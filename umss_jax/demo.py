@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.recording import scan
-from umss_jax.chorale import Rendering, render, write_rendering
-from umss_jax.chorale_scores import embedded_scores
+from umss_jax.chorales.render import Rendering, render, write_rendering
+from umss_jax.chorales.scores import embedded_scores
 from umss_jax.config import (
     VOICES,
     AdaptationConfig,

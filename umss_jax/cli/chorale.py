@@ -38,7 +38,7 @@ def make(
     """
     from dataclasses import replace
 
-    from umss_jax.chorale import make as make_chorales
+    from umss_jax.chorales.render import make as make_chorales
     from umss_jax.config import ChoraleConfig
 
     def tell(name: str, seconds: float) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.chorale_scores import Note, Score
+from umss_jax.chorales.formants import VOWELS
+from umss_jax.chorales.scores import Note, Score
 from umss_jax.config import ChoraleConfig
-from umss_jax.formants import VOWELS
 
 
 class Syllable(NamedTuple):
@@ -18,7 +18,7 @@ class Syllable(NamedTuple):
     vowel: np.ndarray
     """[5], shares of the vowels."""
     consonant: str
-    """One of :data:`umss_jax.formants.CONSONANTS`, or ``none``."""
+    """One of :data:`umss_jax.chorales.formants.CONSONANTS`, or ``none``."""
 
 
 class Sung(NamedTuple):

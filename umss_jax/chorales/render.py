@@ -1,6 +1,6 @@
 """Synthetic quartets: sung scores with exact F0 and stems, deterministic by seed.
 
-Score → :func:`umss_jax.chorale_performance.perform` → the source-filter synthesiser, singer by
+Score → :func:`umss_jax.chorales.performance.perform` → the source-filter synthesiser, singer by
 singer → rooms → stems. :func:`make` writes folders of them in the layout that training reads.
 """
 
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
-from umss_jax.chorale_performance import Singing, perform
-from umss_jax.chorale_scores import Score, embedded_scores, music21_scores
+from umss_jax.chorales.performance import Singing, perform
+from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter

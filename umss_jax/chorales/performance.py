@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from umss_jax.chorale_scores import Score
-from umss_jax.chorale_timing import Sung, draw_text, tempo_map, timed
-from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
-from umss_jax.formants import (
+from umss_jax.chorales.formants import (
     VOWELS,
     consonant_polynomial,
     line_spectrum,
     power_gain,
     vowel_polynomial,
 )
+from umss_jax.chorales.scores import Score
+from umss_jax.chorales.timing import Sung, draw_text, tempo_map, timed
+from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
 
 _FINE = 4  # points of the control curves in a frame
 _ORDER = 20
