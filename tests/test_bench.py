@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from umss_jax import benchmark, benchmark_table, model
-from umss_jax.benchmark_stages import STAGES, Stage
+from umss_jax import model
+from umss_jax.bench import measure as benchmark
+from umss_jax.bench import table as benchmark_table
+from umss_jax.bench.operations import count_operations
+from umss_jax.bench.stages import STAGES, Stage
 from umss_jax.cli import run
 from umss_jax.config import ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.networks.salience import LateDeep
-from umss_jax.operation_count import count_operations
 from umss_jax.train.strategies import STRATEGIES
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
@@ -231,7 +233,7 @@ def test_an_installed_package_has_no_reference_figures(monkeypatch, tmp_path):
 def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
     ballast = np.ones(600 << 17)  # 600 MiB, gone before the other process starts
     del ballast
-    code = "from umss_jax.benchmark import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from umss_jax.bench.measure import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 50 << 20 < int(done.stdout) < benchmark.peak_memory_bytes() - (200 << 20)
 

@@ -55,9 +55,9 @@ def bench(
     minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
     on standard error.
     """
-    from umss_jax import benchmark
-    from umss_jax.benchmark_stages import STAGES
-    from umss_jax.benchmark_table import markdown
+    from umss_jax.bench import measure
+    from umss_jax.bench.stages import STAGES
+    from umss_jax.bench.table import markdown
 
     if everything and (strategy or stage or batch or seconds):
         raise UsageError("--all leaves nothing to choose", "drop it, or the other options")
@@ -77,14 +77,14 @@ def bench(
         jax.config.update("jax_enable_compilation_cache", False)
         for job in jobs:
             if job.kind == "strategy":
-                measured = [benchmark.measure_strategy(*job[1:], repeats)]
+                measured = [measure.measure_strategy(*job[1:], repeats)]
             else:
-                measured = benchmark.measure_stage(*job[1:], repeats)
+                measured = measure.measure_stage(*job[1:], repeats)
             rows += [{**row, "ceiling_gflops": ceiling_gflops} for row in measured]
         _print_json(rows)
         return 0
     started = time.monotonic()
-    ceiling, copy = benchmark.product_ceiling_gflops(), benchmark.copy_ceiling_gib_s()
+    ceiling, copy = measure.product_ceiling_gflops(), measure.copy_ceiling_gib_s()
     typer.echo(f"ceilings: {ceiling:.0f} GFLOP/s in products, {copy:.1f} GiB/s copied", err=True)
     for number, job in enumerate(jobs, 1):
         elapsed = time.monotonic() - started
@@ -95,15 +95,15 @@ def bench(
         )
         rows += _in_own_process(job, repeats, ceiling)
     # The machine may have been busy at first: what it reached at either end is the ceiling.
-    ceiling = max(ceiling, benchmark.product_ceiling_gflops())
+    ceiling = max(ceiling, measure.product_ceiling_gflops())
     rows = [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
     if as_json:
         _print_json(rows)
-    text = markdown(rows, benchmark.machine_name(), copy)
+    text = markdown(rows, measure.machine_name(), copy)
     if not as_json:
         typer.echo(text)
     if out:
-        _write(out, benchmark.machine_name(), rows, text)
+        _write(out, measure.machine_name(), rows, text)
     return 0
 
 

@@ -37,7 +37,7 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
     is that of all threads.
 
     Args:
-        rows: of :mod:`umss_jax.benchmark`.
+        rows: of :mod:`umss_jax.bench.measure`.
         machine: its name.
         copy_gib_s: measured copy rate.
     """

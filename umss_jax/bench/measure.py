@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.benchmark_stages import STAGES
+from umss_jax.bench.operations import count_operations
+from umss_jax.bench.stages import STAGES
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
-from umss_jax.operation_count import count_operations
 from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
 from umss_jax.train.strategies import STRATEGIES
 

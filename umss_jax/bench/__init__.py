@@ -1,0 +1,1 @@
+"""Measuring speed and memory of every stage and strategy."""
