@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.cli.batch import QuietOption, check_writable, say
+from umss_jax.cli.common import QuietOption, check_writable, say
 from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import DemoConfig
 

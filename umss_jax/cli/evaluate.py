@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umss_jax.cli.batch import exclude
+from umss_jax.cli.common import exclude
 from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import DEFAULT_MODEL, Assigner, Dataset, F0Source, F0Windows, ReportConfig
 from umss_jax.errors import OutputError, UsageError

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.cli.batch import (
+from umss_jax.cli.common import (
     QuietOption,
     VerboseOption,
     exclude,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.batch import (
+from umss_jax.cli.common import (
     DeviceOption,
     FilesArgument,
     NameOption,
