@@ -38,7 +38,7 @@ test-wheel:
 	PYTHON=$(PYTHON) .ci/test-wheel
 
 bench: $(STAMP)
-	$(BIN)/umss-jax bench --all --out benchmarks/results
+	$(BIN)/umss-jax bench --all --out experiments/benchmarks/results
 
 demo: $(STAMP)
 	$(BIN)/umss-jax demo --overwrite

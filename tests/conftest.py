@@ -1,20 +1,16 @@
-"""Strict JAX settings for all tests, and the one place that knows where the reference data lies."""
+"""Strict JAX settings for all tests, and the fixtures that several packages share."""
 
-import os
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from places import ROOT, SHARED
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What one test compiled, the next one and the next run need not.
-jax.config.update(
-    "jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax")
-)
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-SHARED = Path(os.environ.get("UMSS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
 def pytest_collection_modifyitems(items):
@@ -66,11 +62,3 @@ def prepared(known_pitches, tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     small_run.prepare(made)
     return made
-
-
-def relative_error(value, reference) -> float:
-    """‖value − reference‖ / ‖reference‖ in float64."""
-    value = np.asarray(value, np.float64)
-    reference = np.asarray(reference, np.float64)
-    assert value.shape == reference.shape, (value.shape, reference.shape)
-    return float(np.linalg.norm(value - reference) / np.linalg.norm(reference))

@@ -6,11 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from places import ROOT
 from stub_engine import StubEngine
 
 from umss_jax import api, demo
@@ -150,7 +150,7 @@ def test_the_demo_itself(tmp_path):
         **os.environ,
         "UMSS_JAX_HOME": str(tmp_path / "home"),
         "UMSS_SHARED": str(tmp_path / "nowhere"),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONPATH": str(ROOT),
     }
     place = tmp_path / "place"
     place.mkdir()

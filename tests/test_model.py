@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import relative_error
+from comparison import relative_error
 
 from umss_jax import model
 from umss_jax.config import ModelConfig

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from places import ROOT
 from small_engine import small_engine
 
 from umss_jax import api
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+README = ROOT / "README.md"
 
 
 def test_the_python_lines_run(tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ class Reference(NamedTuple):
     peak_gb: float | None
 
 
-REFERENCE_FILE = Path(__file__).parents[1] / "benchmarks" / "reference.json"
+REFERENCE_FILE = Path(__file__).parents[2] / "experiments" / "benchmarks" / "reference.json"
 """Of the checkout; an installed package has none, and its tables show dashes there."""
 
 

@@ -55,7 +55,7 @@ class Score(NamedTuple):
 
 def embedded_scores() -> list[Score]:
     """The settings in the package, in the order of the file."""
-    file = resources.files("umss_jax") / "chorales.txt"
+    file = resources.files("umss_jax.chorales") / "chorales.txt"
     return parse_scores(file.read_text(encoding="utf-8"))
 
 

@@ -124,7 +124,7 @@ def render(template: str, page: dict[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("umss_jax", "templates"),
+        loader=jinja2.PackageLoader("umss_jax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

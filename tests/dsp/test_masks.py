@@ -1,0 +1,118 @@
+"""Soft masking: the recorded reference, SciPy, and the property that stems sum to the mixture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+from comparison import relative_error
+
+from umss_jax.config import MaskConfig
+from umss_jax.dsp.masks import (
+    apply_masks,
+    centred_stft,
+    inverse_centred_stft,
+    soft_mask_channels,
+    soft_mask_stems,
+    soft_masks,
+)
+
+
+@pytest.fixture
+def voices():
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((4, 9000)).astype(np.float32) * 0.1
+
+
+def test_equals_the_reference(golden):
+    recorded = golden("masking_metrics")
+    stems = jax.jit(soft_mask_stems)(
+        jnp.asarray(recorded["mixture"]), jnp.asarray(recorded["synthesised"])
+    )
+    assert relative_error(stems, recorded["masked"]) < 1e-5
+
+
+def test_stft_equals_scipy(voices):
+    config = MaskConfig()
+    # SciPy frames the padded signal from its first sample on when told not to pad or extend.
+    padded = np.pad(voices[0].astype(np.float64), 1024, mode="reflect")
+    _, _, expected = scipy.signal.stft(
+        padded, window="hann", nperseg=2048, noverlap=2048 - 256, boundary=None, padded=False
+    )
+    window_sum = scipy.signal.get_window("hann", 2048).sum()
+    assert relative_error(jnp.abs(centred_stft(voices[0], config)), abs(expected * window_sum)) < (
+        1e-5
+    )
+
+
+@pytest.mark.parametrize(("samples", "hop"), [(1025, 256), (3200, 256), (4096, 512)])
+def test_inverse_gives_the_audio_back(voices, samples, hop):
+    config = MaskConfig(hop_samples=hop)
+    audio = jnp.asarray(voices[:, :samples])
+    back = inverse_centred_stft(centred_stft(audio, config), samples, config)
+    assert relative_error(back, audio) < 1e-6
+
+
+@pytest.mark.parametrize("gain", [1.0, 1e-6, 0.0])
+def test_stems_sum_to_the_mixture(voices, gain):
+    mixture = jnp.asarray(voices.sum(axis=0))
+    stems = soft_mask_stems(mixture, jnp.asarray(voices * np.float32(gain)))
+    assert np.all(np.isfinite(stems))
+    assert float(jnp.max(jnp.abs(stems.sum(axis=0) - mixture))) < 1e-6 * float(
+        jnp.max(jnp.abs(mixture))
+    )
+
+
+def test_silence_of_all_voices_is_shared_equally(voices):
+    mixture = jnp.asarray(voices[0])
+    stems = soft_mask_stems(mixture, jnp.zeros((4, mixture.shape[0])))
+    assert relative_error(stems, jnp.tile(mixture / 4, (4, 1))) < 1e-6
+
+
+def test_masks_are_shares(voices):
+    masks = soft_masks(jnp.asarray(voices))
+    assert masks.shape == (4, 1025, 1 + 9000 // 256)
+    assert float(masks.min()) >= 0
+    np.testing.assert_allclose(masks.sum(axis=0), 1, atol=1e-6)
+
+
+def test_leading_axes_are_a_batch(voices):
+    sources = jnp.asarray(np.stack([voices, voices[::-1]]))
+    mixtures = sources.sum(axis=1)
+    together = soft_mask_stems(mixtures, sources)
+    alone = jnp.stack([soft_mask_stems(m, s) for m, s in zip(mixtures, sources, strict=True)])
+    assert relative_error(together, alone) < 1e-6
+
+
+def test_channels_share_the_masks(voices):
+    sources = jnp.asarray(voices)
+    left = sources.sum(axis=0)
+    channels = jnp.stack([left, 0.5 * left, jnp.asarray(voices[1])])
+    stems = soft_mask_channels(channels, sources)
+    assert stems.shape == (4, 3, 9000)
+    assert relative_error(stems[:, 0], soft_mask_stems(left, sources)) < 1e-6
+    assert relative_error(stems[:, 1], 0.5 * soft_mask_stems(left, sources)) < 1e-6
+    assert relative_error(stems.sum(axis=0), channels) < 1e-6
+
+
+def test_gradients_are_finite_where_voices_are_silent(voices):
+    sources = jnp.asarray(voices).at[2].set(0.0)
+    mixture = sources.sum(axis=0)
+
+    def energy(sources):
+        return jnp.sum(soft_mask_stems(mixture, sources)[0] ** 2)
+
+    gradient = jax.grad(energy)(sources)
+    assert np.all(np.isfinite(gradient))
+    assert float(jnp.abs(gradient[0]).max()) > 0
+
+
+def test_too_short_audio_and_wrong_frames_are_errors(voices):
+    with pytest.raises(ValueError, match="1024 samples is too short"):
+        centred_stft(jnp.asarray(voices[0, :1024]), MaskConfig())
+    with pytest.raises(ValueError, match="does not divide"):
+        centred_stft(jnp.asarray(voices[0]), MaskConfig(hop_samples=300))
+    with pytest.raises(ValueError, match="expected 32"):
+        inverse_centred_stft(jnp.zeros((1025, 36), jnp.complex64), 8000, MaskConfig())
+    with pytest.raises(ValueError, match=r"\(1025, 32\) bins and frames for a mixture of"):
+        apply_masks(jnp.asarray(voices[0]), soft_masks(jnp.asarray(voices[:, :8000])))

@@ -1,0 +1,211 @@
+"""Losses against the recorded reference, float64 and numerical gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+from comparison import relative_error
+from jax.test_util import check_grads
+
+from umss_jax.config import LossConfig
+from umss_jax.pitch.extractor import extract_f0
+from umss_jax.train.losses import (
+    assignment_sum_loss,
+    full_loss,
+    one_voice_loss,
+    spectral_loss,
+    spectral_loss_per_scale,
+    voice_band_loss,
+    voice_band_mask,
+)
+
+CONFIG = LossConfig()
+
+
+def spectral_loss_float64(target, estimate, fft_size):
+    hop = fft_size // 4
+    window = scipy.signal.get_window("hann", fft_size, fftbins=True)
+
+    def magnitude(signal):
+        padded = np.concatenate([signal.astype(np.float64), np.zeros(fft_size)])
+        starts = range(0, len(signal), hop)
+        frames = np.stack([padded[s : s + fft_size] * window for s in starts])
+        return np.sqrt(np.abs(np.fft.rfft(frames)) ** 2 + 1e-10)
+
+    a, b = magnitude(target), magnitude(estimate)
+    return np.mean(np.abs(a - b)), np.mean(np.abs(np.log(a) - np.log(b)))
+
+
+@pytest.fixture(scope="module")
+def spectral(golden):
+    return golden("spectral_loss")
+
+
+@pytest.fixture(scope="module")
+def saliences(golden):
+    values = golden("salience_assignment_f0")
+    return jnp.asarray(values["assigned_nnaudio"])[None], jnp.asarray(values["salience_nnaudio"])[
+        None
+    ]
+
+
+def test_spectral_loss_equals_the_recorded_one(spectral):
+    assert CONFIG.fft_sizes == tuple(spectral["fft_sizes"])
+    target, estimate = (
+        jnp.asarray(spectral["target"])[None],
+        jnp.asarray(spectral["estimate"])[None],
+    )
+    got = spectral_loss_per_scale(target, estimate)
+    np.testing.assert_allclose(got, spectral["lin_log_per_scale"], rtol=1e-4)
+    assert float(spectral_loss(target, estimate)) == pytest.approx(
+        float(spectral["total"]), rel=1e-4
+    )
+
+
+def test_spectral_loss_equals_float64(spectral):
+    target, estimate = spectral["target"], spectral["estimate"]
+    got = spectral_loss_per_scale(jnp.asarray(target)[None], jnp.asarray(estimate)[None])
+    expected = [spectral_loss_float64(target, estimate, n) for n in CONFIG.fft_sizes]
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_spectral_loss_averages_over_the_batch():
+    rng = np.random.default_rng(0)
+    target, estimate = (jnp.asarray(rng.normal(size=(3, 4096)), jnp.float32) for _ in range(2))
+    alone = [
+        spectral_loss_per_scale(t[None], e[None]) for t, e in zip(target, estimate, strict=True)
+    ]
+    together = spectral_loss_per_scale(target, estimate)
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
+
+
+def test_spectral_loss_of_equals_is_zero_and_of_silence_finite():
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(1, 4096)), jnp.float32)
+    assert float(spectral_loss(x, x)) == 0.0
+    value, slope = jax.value_and_grad(spectral_loss, argnums=1)(x, jnp.zeros((1, 4096)))
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+    assert float(spectral_loss(jnp.zeros((1, 4096)), jnp.zeros((1, 4096)))) == 0.0
+
+
+def test_spectral_loss_gradient_is_numerically_right():
+    """The estimate is louder than the target in every cell, so no |Δ| changes its sign."""
+    rng = np.random.default_rng(2)
+    estimate = jnp.asarray(rng.normal(size=(1, 200)), jnp.float32)
+    target = 1e-3 * estimate
+    config = LossConfig(fft_sizes=(64, 32))
+    check_grads(
+        lambda e: spectral_loss(target, e, config),
+        (estimate,),
+        order=1,
+        modes=["rev"],
+        eps=1e-3,
+        atol=2e-2,
+        rtol=2e-2,
+    )
+
+
+def test_no_gradient_into_targets(saliences):
+    assigned, salience = (x[..., :4] for x in saliences)
+    rng = np.random.default_rng(3)
+    x, y = (jnp.asarray(rng.normal(size=(1, 512)), jnp.float32) for _ in range(2))
+    np.testing.assert_array_equal(jax.grad(spectral_loss, argnums=0)(x, y), 0.0)
+    np.testing.assert_array_equal(jax.grad(assignment_sum_loss, argnums=1)(assigned, salience), 0.0)
+    np.testing.assert_array_equal(
+        jax.grad(one_voice_loss, argnums=1)(assigned, assigned * 0.5), 0.0
+    )
+
+
+def test_salience_losses_equal_the_recorded_ones(golden, saliences):
+    recorded = golden("f0_losses")
+    assigned, salience = saliences
+    binary = extract_f0(assigned).binary
+    np.testing.assert_array_equal(CONFIG.voice_bands_bins, recorded["band_bins"])
+    got = (
+        assignment_sum_loss(assigned, salience),
+        voice_band_loss(assigned),
+        one_voice_loss(assigned, binary),
+    )
+    for value, name in zip(got, ("l1", "l2", "l3"), strict=True):
+        assert float(value) == pytest.approx(float(recorded[name]), rel=1e-4), name
+
+
+def test_salience_losses_equal_float64():
+    rng = np.random.default_rng(4)
+    assigned, salience = rng.uniform(size=(2, 4, 360, 7)), rng.uniform(size=(2, 360, 7))
+    binary = (rng.uniform(size=assigned.shape) > 0.99).astype(np.float64)
+    inside = np.zeros((4, 360, 1))
+    for voice, (low, high) in enumerate(((179, 285), (152, 260), (129, 225), (88, 189))):
+        inside[voice, low : high + 1] = 1.0
+    a, s, b = (jnp.asarray(x, jnp.float32) for x in (assigned, salience, binary))
+    sum_error = np.mean((assigned.sum(axis=1) - salience) ** 2)
+    assert float(assignment_sum_loss(a, s)) == pytest.approx(sum_error, rel=1e-5)
+    assert float(voice_band_loss(a)) == pytest.approx(
+        np.mean((assigned * (1 - inside)) ** 2), rel=1e-5
+    )
+    assert float(one_voice_loss(a, b)) == pytest.approx(np.mean((assigned - binary) ** 2), rel=1e-5)
+    np.testing.assert_array_equal(voice_band_mask(a)[0], inside)
+
+
+def test_gradients_of_salience_losses():
+    rng = np.random.default_rng(5)
+    assigned = jnp.asarray(rng.uniform(size=(1, 4, 360, 2)), jnp.float32)
+    salience = jnp.asarray(rng.uniform(size=(1, 360, 2)), jnp.float32)
+    binary = extract_f0(assigned).binary
+    for loss in (
+        lambda a: 1e2 * assignment_sum_loss(a, salience),
+        lambda a: 1e2 * one_voice_loss(a, binary),
+    ):
+        check_grads(loss, (assigned,), order=1, modes=["rev"], eps=1e-1, atol=2e-2, rtol=2e-2)
+    # L2 is not the derivative of its value: inside the band the target moves along, without slope.
+    slope = jax.grad(voice_band_loss)(assigned)
+    inside = np.asarray(voice_band_mask(assigned))
+    assert relative_error(slope, 2 / assigned.size * np.asarray(assigned) * (1 - inside)) < 1e-6
+
+
+def full_arguments():
+    rng = np.random.default_rng(6)
+    x, y = (jnp.asarray(rng.normal(size=(1, 2048)), jnp.float32) for _ in range(2))
+    assigned = jnp.asarray(rng.uniform(size=(1, 4, 360, 3)), jnp.float32)
+    salience = jnp.asarray(rng.uniform(size=(1, 360, 3)), jnp.float32)
+    return x, y, salience, assigned, extract_f0(assigned).binary
+
+
+def test_total_is_the_weighted_sum():
+    x, y, salience, assigned, binary = full_arguments()
+    terms = full_loss(x, y, salience, assigned, binary)
+    expected = {
+        "rec": spectral_loss(x, y),
+        "l1": assignment_sum_loss(assigned, salience),
+        "l2": voice_band_loss(assigned),
+        "l3": one_voice_loss(assigned, binary),
+    }
+    for name, value in expected.items():
+        assert float(getattr(terms, name)) == pytest.approx(float(value), rel=1e-6)
+    total = terms.rec + 1e4 * terms.l1 + 1e5 * terms.l2 + 1e4 * terms.l3
+    assert float(terms.total) == pytest.approx(float(total), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rec", "l1", "l2", "l3"])
+def test_a_term_of_weight_zero_is_not_computed(name):
+    arguments = full_arguments()
+    with_all = full_loss(*arguments)
+    config = LossConfig(**{f"{name}_weight": 0.0})
+    terms = full_loss(*arguments, config)
+    assert float(getattr(terms, name)) == 0.0
+    others = [other for other in ("rec", "l1", "l2", "l3") if other != name]
+    for other in others:
+        assert float(getattr(terms, other)) == float(getattr(with_all, other))
+    weights = {other: getattr(CONFIG, f"{other}_weight") for other in others}
+    expected = sum(weight * float(getattr(with_all, other)) for other, weight in weights.items())
+    assert float(terms.total) == pytest.approx(expected, rel=1e-6)
+
+
+def test_all_weights_zero_and_given_f0():
+    x, y, *_ = full_arguments()
+    nothing = LossConfig(rec_weight=0.0, l1_weight=0.0, l2_weight=0.0, l3_weight=0.0)
+    assert [float(term) for term in full_loss(*full_arguments(), nothing)] == [0.0] * 5
+    terms = full_loss(x, y, None, None, None)
+    assert float(terms.total) == float(terms.rec) == pytest.approx(float(spectral_loss(x, y)))
+    assert (float(terms.l1), float(terms.l2), float(terms.l3)) == (0.0, 0.0, 0.0)
