@@ -24,7 +24,8 @@ def f0(
     import numpy as np
 
     from umss_jax.api import load_tracker
-    from umss_jax.config import VOICES, AudioConfig, SetConfig
+    from umss_jax.config import VOICES, AudioConfig
+    from umss_jax.data.config import SetConfig
     from umss_jax.data.pitched_mixes import open_pitched
     from umss_jax.evaluate.metrics import melody_scores
 

@@ -27,7 +27,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.table_text import markdown
-from umss_jax.config import Dataset
+from umss_jax.data.config import Dataset
 from umss_jax.data.test_sets import quartets_of
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.train.run_folder import read_state

@@ -58,7 +58,8 @@ def test_commands_enable_it_before_anything_is_loaded(command, monkeypatch):
     import importlib
 
     from umss_jax import api, device
-    from umss_jax.config import Assigner, SeparationConfig, TrackAssigner
+    from umss_jax.config import Assigner, TrackAssigner
+    from umss_jax.separate.config import SeparationConfig
 
     said = []
     monkeypatch.setattr(device, "enable_compilation_cache", lambda: said.append("cache"))

@@ -9,10 +9,11 @@ import soundfile
 
 from umss_jax.api import load, model_name
 from umss_jax.audio.segments import plan_segments
-from umss_jax.config import VOICES, Assigner, ModelConfig, SeparationConfig
+from umss_jax.config import VOICES, Assigner, ModelConfig
 from umss_jax.errors import DeviceError, UnknownModelError, UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.model import init_variables
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.weights import store as weights
 
 ONE_SECOND = SeparationConfig(segment_s=1.0, overlap=0.25)

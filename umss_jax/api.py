@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from umss_jax.config import DEFAULT_MODEL, Assigner, SeparationConfig, TrackAssigner
+from umss_jax.config import Assigner, TrackAssigner
 from umss_jax.errors import UsageError
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stems import Progress, StemOptions, Track, separate_file
 from umss_jax.separate.stream import Separation, segments_of_array, separate_array
+from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
@@ -127,7 +129,7 @@ class PitchTracker:
         self.config = config or SeparationConfig()
 
     def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]``; see :func:`umss_jax.separate.pitch_tracks.track_array`."""
+        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.pitch_tracks.track_array`)."""
         from umss_jax.separate.pitch_tracks import track_array
 
         return track_array(audio, sample_rate_hz, self.engine, self.config)

@@ -1,4 +1,4 @@
-"""The model as an engine of :mod:`umss_jax.separate.stream`: jitted, seeded per segment, with masks."""
+"""The jitted chain on segments: what :mod:`umss_jax.separate` and training ask for stems and F0."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class F0Engine:
         self._tracks = jax.jit(self._tracks_fn)
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
-        """Pitches and salience of segments; see :class:`umss_jax.separate.pitch_tracks.PitchEngine`.
+        """Pitches and salience of segments, for :mod:`umss_jax.separate.pitch_tracks`.
 
         The networks' frames are brought to 16 ms by taking the nearest one, so that no pitch lies
         between two notes; only the continuity rule interpolates, as in separation.

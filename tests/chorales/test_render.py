@@ -9,6 +9,7 @@ import soundfile
 
 from umss_jax import cli
 from umss_jax.chorales import render as chorale
+from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.formants import (
     CONSONANTS,
     VOWELS,
@@ -18,7 +19,7 @@ from umss_jax.chorales.formants import (
     vowel_polynomial,
 )
 from umss_jax.chorales.scores import embedded_scores, parse_scores
-from umss_jax.config import VOICES, ChoraleConfig
+from umss_jax.config import VOICES
 from umss_jax.data.layouts import find_layout
 from umss_jax.data.pitched_mixes import read_f0
 from umss_jax.errors import DatasetError, UsageError

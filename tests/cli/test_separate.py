@@ -18,8 +18,9 @@ from small_engine import small_engine
 from stub_engine import StubEngine
 
 from umss_jax.cli import run, separate
-from umss_jax.config import VOICES, Assigner, SeparationConfig
+from umss_jax.config import VOICES, Assigner
 from umss_jax.errors import UsageError
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.weights.store import load
 from umss_jax.weights.tree import flatten
 

@@ -9,9 +9,10 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.cli import run
-from umss_jax.config import AudioConfig, DataConfig, SetConfig
+from umss_jax.config import AudioConfig
 from umss_jax.data import layouts as data_layouts
 from umss_jax.data import mixes as data
+from umss_jax.data.config import DataConfig, SetConfig
 from umss_jax.errors import DatasetError, UmssError
 
 AUDIO = AudioConfig(example_samples=4096)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from umss_jax.config import Dataset
+from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import cut_excerpts
 from umss_jax.data.test_sets import f0_is_there, quartets_of
 from umss_jax.errors import DatasetError, UsageError

@@ -8,8 +8,8 @@ import scipy.signal
 from comparison import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.config import LossConfig
 from umss_jax.dsp.stft import log_magnitude, stft, windowed_frames
+from umss_jax.train.config import LossConfig
 
 
 def stft_float64(signal, fft_size, hop):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from umss_jax.config import EvaluationConfig
 from umss_jax.evaluate.bss import bss_scores
+from umss_jax.evaluate.config import EvaluationConfig
 
 SHORT = EvaluationConfig(frame_samples=4_000, bss_filter_samples=64)
 

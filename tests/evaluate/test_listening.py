@@ -9,12 +9,13 @@ import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts, make_rows, salience
 from page_sounds import sounds
 
-from umss_jax.config import VOICES, ReportConfig
+from umss_jax.config import VOICES
 from umss_jax.data.excerpts import Take
 from umss_jax.errors import OutputError, ReportError
 from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
 from umss_jax.evaluate.rows import Row
 from umss_jax.evaluate.run import run_evaluation
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.page import write_reports
 
 STEP = 1 / 32768

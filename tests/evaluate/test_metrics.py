@@ -10,9 +10,9 @@ import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umss_jax.config import EvaluationConfig
 from umss_jax.evaluate import metrics
 from umss_jax.evaluate import statistics as summary
+from umss_jax.evaluate.config import EvaluationConfig
 
 FREQUENCY = st.one_of(st.just(0.0), st.floats(60.0, 1500.0))
 

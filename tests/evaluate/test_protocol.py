@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from umss_jax.config import CombConfig, ModelConfig
+from umss_jax.config import ModelConfig
 from umss_jax.data import excerpts
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import soft_mask_stems
 from umss_jax.evaluate import protocol as evaluation
 from umss_jax.evaluate.baselines import comb_magnitudes, comb_masks
+from umss_jax.evaluate.config import CombConfig
 from umss_jax.model import analyse
 from umss_jax.pitch.continuity import heuristic_f0_250
 from weights_convert.convert import import_published

@@ -7,10 +7,11 @@ import pytest
 from small_engine import F0_HZ, small_engine
 
 from umss_jax import api
-from umss_jax.config import Assigner, EvaluationConfig, F0Source, F0Windows
+from umss_jax.config import Assigner
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.errors import OutputError
 from umss_jax.evaluate import protocol as evaluation
+from umss_jax.evaluate.config import EvaluationConfig, F0Source, F0Windows
 from umss_jax.evaluate.rows import Estimate, Row, baseline_rows, label_and_name, model_rows
 from umss_jax.evaluate.run import Measures, run_evaluation
 

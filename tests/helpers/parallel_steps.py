@@ -11,14 +11,8 @@ import numpy as np
 import optax
 
 from umss_jax import model
-from umss_jax.config import (
-    DecoderConfig,
-    EncoderConfig,
-    LossConfig,
-    ModelConfig,
-    Parallel,
-    SynthConfig,
-)
+from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig, SynthConfig
+from umss_jax.train.config import LossConfig, Parallel
 from umss_jax.train.sharding import ParallelStep, start_hosts
 from umss_jax.train.step import Batch, init_state
 

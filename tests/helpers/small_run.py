@@ -13,10 +13,11 @@ import soundfile
 from small_engine import KnownPitch
 
 from umss_jax import model
-from umss_jax.config import ModelConfig, TrainConfig
+from umss_jax.config import ModelConfig
 from umss_jax.train import f0_cache as analysis_cache
 from umss_jax.train import settings as run_config
 from umss_jax.train import sharding as parallel
+from umss_jax.train.config import TrainConfig
 from umss_jax.weights import store as weights
 
 TREE = {

@@ -10,7 +10,8 @@ import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts
 from separation_folder import add_salience, add_targets, make_separation
 
-from umss_jax.config import VOICES, ReportConfig
+from umss_jax.config import VOICES
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.page import write_reports
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

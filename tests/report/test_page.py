@@ -15,9 +15,10 @@ from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.cli import run
-from umss_jax.config import VOICES, ReportConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, OutputError, ReportError
 from umss_jax.evaluate import metrics
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import (
     PitchAxis,
     clock,

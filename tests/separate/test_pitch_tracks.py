@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from stub_pitch_engine import BINS, StubPitchEngine
 
 from umss_jax.audio.segments import plan_segments
-from umss_jax.config import VOICES, SeparationConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.pitch.extractor import nearest_frames
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.pitch_files import PitchOptions, track_file
 from umss_jax.separate.pitch_plot import SalienceImage
 from umss_jax.separate.pitch_tracks import SegmentPitches, track_array, track_blocks

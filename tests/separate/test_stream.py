@@ -16,9 +16,10 @@ from places import HELPERS
 from stub_engine import StubEngine
 
 from umss_jax.audio.segments import cross_fade, plan_segments, segment_seed
-from umss_jax.config import VOICES, ClipMode, SeparationConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, OutputError, UsageError
 from umss_jax.report.page import write_reports
+from umss_jax.separate.config import ClipMode, SeparationConfig
 from umss_jax.separate.stems import StemOptions, separate_file
 from umss_jax.separate.stream import (
     SegmentResult,

@@ -7,9 +7,9 @@ import soundfile
 from small_engine import F0_HZ, small_engine
 
 from umss_jax.audio.recording import scan
-from umss_jax.config import AdaptationConfig
 from umss_jax.errors import AudioError
 from umss_jax.train.adapt import adapt, training_segments
+from umss_jax.train.config import AdaptationConfig
 
 SAMPLES = 8192
 

@@ -8,8 +8,8 @@ import scipy.signal
 from comparison import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.config import LossConfig
 from umss_jax.pitch.extractor import extract_f0
+from umss_jax.train.config import LossConfig
 from umss_jax.train.losses import (
     assignment_sum_loss,
     full_loss,

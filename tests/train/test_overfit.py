@@ -7,15 +7,9 @@ import pytest
 
 from umss_jax import model
 from umss_jax.api import load
-from umss_jax.config import (
-    AdaptationConfig,
-    DecoderConfig,
-    EncoderConfig,
-    LossConfig,
-    ModelConfig,
-    OptimiserConfig,
-)
+from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.train.adapt import adapt
+from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
 from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
 
 TRAINABLE = ("encoder", "decoder")

@@ -16,11 +16,12 @@ import pytest
 from comparison import relative_error
 
 from umss_jax import model
-from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
+from umss_jax.config import ModelConfig
 from umss_jax.pitch.extractor import extract_f0
 from umss_jax.synth import source_filter as synth
 from umss_jax.synth.harmonic import harmonic_controls
 from umss_jax.train import step as training
+from umss_jax.train.config import LossConfig, OptimiserConfig
 from weights_convert import import_file
 from weights_convert.torch_2024 import UMSS_2024
 

@@ -10,7 +10,8 @@ import soundfile
 from places import ROOT
 
 from umss_jax import cli
-from umss_jax.config import VOICES, AugmentationConfig, HcqtConfig, SetConfig
+from umss_jax.config import VOICES, HcqtConfig
+from umss_jax.data.config import AugmentationConfig, SetConfig
 from umss_jax.data.pitched_mixes import PitchedMixes, PitchedVoice, interpolated_f0, open_pitched
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets

@@ -17,12 +17,13 @@ import soundfile
 from places import HELPERS
 from weight_files import assert_same
 
-from umss_jax.config import VOICE_THRESHOLDS, VOICES, ModelConfig, TrainConfig
+from umss_jax.config import VOICE_THRESHOLDS, VOICES, ModelConfig
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.train import f0_cache as analysis_cache
 from umss_jax.train import run as training_run
 from umss_jax.train import run_folder
+from umss_jax.train.config import TrainConfig
 from umss_jax.train.run_weights import initial_variables, phase_weights
 from umss_jax.train.strategies import SCHEDULES, STRATEGIES, Phase
 from umss_jax.weights import store as weights

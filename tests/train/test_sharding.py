@@ -12,8 +12,8 @@ import pytest
 from comparison import relative_error
 from places import HELPERS
 
-from umss_jax.config import Parallel
 from umss_jax.errors import DeviceError
+from umss_jax.train.config import Parallel
 from umss_jax.train.sharding import ParallelStep, start_hosts
 from umss_jax.train.step import Batch, TrainState
 

@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from umss_jax.audio.config import FileConfig
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
-from umss_jax.config import FileConfig
 from umss_jax.errors import AudioError, UsageError
 
 _CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"

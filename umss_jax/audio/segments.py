@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import StreamResampler, choose_downmix, resampled_samples
-from umss_jax.config import AudioConfig, FileConfig, SeparationConfig
+from umss_jax.config import AudioConfig
 from umss_jax.errors import AudioError, UsageError
+from umss_jax.separate.config import SeparationConfig
 
 
 class SegmentPlan(NamedTuple):

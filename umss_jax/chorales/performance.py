@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
+from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.formants import (
     VOWELS,
     consonant_polynomial,
@@ -23,7 +24,7 @@ from umss_jax.chorales.formants import (
 )
 from umss_jax.chorales.scores import Score
 from umss_jax.chorales.timing import Sung, draw_text, tempo_map, timed
-from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
+from umss_jax.config import VOICES, SynthConfig
 
 _FINE = 4  # points of the control curves in a frame
 _ORDER = 20

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
+from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.performance import Singing, perform
 from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
-from umss_jax.config import VOICES, ChoraleConfig, SynthConfig
+from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter
 from umss_jax.synth.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.formants import VOWELS
 from umss_jax.chorales.scores import Note, Score
-from umss_jax.config import ChoraleConfig
 
 
 class Syllable(NamedTuple):

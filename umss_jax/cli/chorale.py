@@ -38,8 +38,8 @@ def make(
     """
     from dataclasses import replace
 
+    from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
-    from umss_jax.config import ChoraleConfig
 
     def tell(name: str, seconds: float) -> None:
         if not quiet:

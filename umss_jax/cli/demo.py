@@ -10,7 +10,7 @@ import typer
 
 from umss_jax.cli.common import QuietOption, check_writable, say
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import DemoConfig
+from umss_jax.demo import DemoConfig
 
 _DEFAULTS = DemoConfig()
 

@@ -13,8 +13,12 @@ import typer
 
 from umss_jax.cli.common import exclude
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import DEFAULT_MODEL, Assigner, Dataset, F0Source, F0Windows, ReportConfig
+from umss_jax.config import Assigner
+from umss_jax.data.config import Dataset
 from umss_jax.errors import OutputError, UsageError
+from umss_jax.evaluate.config import F0Source, F0Windows
+from umss_jax.report.config import ReportConfig
+from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from umss_jax.data.excerpts import Take

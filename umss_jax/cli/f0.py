@@ -27,8 +27,10 @@ from umss_jax.cli.common import (
     set_up_logging,
 )
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import DEFAULT_MODEL, SeparationConfig, TrackAssigner
+from umss_jax.config import TrackAssigner
 from umss_jax.device import Device
+from umss_jax.separate.config import SeparationConfig
+from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from umss_jax.separate.pitch_files import PitchOptions

@@ -18,8 +18,8 @@ from umss_jax.cli.common import (
     set_up_logging,
 )
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import ReportConfig
 from umss_jax.errors import UsageError
+from umss_jax.report.config import ReportConfig
 
 _DEFAULTS = ReportConfig()
 

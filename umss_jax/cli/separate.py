@@ -28,9 +28,11 @@ from umss_jax.cli.common import (
     set_up_logging,
 )
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.config import DEFAULT_MODEL, Assigner, ClipMode, SeparationConfig
+from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.errors import UsageError
+from umss_jax.separate.config import ClipMode, SeparationConfig
+from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -171,8 +173,8 @@ def adapt_engine(
     advance: Callable[[float], None],
 ) -> ModelEngine:
     """The engine after unsupervised training on one recording."""
-    from umss_jax.config import AdaptationConfig
     from umss_jax.train.adapt import adapt, training_segments
+    from umss_jax.train.config import AdaptationConfig
 
     if assignment and engine.assigner is Assigner.HEURISTIC:
         raise UsageError(

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import AudioConfig, CrepeConfig
+from umss_jax.config import AudioConfig
+from umss_jax.data.config import CrepeConfig
 from umss_jax.data.excerpts import f0_files
 from umss_jax.errors import UsageError
 from umss_jax.weights.store import write_aside

@@ -17,8 +17,9 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import AudioConfig, EvaluationConfig
+from umss_jax.config import AudioConfig
 from umss_jax.errors import DatasetError
+from umss_jax.evaluate.config import EvaluationConfig
 
 STEM_FOLDER = "audio_16kHz"
 F0_FOLDER = "crepe_f0_center"

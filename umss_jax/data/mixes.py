@@ -15,7 +15,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import VOICES, AudioConfig, DataConfig, SetConfig
+from umss_jax.config import VOICES, AudioConfig
+from umss_jax.data.config import DataConfig, SetConfig
 from umss_jax.data.excerpts import excerpt_start_frames, part_start_frames
 from umss_jax.data.layouts import Layout, Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.errors import DatasetError, UmssError

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import fft, signal
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import VOICES, AudioConfig, AugmentationConfig, HcqtConfig, SetConfig
+from umss_jax.config import VOICES, AudioConfig, HcqtConfig
+from umss_jax.data.config import AugmentationConfig, SetConfig
 from umss_jax.data.mixes import find_pieces
 from umss_jax.errors import DatasetError, UmssError
 

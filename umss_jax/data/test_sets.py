@@ -17,7 +17,8 @@ from pathlib import Path
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import AudioConfig, Dataset, EvaluationConfig
+from umss_jax.config import AudioConfig
+from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import (
     CSD_TEST_SONGS,
     STEM_FOLDER,
@@ -30,6 +31,7 @@ from umss_jax.data.excerpts import (
 )
 from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.errors import DatasetError, UsageError
+from umss_jax.evaluate.config import EvaluationConfig
 
 CANTORIA_TEST_SONGS = ("EJB1", "EJB2", "CEA")
 """The test set of the paper."""

@@ -10,7 +10,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from umss_jax.config import CombConfig, HcqtConfig, MaskConfig
+from umss_jax.config import HcqtConfig, MaskConfig
+from umss_jax.evaluate.config import CombConfig
 
 _REACH = 6.0
 """Lobes are summed out to at least this many standard deviations: exp(-18) of their height."""

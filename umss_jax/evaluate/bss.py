@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from umss_jax.config import EvaluationConfig
+from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.metrics import seconds
 
 _DEFAULT = EvaluationConfig()

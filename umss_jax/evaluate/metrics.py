@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from umss_jax.config import EvaluationConfig
+from umss_jax.evaluate.config import EvaluationConfig
 
 _DEFAULT = EvaluationConfig()
 _RATIO_FLOOR = 1e-8

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import EvaluationConfig, F0Windows
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import apply_masks, soft_mask_stems
 from umss_jax.evaluate import metrics
 from umss_jax.evaluate.baselines import comb_masks
 from umss_jax.evaluate.bss import BssScores, bss_scores
+from umss_jax.evaluate.config import EvaluationConfig, F0Windows
 from umss_jax.evaluate.statistics import Summary, summarise
 
 StemEstimator = Callable[[Excerpt], np.ndarray]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.segments import segment_seed
-from umss_jax.config import Assigner, CombConfig, F0Source, MaskConfig, SeparationConfig
+from umss_jax.config import Assigner, MaskConfig
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluate import protocol
+from umss_jax.evaluate.config import CombConfig, F0Source
+from umss_jax.separate.config import SeparationConfig
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.config import EvaluationConfig, F0Windows
 from umss_jax.data.excerpts import Excerpt
+from umss_jax.evaluate.config import EvaluationConfig, F0Windows
 from umss_jax.evaluate.listening import ExcerptAudio
 from umss_jax.evaluate.protocol import (
     F0Evaluation,

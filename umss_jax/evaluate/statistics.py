@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import EvaluationConfig
+from umss_jax.evaluate.config import EvaluationConfig
 
 _DEFAULT = EvaluationConfig()
 

@@ -3,9 +3,10 @@
 This project's own, with the interfaces of :mod:`umss_jax.networks.salience` and
 :mod:`umss_jax.networks.assignment`. `SmallSalience` looks at harmonics and subharmonics of each
 pitch where they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of
-learning long filters, takes two frames at once, and follows what is held for a second. `SmallVoices` works on a
-coarse grid, where it counts the voices above and below each pitch and sees a second and a half, and
-adds what it finds to the salience. Neither has normalisation with statistics.
+learning long filters, takes two frames at once, and follows what is held for a second.
+`SmallVoices` works on a coarse grid, where it counts the voices above and below each pitch and sees
+a second and a half, and adds what it finds to the salience. Neither has normalisation with
+statistics.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from umss_jax.config import VOICES, AudioConfig, ReportConfig
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import ReportError
 from umss_jax.evaluate.listening import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, clock, pitch_axis
 from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
 from umss_jax.report.player import Choice, Raw, Track, encoded, loudest_db, player

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import umss_jax
-from umss_jax.config import ReportConfig
 from umss_jax.errors import OutputError, ReportError
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report.excerpts import FEWER, excerpts_player
 from umss_jax.report.separation import Sources, is_separation, separation_page

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import VOICES, ReportConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
 from umss_jax.report.sounds import Stretch
 

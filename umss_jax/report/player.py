@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from umss_jax.config import ReportConfig
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import (
     clock,
     shade_spectrogram,

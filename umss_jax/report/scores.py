@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import EvaluationConfig
 from umss_jax.evaluate import metrics
+from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.statistics import Summary, summarise
 
 MEASURES = {

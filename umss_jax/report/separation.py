@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.recording import resampled_samples
-from umss_jax.config import VOICES, AudioConfig, ReportConfig
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import ReportError
+from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
 from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience
 from umss_jax.report.player import Raw, encoded, loudest_db, player

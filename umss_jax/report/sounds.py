@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from umss_jax.config import ReportConfig
 from umss_jax.errors import AudioError, ReportError
+from umss_jax.report.config import ReportConfig
 
 _BASE64 = 4 / 3
 _FLAC_BYTES, _MP3_BYTES = 1.2, 0.28

@@ -18,8 +18,9 @@ import numpy as np
 
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.segments import frame_times_s, plan_segments
-from umss_jax.config import AudioConfig, SeparationConfig
+from umss_jax.config import AudioConfig
 from umss_jax.errors import OutputError, UsageError
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.midi import notes, write_midi
 from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS
 from umss_jax.separate.pitch_plot import SalienceImage, image_columns, write_plot

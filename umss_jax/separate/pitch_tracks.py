@@ -22,7 +22,7 @@ from umss_jax.audio.segments import (
     plan_segments,
     resample_array,
 )
-from umss_jax.config import SeparationConfig
+from umss_jax.separate.config import SeparationConfig
 
 
 class SegmentPitches(NamedTuple):

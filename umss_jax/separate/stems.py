@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 
 import umss_jax
+from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import (
     Encoding,
     Recording,
@@ -35,8 +36,9 @@ from umss_jax.audio.recording import (
     scan,
 )
 from umss_jax.audio.segments import frame_times_s, plan_segments
-from umss_jax.config import VOICES, AudioConfig, ClipMode, FileConfig, SeparationConfig
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import OutputError
+from umss_jax.separate.config import ClipMode, SeparationConfig
 from umss_jax.separate.outputs import is_of_pitches, is_page
 from umss_jax.separate.stream import SegmentEngine, separate_blocks
 from umss_jax.working_folder import working_folder

@@ -24,7 +24,8 @@ from umss_jax.audio.segments import (
     resample_array,
     segment_seed,
 )
-from umss_jax.config import VOICES, AudioConfig, SeparationConfig
+from umss_jax.config import VOICES, AudioConfig
+from umss_jax.separate.config import SeparationConfig
 
 
 class SegmentResult(NamedTuple):

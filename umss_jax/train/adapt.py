@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.audio.segments import SegmentPlan, cut_segments
-from umss_jax.config import AdaptationConfig, AudioConfig, LossConfig, OptimiserConfig
+from umss_jax.config import AudioConfig
 from umss_jax.device import compile_ahead
 from umss_jax.errors import AudioError
 from umss_jax.separate.stems import read_blocks_16k
+from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
 from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
 
 if TYPE_CHECKING:

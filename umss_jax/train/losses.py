@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import LossConfig
 from umss_jax.dsp.stft import stft
+from umss_jax.train.config import LossConfig
 
 _MAGNITUDE_FLOOR = 1e-10  # under the root, so that its gradient exists at silence (reference)
 

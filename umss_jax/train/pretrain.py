@@ -21,13 +21,14 @@ import numpy as np
 import optax
 
 from umss_jax import model
-from umss_jax.config import ModelConfig, PretrainConfig
+from umss_jax.config import ModelConfig
 from umss_jax.data.mixes import Prefetched
 from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.data.salience_mixes import HeardExample, HeardMixes
 from umss_jax.errors import UmssError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.checkpoints import Checkpoints, Progress
+from umss_jax.train.config import PretrainConfig
 from umss_jax.train.progress import Bar
 from umss_jax.train.run_folder import RunFolder
 from umss_jax.train.run_weights import WEIGHTS

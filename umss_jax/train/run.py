@@ -20,11 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.config import Assigner, LossConfig, ModelConfig, OptimiserConfig, TrainConfig
+from umss_jax.config import Assigner, ModelConfig
 from umss_jax.data.mixes import Example, Examples, Prefetched, RandomMixes, open_sets, stack
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.train.checkpoints import Checkpoints, Progress
+from umss_jax.train.config import LossConfig, OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
 from umss_jax.train.progress import Bar, Board
 from umss_jax.train.run_folder import RunFolder

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import OutputError, UmssError, UsageError
+from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.settings import build, differences, plain, to_toml
 from umss_jax.weights.store import write_aside
 

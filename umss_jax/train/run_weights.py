@@ -13,9 +13,10 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.api import load_weights
-from umss_jax.config import ModelConfig, TrainConfig
+from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import config_for
+from umss_jax.train.config import TrainConfig
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
 from umss_jax.weights import store

@@ -1,7 +1,7 @@
 """Configurations of runs: a short TOML file over the defaults, ``key=value`` over both.
 
-Keys are the names of the fields of :class:`umss_jax.config.TrainConfig`, dotted where dataclasses
-nest (``data.train.folders``, ``optimiser.learning_rate``). Unknown ones are refused.
+Keys are the names of the fields of :class:`umss_jax.train.config.TrainConfig`, dotted where
+dataclasses nest (``data.train.folders``, ``optimiser.learning_rate``). Unknown ones are refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from umss_jax.config import PretrainConfig, TrainConfig
 from umss_jax.errors import UsageError
+from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
 from umss_jax.train.strategies import SCHEDULES
 

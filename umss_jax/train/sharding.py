@@ -16,9 +16,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from umss_jax.config import LossConfig, ModelConfig, Parallel
+from umss_jax.config import ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.errors import DeviceError
+from umss_jax.train.config import LossConfig, Parallel
 from umss_jax.train.step import Batch, Metrics, TrainState, make_train_step, step_body
 
 _AXIS = "data"

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from umss_jax.config import LossConfig, ModelConfig, OptimiserConfig
+from umss_jax.config import ModelConfig
 from umss_jax.model import ALL_PARTS, draw_uniform, forward, given_f0
 from umss_jax.networks.registry import unet_network
+from umss_jax.train.config import LossConfig, OptimiserConfig
 from umss_jax.train.losses import LossTerms, full_loss
 from umss_jax.train.unet_loss import unet_loss
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from umss_jax.config import LossConfig
+from umss_jax.train.config import LossConfig
 
 Start = Literal["mixture", "salience", "f0"]
 

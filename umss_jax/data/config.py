@@ -1,0 +1,69 @@
+"""Settings of training and test sets."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CrepeConfig:
+    """F0 tracks by CREPE."""
+
+    model: str = "full"
+    batch_frames: int = 512
+
+
+class Dataset(enum.StrEnum):
+    """Test sets: those of the paper, or any folder with four stems a piece."""
+
+    CSD = "csd"
+    CANTORIA = "cantoria"
+    BCBSQ = "bcbsq"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """Recordings of a training or validation set."""
+
+    folders: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ("*",)
+    """Shell patterns of their names."""
+    exclude: tuple[str, ...] = ()
+    singers: tuple[int, ...] = ()
+    """Of every voice, from 1, as far as it has them; none for all."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training and validation examples."""
+
+    train: SetConfig = SetConfig()
+    validation: SetConfig = SetConfig()
+    pool: int = 0
+    """Different training examples, which then repeat; 0 = ever new ones."""
+    validation_examples: int = 64
+    """Most validation excerpts; 0 = all."""
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How synthetic voices are made to stand for real ones; probabilities and ranges."""
+
+    speed_semitones: float = 1.5
+    """Voices are played faster or slower by up to this, which moves formants and pitch."""
+    mixed_probability: float = 0.25
+    """Of voices from different pieces, which cross each other freely (salience only)."""
+    voices_probability: tuple[float, ...] = (0.08, 0.12, 0.2, 0.6)
+    """Of one to four voices."""
+    level_db: float = 4.0
+    """Standard deviation of each voice's."""
+    equalisation_db: float = 7.0
+    """Standard deviation of the points of a voice's curve, an octave apart."""
+    room_probability: float = 0.4
+    room_s: tuple[float, float] = (0.1, 0.9)
+    direct_db: tuple[float, float] = (-2.0, 15.0)
+    noise_probability: float = 0.7
+    noise_db: tuple[float, float] = (-60.0, -18.0)
+    """Relative to the mixture."""

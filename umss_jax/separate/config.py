@@ -1,0 +1,62 @@
+"""Settings of separation and of the files it writes."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class ClipMode(enum.StrEnum):
+    """What happens where a sample of any stem would pass full scale.
+
+    *rescale* turns all files down by one gain; floating point cannot clip, so there the gain
+    stays 1. *clamp* cuts each sample at full scale. *none* leaves samples as they are, which only
+    floating point can hold: integers saturate as with *clamp*.
+    """
+
+    RESCALE = "rescale"
+    CLAMP = "clamp"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class SeparationConfig:
+    """From a recording of any length to stems, segment by segment."""
+
+    segment_s: float = 4.0
+    overlap: float = 0.25
+    """Part of a segment that is cross-faded into the next, 0 to 0.5."""
+    seed: int = 0
+    silence: float = 1e-5
+    """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+
+@dataclass(frozen=True)
+class NoteConfig:
+    """From a pitch track to the notes of a MIDI file."""
+
+    smoothing_s: float = 0.176
+    """Running median over about one vibrato cycle (5 to 6 Hz)."""
+    largest_gap_s: float = 0.064
+    """Unvoiced stretches up to this long (a consonant, a missed frame) do not end a note."""
+    shortest_note_s: float = 0.096
+    hysteresis_semitones: float = 0.75
+    """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""
+    velocity: int = 80
+    program: int = 52
+    """Of General MIDI: choir, "aah"."""
+    ticks_per_beat: int = 480
+    microseconds_per_beat: int = 500_000
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """The picture of salience and tracks."""
+
+    inches_per_s: float = 0.5
+    least_width_inches: float = 9.0
+    most_width_inches: float = 60.0
+    height_inches: float = 6.0
+    dots_per_inch: int = 110
+    margin_octaves: float = 0.5
+    """Shown below the lowest and above the highest pitch."""
