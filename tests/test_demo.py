@@ -14,11 +14,11 @@ from places import ROOT
 from stub_engine import StubEngine
 
 from umss_jax import api, demo
+from umss_jax.chorales.config import DemoConfig
 from umss_jax.chorales.render import Rendering
 from umss_jax.chorales.scores import embedded_scores
 from umss_jax.cli import run
 from umss_jax.config import VOICES
-from umss_jax.demo import DemoConfig
 from umss_jax.errors import AudioError, OutputError
 
 F0_HZ = np.float32([440, 300, 200, 110])

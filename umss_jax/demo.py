@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,32 +16,21 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.recording import scan
-from umss_jax.chorales.config import ChoraleConfig
+from umss_jax.chorales.config import ChoraleConfig, DemoConfig
 from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import OutputError
 from umss_jax.evaluate.metrics import melody_scores
+from umss_jax.files import working_folder
 from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stems import separate_file
 from umss_jax.train.config import AdaptationConfig
-from umss_jax.working_folder import working_folder
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """What `umss-jax demo` renders and separates."""
-
-    score: str = "Evening"
-    """Of the embedded ones, the one in triple time: no tune of it is in music21's corpus, from
-    which the F0 networks learned."""
-    longest_s: float = 28.0
-    adapt_steps: int = 0
 
 
 MIXTURE = "mixture.wav"

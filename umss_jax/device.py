@@ -63,7 +63,7 @@ def enable_compilation_cache() -> Path | None:
     """
     import jax
 
-    from umss_jax.weights.store import home
+    from umss_jax.files import home
 
     settings: Any = jax.config  # whose attributes type checkers do not see
     if settings.jax_compilation_cache_dir:

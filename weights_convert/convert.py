@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from umss_jax.errors import OutputError, UsageError, WeightsError
-from umss_jax.weights.store import file_sha256, write_aside
+from umss_jax.files import file_sha256, make_whole
 from umss_jax.weights.tree import (
     Variables,
     WrongTreeError,
@@ -208,22 +206,13 @@ def export_file(
     if path.exists() and (not overwrite or table.origin == "npy" or path.is_dir()):
         raise OutputError(f"{path} exists", "choose another place or remove it first")
     if table.origin == "npy":
-        _write_folder(arrays, path)
+        make_whole(path, lambda aside: _write_folder(arrays, aside))
     else:
         writer = hdf5.write if table.origin == "keras" else torch_file.write
-        write_aside(path, lambda aside: writer(arrays, table, aside))
+        make_whole(path, lambda aside: writer(arrays, table, aside))
     return path
 
 
 def _write_folder(arrays: Arrays, folder: Path) -> None:
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
-        aside.mkdir(parents=True)
-        npy.write_folder(arrays, aside)
-        os.replace(aside, folder)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written ({error.strerror or error})", "choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    folder.mkdir()
+    npy.write_folder(arrays, folder)

@@ -64,7 +64,8 @@ def test_errors_name_what_is_wrong(nino_dios, tmp_path):
     kind, text = error("--data", tmp_path, "--song", "Nino_Dios")
     assert kind is DatasetError
     assert str(tmp_path / "Nino_Dios" / "audio_16kHz") in text
-    kind, text = error(*nino_dios, "--limit", 1, "--json", tmp_path / "missing" / "table.json")
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    kind, text = error(*nino_dios, "--limit", 1, "--json", tmp_path / "taken" / "table.json")
     assert kind is OutputError
     assert "table.json cannot be written" in text
 

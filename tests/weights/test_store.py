@@ -15,6 +15,7 @@ from weight_files import assert_same, random_variables
 import umss_jax
 from umss_jax.cli import run
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.files import file_sha256
 from umss_jax.networks.registry import recognise
 from umss_jax.weights import store as weights
 from weights_convert import import_file
@@ -174,11 +175,11 @@ def test_values_are_checked_when_read(store):
     """A file that another program wrote, with a side-car that agrees."""
     path = weights.save("x", VARIABLES)
     save_file({"params/part/kernel": np.full((2, 3), np.nan, np.float32)}, path)
-    edit_side_car(store, tensors_sha256=weights.file_sha256(path))
+    edit_side_car(store, tensors_sha256=file_sha256(path))
     with pytest.raises(weights.WrongTreeError, match="not finite"):
         weights.load("x")
     path.write_bytes(b"\xff" * 64)
-    edit_side_car(store, tensors_sha256=weights.file_sha256(path))
+    edit_side_car(store, tensors_sha256=file_sha256(path))
     with pytest.raises(WeightsError, match="is no safetensors file"):
         weights.load("x")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from umss_jax.audio.recording import scan
 from umss_jax.errors import OutputError
+from umss_jax.files import file_sha256, home, write_array
 from umss_jax.separate.stems import read_blocks_16k
-from umss_jax.weights.store import file_sha256, home, write_aside
 
 _VERSION = 1  # of decoding and resampling: another one must not read what this one kept
 
@@ -40,7 +40,7 @@ class DecodedAudio:
         if not kept.is_file():
             samples = decode_16k(path)
             try:
-                write_aside(kept, lambda aside: _write(aside, samples))
+                write_array(kept, samples)
             except OutputError:
                 return samples  # no room to keep it: only slower
         mapped: np.ndarray = np.load(kept, mmap_mode="r", allow_pickle=False)
@@ -68,8 +68,3 @@ def decode_16k(path: Path) -> np.ndarray:
         mono[start : start + block.shape[1]] = downmix @ block
         start += block.shape[1]
     return mono
-
-
-def _write(path: Path, samples: np.ndarray) -> None:
-    with open(path, "xb") as file:
-        np.save(file, samples, allow_pickle=False)

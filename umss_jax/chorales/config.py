@@ -40,3 +40,14 @@ class ChoraleConfig:
     """Time to decay by 60 dB."""
     direct_db: tuple[float, float] = (0.0, 18.0)
     """Direct sound over reverberation."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """What `umss-jax demo` renders and separates."""
+
+    score: str = "Evening"
+    """Of the embedded ones, the one in triple time: no tune of it is in music21's corpus, from
+    which the F0 networks learned."""
+    longest_s: float = 28.0
+    adapt_steps: int = 0

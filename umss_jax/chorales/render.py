@@ -22,10 +22,10 @@ from umss_jax.chorales.performance import Singing, perform
 from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
+from umss_jax.files import working_folder
 from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter
 from umss_jax.synth.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
 from umss_jax.synth.noise import NoiseControls, noise_signal
-from umss_jax.working_folder import working_folder
 
 SCORES: dict[str, Callable[[], list[Score]]] = {
     "embedded": embedded_scores,

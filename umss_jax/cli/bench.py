@@ -155,14 +155,8 @@ def _print_json(rows: list[dict[str, Any]]) -> None:
 
 
 def _write(folder: Path, machine: str, rows: list[dict[str, Any]], text: str) -> None:
-    from umss_jax.weights.store import write_aside
+    from umss_jax.files import write_text
 
-    folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(rows, indent=1) + "\n"
-    write_aside(folder / f"{machine}.json", lambda path: _put(path, content))
-    write_aside(folder / f"{machine}.md", lambda path: _put(path, text + "\n"))
+    write_text(folder / f"{machine}.json", json.dumps(rows, indent=1) + "\n")
+    write_text(folder / f"{machine}.md", text + "\n")
     typer.echo(str(folder / f"{machine}.md"))
-
-
-def _put(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

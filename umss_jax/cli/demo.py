@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from umss_jax.chorales.config import DemoConfig
 from umss_jax.cli.common import QuietOption, check_writable, say
 from umss_jax.cli.interrupt import exit_at_once
-from umss_jax.demo import DemoConfig
 
 _DEFAULTS = DemoConfig()
 

@@ -15,7 +15,7 @@ from umss_jax.cli.common import exclude
 from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
-from umss_jax.errors import OutputError, UsageError
+from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.report.config import ReportConfig
 from umss_jax.weights.config import DEFAULT_MODEL
@@ -141,6 +141,7 @@ def evaluate(
         from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
         from umss_jax.evaluate.run import Measures, run_evaluation
         from umss_jax.evaluate.tables import frames, group_tables, statistics, table
+        from umss_jax.files import write_text
 
     takes = _limited(quartets_of(dataset, data, song or []), limit)
     sources = f0 or [F0Source.MIX]
@@ -163,13 +164,13 @@ def evaluate(
     typer.echo(text, nl=False)
     numbers = json.dumps(statistics(results, groups, measures), indent=2) + "\n"
     if json_file is not None:
-        _write(json_file, numbers)
+        write_text(json_file, numbers)
     if csv_file is not None:
-        _write(csv_file, frames(results))
+        write_text(csv_file, frames(results))
     if out is not None:
-        _write(out / "table.md", text)
-        _write(out / "statistics.json", numbers)
-        _write(out / "frames.csv", frames(results))
+        write_text(out / "table.md", text)
+        write_text(out / "statistics.json", numbers)
+        write_text(out / "frames.csv", frames(results))
     return 0
 
 
@@ -256,16 +257,3 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[], object]]:
     hidden = quiet or not sys.stderr.isatty()
     with tqdm(total=total, unit="excerpt", disable=hidden, delay=2, leave=False) as bar:
         yield bar.update
-
-
-def _write(path: Path, content: str) -> None:
-    """Writes aside, then renames."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror})", "choose another place"
-        ) from error

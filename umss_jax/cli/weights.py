@@ -79,6 +79,7 @@ def list_() -> None:
     First the weights that are part of the package (starter), then what is stored.
     """
     from umss_jax.errors import UmssError
+    from umss_jax.files import home
     from umss_jax.weights import store
 
     names = store.stored_names()
@@ -91,7 +92,7 @@ def list_() -> None:
         fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
         typer.echo("\t".join([name, *(str(field) for field in fields)]))
     if not names:
-        _say(f"nothing is stored in {store.home() / 'weights'}")
+        _say(f"nothing is stored in {home() / 'weights'}")
 
 
 @app.command()

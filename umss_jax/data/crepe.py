@@ -18,7 +18,7 @@ from umss_jax.config import AudioConfig
 from umss_jax.data.config import CrepeConfig
 from umss_jax.data.excerpts import f0_files
 from umss_jax.errors import UsageError
-from umss_jax.weights.store import write_aside
+from umss_jax.files import write_array, write_text
 
 _CENTS = 1997.3794084376191 + 20.0 * np.arange(360)
 """Of the network's bins, above 10 Hz."""
@@ -110,24 +110,17 @@ def write_track(
     found = run(DecodedAudio().load(recording))
     table, (frequency, confidence) = f0_files(recording)
     if as_table:
-        write_aside(table, lambda aside: _write_table(aside, found))
+        write_text(table, _table(found))
         return table
-    write_aside(confidence, lambda aside: _write_array(aside, found.confidence))
-    write_aside(frequency, lambda aside: _write_array(aside, found.frequency_hz))
+    write_array(confidence, found.confidence)
+    write_array(frequency, found.frequency_hz)
     return frequency
 
 
-def _write_table(path: Path, found: CrepeTrack) -> None:
+def _table(found: CrepeTrack) -> str:
     hop_s = _AUDIO.hop_samples / _AUDIO.sample_rate_hz
     rows = (
         f"{index * hop_s:.3f},{hz:.3f},{confidence:.6f}\n"
         for index, (hz, confidence) in enumerate(zip(*found, strict=True))
     )
-    with open(path, "x", encoding="ascii") as file:
-        file.write("time,frequency,confidence\n")
-        file.writelines(rows)
-
-
-def _write_array(path: Path, array: np.ndarray) -> None:
-    with open(path, "xb") as file:
-        np.save(file, array, allow_pickle=False)
+    return "time,frequency,confidence\n" + "".join(rows)

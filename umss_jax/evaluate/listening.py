@@ -30,9 +30,9 @@ from umss_jax.config import VOICES, AudioConfig, HcqtConfig
 from umss_jax.data.excerpts import Excerpt, Take, excerpt_name
 from umss_jax.evaluate.rows import Estimate, Row
 from umss_jax.evaluate.score_store import excerpt_digest
+from umss_jax.files import working_folder, write_text
 from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.separate.stems import f0_row
-from umss_jax.working_folder import working_folder
 
 INDEX, REFERENCE = "index.json", "reference"
 _VERSION = 1
@@ -132,10 +132,7 @@ class ExcerptAudio:
             {**kept._asdict(), "rows": [row._asdict() for row in kept.rows]}
             for kept in self._kept.values()
         ]
-        with working_folder(index) as work:
-            made = work / INDEX
-            made.write_text(json.dumps({"excerpts": excerpts}, indent=2) + "\n", encoding="ascii")
-            made.replace(index)
+        write_text(index, json.dumps({"excerpts": excerpts}, indent=2) + "\n")
 
     def _row_folder(self, excerpt: Excerpt, row: Row) -> Path:
         return self._folder / _folder_name(excerpt.name) / _folder_name(row.label)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,9 @@ from umss_jax.config import Assigner, MaskConfig
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluate import protocol
 from umss_jax.evaluate.config import CombConfig, F0Source
+from umss_jax.files import arrays_sha256
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.weights.tree import flatten
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -96,7 +97,7 @@ def model_rows(
     has_decoder = not {"decoder", "unet"}.isdisjoint(variables["params"])
     engine = api.load(name, assigner=assigner).engine if has_decoder else _f0_engine(name, assigner)
     identity = {
-        "weights": _digest(variables),
+        "weights": arrays_sha256(flatten(variables)),
         "assigner": str(engine.assigner),
         "model": repr(engine.config),
     }
@@ -208,14 +209,3 @@ def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation) -> np.ndarray
 def _seeds() -> np.ndarray:
     """The noise of every excerpt is that of the first segment of a recording."""
     return np.asarray([segment_seed(SeparationConfig().seed, 0)], np.uint32)
-
-
-def _digest(variables: Mapping[str, Any]) -> str:
-    """Of all tensors with their names."""
-    from umss_jax.weights.tree import flatten
-
-    digest = hashlib.sha256()
-    for name, leaf in sorted(flatten(variables).items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
-    return digest.hexdigest()

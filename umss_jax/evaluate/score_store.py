@@ -22,6 +22,7 @@ from umss_jax.errors import OutputError
 from umss_jax.evaluate.bss import BssScores
 from umss_jax.evaluate.metrics import MelodyScores, MultiPitchScores, SeparationScores
 from umss_jax.evaluate.protocol import F0Scores, StemScores
+from umss_jax.files import arrays_sha256
 
 _VERSION = 1
 """Of the scores: another one when a measure changes its value."""
@@ -140,12 +141,8 @@ def _whole_lines(path: Path) -> list[str]:
 
 def excerpt_digest(excerpt: Excerpt) -> str:
     """Hash of the samples and F0 of an excerpt."""
-    digest = hashlib.sha256()
-    for array in (excerpt.mixture, excerpt.sources, excerpt.f0_hz_250):
-        if array is not None:
-            digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
+    arrays = {"mixture": excerpt.mixture, "sources": excerpt.sources, "f0": excerpt.f0_hz_250}
+    return arrays_sha256({name: one for name, one in arrays.items() if one is not None})[:32]
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import umss_jax
 from umss_jax.errors import OutputError, ReportError
+from umss_jax.files import working_folder
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report.excerpts import FEWER, excerpts_player
 from umss_jax.report.separation import Sources, is_separation, separation_page
 from umss_jax.separate.outputs import is_page
-from umss_jax.working_folder import working_folder
 
 
 class Report(NamedTuple):

@@ -20,13 +20,13 @@ from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import AudioConfig
 from umss_jax.errors import OutputError, UsageError
+from umss_jax.files import working_folder
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.midi import notes, write_midi
 from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS
 from umss_jax.separate.pitch_plot import SalienceImage, image_columns, write_plot
 from umss_jax.separate.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
 from umss_jax.separate.stems import f0_row, read_blocks_16k
-from umss_jax.working_folder import working_folder
 
 
 class PitchOptions(NamedTuple):

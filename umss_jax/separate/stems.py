@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import json
 import os
 import platform
@@ -38,10 +37,10 @@ from umss_jax.audio.recording import (
 from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import OutputError
+from umss_jax.files import file_sha256, working_folder
 from umss_jax.separate.config import ClipMode, SeparationConfig
 from umss_jax.separate.outputs import is_of_pitches, is_page
 from umss_jax.separate.stream import SegmentEngine, separate_blocks
-from umss_jax.working_folder import working_folder
 
 FILES = (*VOICES, "residual")
 """Names of the audio files of a track, without extension."""
@@ -290,15 +289,13 @@ def _manifest(
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     versions["libsndfile"] = soundfile.__libsndfile_version__
-    with recording.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "model": engine.name,
         **engine.provenance,
         "versions": versions,
         "input": {
             "file": recording.path.name,
-            "sha256": digest,
+            "sha256": file_sha256(recording.path),
             "sample_rate_hz": recording.sample_rate_hz,
             "channels": recording.channels,
             "samples": recording.samples,

@@ -17,10 +17,10 @@ import numpy as np
 from umss_jax.config import Assigner, ModelConfig
 from umss_jax.data.mixes import Examples
 from umss_jax.errors import OutputError
+from umss_jax.files import arrays_sha256, home, write_array
 from umss_jax.inference import ModelEngine
 from umss_jax.train.step import Batch
 from umss_jax.train.strategies import Start
-from umss_jax.weights.store import home, write_aside
 from umss_jax.weights.tree import flatten
 
 
@@ -80,7 +80,7 @@ class AnalysisCache:
         result = np.asarray(analyse(mixture[None])[0])
         if self._keep:
             try:
-                write_aside(path, lambda aside: _write(aside, result))
+                write_array(path, result)
             except OutputError:
                 self._keep = False  # no room: only slower
         return result
@@ -88,16 +88,11 @@ class AnalysisCache:
 
 def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner) -> str:
     """Of everything that salience and F0 depend on."""
-    digest = hashlib.sha256()
-    for name, leaf in flatten(variables).items():
-        if name.split("/")[1] in ("salience", "assignment"):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
+    tensors = {
+        name: leaf
+        for name, leaf in flatten(variables).items()
+        if name.split("/")[1] in ("salience", "assignment")
+    }
     settings = (config.salience_network, config.assignment_network, config.audio, config.hcqt)
-    digest.update(repr((settings, config.f0, str(assigner))).encode())
-    return digest.hexdigest()[:32]
-
-
-def _write(path: Path, array: np.ndarray) -> None:
-    with open(path, "xb") as file:
-        np.save(file, array, allow_pickle=False)
+    about = repr((arrays_sha256(tensors), settings, config.f0, str(assigner)))
+    return hashlib.sha256(about.encode()).hexdigest()[:32]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from umss_jax.errors import OutputError, UmssError, UsageError
+from umss_jax.files import write_text
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.settings import build, differences, plain, to_toml
-from umss_jax.weights.store import write_aside
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
 """Settings that a resumed run may have otherwise: they do not change the steps done before."""
@@ -115,7 +115,7 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         if self.writes:
-            write_aside(self.path / name, lambda aside: _put(aside, text))
+            write_text(self.path / name, text)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -174,10 +174,3 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except (OSError, IndexError):
         return False
-
-
-def _put(path: Path, text: str) -> None:
-    with open(path, "x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from umss_jax import model
 from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
+from umss_jax.files import make_whole
 from umss_jax.networks.registry import config_for
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.step import TrainState
@@ -130,7 +131,7 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
         (store.side_car_path(best), store.side_car_path(kept)),
         (best, kept),
     ):
-        store.write_aside(target, partial(shutil.copyfile, source))
+        make_whole(target, partial(shutil.copyfile, source))
 
 
 def phase_weights(folder: Path, number: int, name: str) -> Path:

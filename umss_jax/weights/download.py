@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.files import home
 from umss_jax.weights.remote_files import SOURCES, RemoteFile
-from umss_jax.weights.store import home
 
 GITHUB = "https://raw.githubusercontent.com"
 TIMEOUT_S = 30.0

@@ -15,8 +15,7 @@ import hashlib
 import json
 import os
 import re
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import numpy as np
 
 import umss_jax
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.files import home, write_bytes, write_text
 from umss_jax.weights.tree import Shape as Shape
 from umss_jax.weights.tree import Variables as Variables
 from umss_jax.weights.tree import WrongTreeError as WrongTreeError
@@ -49,16 +49,6 @@ _SOURCE_HINT = (
     "run `umss-jax weights fetch published`, or set UMSS_SHARED to a folder that holds "
     "weights/multi-f0_estimator and weights/multi-f0_assigner"
 )
-
-
-def home() -> Path:
-    """The folder of everything that is kept: ``UMSS_JAX_HOME``, else the user's cache folder."""
-    chosen = os.environ.get("UMSS_JAX_HOME")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("umss-jax", appauthor=False))
 
 
 def store_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -96,37 +86,6 @@ def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
 def side_car_path(tensors: Path) -> Path:
     """The JSON beside the tensors."""
     return tensors.with_suffix(".json")
-
-
-def write_aside(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there, so that it is whole or not there.
-
-    Args:
-        path: where the file shall lie; its folder is made.
-        write: writes the file whose path it is given.
-
-    Raises:
-        OutputError: nothing could be written; what was there is as it was.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        os.replace(aside, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error})",
-            "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save(
@@ -171,8 +130,8 @@ def save(
     side_car = _described(variables, metadata or {})
     side_car["tensors_sha256"] = hashlib.sha256(content).hexdigest()
     text = json.dumps(side_car, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_aside(tensors, lambda path: _write_bytes(path, content))
-    write_aside(side_car_path(tensors), lambda path: _write_bytes(path, text.encode()))
+    write_bytes(tensors, content)
+    write_text(side_car_path(tensors), text)
     return tensors
 
 
@@ -186,13 +145,6 @@ def _described(variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> dic
         "parts": list(parts(variables)),
         "parameters": int(sum(np.size(leaf) for leaf in params.values())),
     }
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_side_car(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:

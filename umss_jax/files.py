@@ -1,0 +1,143 @@
+"""Files that are whole or not there: written aside and renamed, hashed, kept below one home.
+
+Every file and folder that this package keeps is written through here, so that a kill or a full disk
+leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from umss_jax.errors import OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def home() -> Path:
+    """The folder of everything that is kept: ``UMSS_JAX_HOME``, else the user's cache folder."""
+    chosen = os.environ.get("UMSS_JAX_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("umss-jax", appauthor=False))
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file aside, flushes it to the disk, and moves it to its place.
+
+    Args:
+        path: where the file shall lie; its folder is made.
+        write: is given the open file.
+
+    Raises:
+        OutputError: nothing could be written; what was there is as it was.
+    """
+
+    def fill(aside: Path) -> None:
+        with open(aside, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    make_whole(path, fill)
+
+
+def make_whole(path: Path, make: Callable[[Path], object]) -> None:
+    """As :func:`write_whole`, for what writes files by their path.
+
+    Args:
+        path: where the file or folder shall lie; the folder that it is in is made.
+        make: makes the file or folder of the path that it is given.
+
+    Raises:
+        OutputError: nothing could be written; what was there is as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error})",
+            "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
+        ) from error
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file; errors as :func:`write_whole`."""
+    write_whole(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file in UTF-8; errors as :func:`write_whole`."""
+    write_bytes(path, text.encode())
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes a whole ``.npy`` file; errors as :func:`write_whole`."""
+    import numpy as np
+
+    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+@contextlib.contextmanager
+def working_folder(result: Path) -> Iterator[Path]:
+    """A hidden folder beside a result, in which it is made, and which vanishes whatever happens.
+
+    It lies on the same disk as the result, so that what is finished only needs renaming.
+
+    Args:
+        result: File or folder that will be made; the folder it is in is made where missing.
+
+    Raises:
+        OutputError: The system refuses to write.
+    """
+    import soundfile
+
+    work: Path | None = None
+    try:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=result.parent))
+        yield work
+    except (OSError, soundfile.SoundFileError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise OutputError(
+            f"{result} cannot be written ({reason})", "free some space or choose another -o"
+        ) from error
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays with their names, shapes and types, hexadecimal."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        value = np.ascontiguousarray(np.asarray(array))
+        digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
