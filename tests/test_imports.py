@@ -1,82 +1,59 @@
-"""Who may import whom, read from the source: stages meet in `model`, not in each other."""
+"""Who may import whom, read from the source: the data flow is the architecture.
+
+A row may import what stands in rows above it, and a package itself; nothing else, not even inside a
+function. `docs/ARCHITECTURE.md` says what the rooms are for.
+"""
 
 import ast
+import graphlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-import umss_jax
-
-PACKAGE = Path(umss_jax.__file__).parent
-
-PRIMITIVES = frozenset(
-    {
-        *("activations", "config", "conv_block", "cqt_kernels", "dense", "errors", "fir"),
-        *("frequency_conv", "gru", "overlap_add", "pitch_grid", "polyphase", "stft"),
-    }
+LAYERS = (
+    ("errors",),
+    ("files", "config", "config_tree"),
+    ("device", "dsp"),
+    ("synth", "pitch"),
+    ("networks",),
+    ("model",),
+    ("weights", "audio"),
+    ("inference",),
+    ("data", "separate"),
+    ("train", "chorales", "api"),
+    ("evaluate", "bench"),
+    ("report",),
+    ("demo",),
+    ("cli",),
 )
-"""What every stage may share: numerical building blocks, settings, errors."""
 
-STAGES = {
-    # stage: the other stages that it may import
-    "resample": set(),
-    "hcqt": set(),
-    "salience": set(),
-    "assignment": set(),
-    "small_networks": set(),
-    "heuristic": set(),
-    "f0": set(),
-    "encoder": set(),
-    "decoder": {"synth"},  # for the NamedTuple of its outputs
-    "harmonic": set(),
-    "noise": set(),
-    "all_pole": set(),
-    "synth": {"harmonic", "noise", "all_pole"},
-    "losses": set(),
-    "masking": set(),
-    "metrics": set(),
-    "comb": set(),
-    "unet_layers": set(),
-    "unet_condition": {"harmonic", "masking", "unet_layers"},
-    "unet": {"masking", "unet_condition", "unet_layers"},
-}
-
-BETWEEN_PRIMITIVES = {
-    # primitive: the other primitives that it may import
-    "activations": set(),
-    "config": set(),
-    "conv_block": {"config", "dense", "frequency_conv"},
-    "cqt_kernels": {"config"},
-    "dense": {"config"},
-    "errors": set(),
-    "fir": {"overlap_add"},
-    "frequency_conv": set(),
-    "gru": {"config", "dense"},
-    "overlap_add": set(),
-    "pitch_grid": {"config"},
-    "polyphase": set(),
-    "stft": {"overlap_add"},
+CONVERSION = {
+    # of the package: what weights_convert may import, and the one module that may import it
+    "imports": {f"umss_jax.{name}" for name in ("config", "errors", "files", "weights.tree")},
+    "imported_by": {"umss_jax.cli.weights"},
 }
 
 FOREIGN = {"torch", "torchaudio", "keras", "tensorflow", "tf_keras", "librosa"}
-"""Never needed to import a module of the package (librosa: the oracle of tests, or inside one)."""
+"""Never needed to import a module of the package."""
 
 
 def module_name(path):
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+SOURCES = {
+    module_name(path): path
+    for package in ("umss_jax", "weights_convert")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+ROOMS = [room for row in LAYERS for room in row]
+LEVEL = {room: level for level, row in enumerate(LAYERS) for room in row}
 
 
-def is_type_checking(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-
-
-def imported(tree, inside_functions):
+def imported(tree, inside_functions=True, for_types=True):
     """Full names of all modules that a source imports, and of names taken from modules."""
     pending, found = [tree], set()
     while pending:
@@ -87,22 +64,23 @@ def imported(tree, inside_functions):
             assert node.level == 0, "relative import"
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        if is_type_checking(node) or (is_function and not inside_functions):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        if (is_function and not inside_functions) or (is_for_types and not for_types):
             continue
         pending.extend(ast.iter_child_nodes(node))
     return found
 
 
-def own_imports(module, inside_functions=True):
-    """Modules of the package that one imports, without the package's name."""
-    names = imported(ast.parse(SOURCES[f"umss_jax.{module}"].read_text()), inside_functions)
-    known = {name.removeprefix("umss_jax.") for name in SOURCES if name != "umss_jax"}
-    return (
-        {name.removeprefix("umss_jax.") for name in names}
-        & known
-        & {name.removeprefix("umss_jax.") for name in names if name.startswith("umss_jax.")}
-    )
+def own_imports(module, **which):
+    """Modules of this repository that one imports."""
+    names = imported(ast.parse(SOURCES[module].read_text()), **which)
+    return {name for name in names if name in SOURCES} - {"umss_jax", "weights_convert"}
+
+
+def room(module):
+    """The package or top-level module of `umss_jax` that a module is in."""
+    return module.split(".")[1] if "." in module else ""
 
 
 def test_the_parser_sees_what_there_is_to_see():
@@ -110,29 +88,58 @@ def test_the_parser_sees_what_there_is_to_see():
         "import a.b\nfrom c import d\ndef f():\n    import e\nif TYPE_CHECKING:\n    import g\n"
     )
     tree = ast.parse(source)
-    assert imported(tree, inside_functions=False) == {"a.b", "c", "c.d"}
-    assert imported(tree, inside_functions=True) == {"a.b", "c", "c.d", "e"}
-    assert {"harmonic", "noise", "all_pole", "config"} <= own_imports("synth")
-    assert "model" in own_imports("engine")  # `from umss_jax import model`
+    assert imported(tree) == {"a.b", "c", "c.d", "e", "g"}
+    assert imported(tree, inside_functions=False, for_types=False) == {"a.b", "c", "c.d"}
+    assert "umss_jax.synth.harmonic" in own_imports("umss_jax.synth.source_filter")
+    assert "umss_jax.model" in own_imports("umss_jax.inference")  # `from umss_jax import model`
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_stages_do_not_import_each_other(stage):
-    assert own_imports(stage) <= STAGES[stage] | PRIMITIVES
+def test_every_room_is_in_the_table():
+    there = {room(module) for module in SOURCES if module.startswith("umss_jax.")}
+    assert sorted(there - {"__main__"}) == sorted(ROOMS)
 
 
-@pytest.mark.parametrize("primitive", sorted(PRIMITIVES))
-def test_primitives_import_no_stage(primitive):
-    assert own_imports(primitive) <= BETWEEN_PRIMITIVES[primitive]
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_go_down(name):
+    up = {
+        f"{module} imports {other}"
+        for module in SOURCES
+        if module.startswith("umss_jax.") and room(module) == name
+        for other in own_imports(module)
+        if other.startswith("umss_jax.")
+        and room(other) != name
+        and LEVEL[room(other)] >= LEVEL[name]
+    }
+    assert up == set()
 
 
-def test_losses_know_nothing_of_the_model():
-    assert own_imports("losses") & {"model", "training", "engine"} == set()
+def test_there_is_no_circle():
+    graph = {module: own_imports(module, for_types=False) for module in SOURCES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_conversion_tables_stand_apart():
+    users = {
+        module
+        for module in SOURCES
+        if module.startswith("umss_jax.")
+        and any(other.startswith("weights_convert") for other in own_imports(module))
+    }
+    assert users == CONVERSION["imported_by"]
+    used = {
+        other
+        for module in SOURCES
+        if module.startswith("weights_convert")
+        for other in own_imports(module)
+        if other.startswith("umss_jax")
+    }
+    assert used - {"umss_jax.weights"} == CONVERSION["imports"]
 
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_no_foreign_framework_is_imported_at_module_level(module):
-    names = imported(ast.parse(SOURCES[module].read_text()), inside_functions=False)
+    tree = ast.parse(SOURCES[module].read_text())
+    names = imported(tree, inside_functions=False, for_types=False)
     assert {name.split(".")[0] for name in names} & FOREIGN == set()
 
 

@@ -6,15 +6,16 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+from weight_files import save_recognised
 
-from umss_jax.api import load, model_name
+from umss_jax.api import load
 from umss_jax.audio.segments import plan_segments
 from umss_jax.config import VOICES, Assigner, ModelConfig
 from umss_jax.errors import DeviceError, UnknownModelError, UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.model import init_variables
 from umss_jax.separate.config import SeparationConfig
-from umss_jax.weights import store as weights
+from umss_jax.weights.combine import model_name
 
 ONE_SECOND = SeparationConfig(segment_s=1.0, overlap=0.25)
 SAMPLES = plan_segments(ONE_SECOND).segment
@@ -73,7 +74,7 @@ def test_stems_sum_to_every_channel_and_segments_are_independent(engine):
 
 @pytest.mark.slow
 def test_the_api_from_name_to_stems(variables, store):
-    weights.save("drawn", variables, {"origin": "drawn in a test"})
+    save_recognised("drawn", variables, {"origin": "drawn in a test"})
     separator = load("drawn", assigner="heuristic", device="cpu", config=ONE_SECOND)
     audio = np.stack([chord(30_000, 22_050), 0.5 * chord(30_000, 22_050)])
     result = separator.separate(audio, 22_050)
@@ -107,14 +108,14 @@ def test_what_cannot_be_loaded(variables, store):
         name: {part: tree for part, tree in parts.items() if part in ("salience", "assignment")}
         for name, parts in variables.items()
     }
-    weights.save("f0-only", f0_networks)
+    save_recognised("f0-only", f0_networks)
     with pytest.raises(UsageError, match=r"no decoder and no encoder.*--adapt"):
         load("f0-only")
     completed = load("f0-only", draw_missing=True)
     assert set(completed.engine.variables["params"]) == {
         *("salience", "assignment", "encoder", "decoder")
     }
-    weights.save("decoder-only", {"params": {"decoder": variables["params"]["decoder"]}})
+    save_recognised("decoder-only", {"params": {"decoder": variables["params"]["decoder"]}})
     with pytest.raises(UsageError, match="no salience"):
         load("decoder-only", draw_missing=True, assigner=Assigner.HEURISTIC)
 

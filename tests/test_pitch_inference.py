@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from weight_files import random_variables
+from weight_files import random_variables, save_recognised
 
-from umss_jax.api import load, load_tracker, load_weights, model_name
+from umss_jax.api import load, load_tracker
 from umss_jax.audio.segments import plan_segments
+from umss_jax.cli.weights import bring_published
 from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.dsp.hcqt import hcqt
@@ -14,11 +15,13 @@ from umss_jax.dsp.resample import resample
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.networks import salience
 from umss_jax.networks.assignment import VoasClstm
-from umss_jax.networks.registry import config_for, recognise, resolve_assigner
+from umss_jax.networks.registry import resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch_inference import F0Engine
 from umss_jax.weights import store as weights
+from umss_jax.weights.combine import load_weights, model_name
+from umss_jax.weights.recognise import recognise, recognised
 
 
 def noise(samples, seed=0):
@@ -37,7 +40,7 @@ ASSIGNMENT_KINDS = {"voas-cnn": (0.23, 0.17, 0.15, 0.17), "voas-clstm": (0.29, 0
 @pytest.mark.parametrize("name", [*SALIENCE_KINDS, *ASSIGNMENT_KINDS])
 def test_networks_are_recognised_by_their_weights(name):
     variables = random_variables(f"keras-{name}")
-    config = config_for(variables)
+    config = recognised(variables)
     if name in SALIENCE_KINDS:
         assert (config.salience_network, config.assignment_network) == (name, "voas-cnn")
         assert config.f0.multi_f0_threshold == SALIENCE_KINDS[name]
@@ -47,7 +50,7 @@ def test_networks_are_recognised_by_their_weights(name):
 
 
 def test_other_weights_are_not_recognised():
-    assert config_for({"params": {"decoder": {}}}) == ModelConfig()
+    assert recognised({"params": {"decoder": {}}}) == ModelConfig()
     variables = random_variables("keras-late-deep")
     del variables["params"]["salience"]["phase"]["block_6"]
     with pytest.raises(WeightsError, match="no network known"):
@@ -66,7 +69,7 @@ MODULES = {
 def test_engine_runs_the_network_of_the_weights(name):
     variables = random_variables(f"keras-{name}")
     mixture = noise(8 * 256)[None]
-    engine = F0Engine("drawn", variables, TrackAssigner.NONE, config=config_for(variables))
+    engine = F0Engine("drawn", variables, TrackAssigner.NONE, config=recognised(variables))
     result = engine.pitches(mixture)
     features = hcqt(resample(mixture, 16_000, 22_050))
     inputs = features[: 1 if name == "late-deep-magnitude" else 2]
@@ -86,34 +89,35 @@ def store(tmp_path, monkeypatch):
 
 
 def test_models_are_combined(store, tmp_path):
-    weights.save("ours", random_variables("keras-late-deep", 1), {"architecture": "late-deep"})
-    weights.save("cnn", random_variables("keras-voas-cnn", 2), {"architecture": "voas-cnn"})
-    clstm = weights.save(
+    save_recognised("ours", random_variables("keras-late-deep", 1), {"architecture": "late-deep"})
+    save_recognised("cnn", random_variables("keras-voas-cnn", 2), {"architecture": "voas-cnn"})
+    clstm = save_recognised(
         tmp_path / "a+b" / "clstm.safetensors", random_variables("keras-voas-clstm", 3)
     )
-    variables, about = load_weights("ours+cnn")
+    variables, _, about = load_weights("ours+cnn")
     assert weights.parts(variables) == ("assignment", "salience")
     assert about["combined"]["cnn"]["architecture"] == "voas-cnn"
     engine = load_tracker("ours+cnn", device="cpu").engine
     assert engine.name == "ours+cnn"
     assert set(engine.provenance["weights"]) == {"ours", "cnn"}
     # The last one's part counts, none of the earlier one's is left.
-    both, _ = load_weights("ours+cnn+" + str(tmp_path / "home" / "weights" / "cnn.safetensors"))
+    again = tmp_path / "home" / "weights" / "cnn.safetensors"
+    both = load_weights(f"ours+cnn+{again}").variables
     assert recognise(both, "assignment") == "voas-cnn"
-    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    save_recognised("clstm", random_variables("keras-voas-clstm", 3))
     tracker = load_tracker("ours+cnn+clstm", assigner="voas-clstm", device="cpu")
     assert tracker.engine.config.assignment_network == "voas-clstm"
     assert tracker.engine.config.f0.thresholds == ASSIGNMENT_KINDS["voas-clstm"]
     assert model_name("ours+x/cnn.safetensors") == "ours+cnn"
     assert model_name(str(clstm)) == "clstm"  # a + in a folder's name joins nothing
-    assert load_weights(str(clstm))[1]["parts"] == ["assignment"]
-    assert load_weights(str(clstm.with_suffix("")))[1]["parts"] == ["assignment"]
+    assert load_weights(str(clstm)).metadata["parts"] == ["assignment"]
+    assert load_weights(str(clstm.with_suffix(""))).metadata["parts"] == ["assignment"]
 
 
 @pytest.mark.slow
 def test_separation_takes_the_networks_of_a_combination(store):
-    weights.save("ours", random_variables("keras-early-shallow", 1))
-    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    save_recognised("ours", random_variables("keras-early-shallow", 1))
+    save_recognised("clstm", random_variables("keras-voas-clstm", 3))
     engine = load("ours+clstm", assigner="voas-clstm", device="cpu", draw_missing=True).engine
     assert engine.config.salience_network == "early-shallow"
     assert engine.config.assignment_network == "voas-clstm"
@@ -137,25 +141,25 @@ def test_separation_takes_the_networks_of_a_combination(store):
     ],
 )
 def test_what_cannot_be_tracked(store, name, assigner, words):
-    weights.save("ours", random_variables("keras-late-deep", 1))
-    weights.save("cnn", random_variables("keras-voas-cnn", 2))
+    save_recognised("ours", random_variables("keras-late-deep", 1))
+    save_recognised("cnn", random_variables("keras-voas-cnn", 2))
     with pytest.raises(UsageError, match=words):
         load_tracker(name, assigner=assigner, device="cpu")
 
 
 def test_auto_is_the_own_network_or_the_continuity_rule(store):
-    weights.save("ours", random_variables("keras-late-deep", 1))
-    weights.save("clstm", random_variables("keras-voas-clstm", 3))
+    save_recognised("ours", random_variables("keras-late-deep", 1))
+    save_recognised("clstm", random_variables("keras-voas-clstm", 3))
     for name, expected in (("ours", "heuristic"), ("ours+clstm", "voas-clstm")):
         engine = load_tracker(name, device="cpu").engine
         assert (str(engine.assigner), engine.provenance["assigner"]) == (expected, expected)
         separating = load(name, device="cpu", draw_missing=True).engine
         assert str(separating.assigner) == separating.provenance["assigner"] == expected
-    variables, _ = load_weights("ours+clstm")
+    config = load_weights("ours+clstm").config
     for kind in (Assigner, TrackAssigner):
-        assert resolve_assigner(kind.AUTO, variables, "x") is kind.VOAS_CLSTM
-        assert resolve_assigner(kind.HEURISTIC, variables, "x") is kind.HEURISTIC
-    assert resolve_assigner(TrackAssigner.NONE, variables, "x") is TrackAssigner.NONE
+        assert resolve_assigner(kind.AUTO, True, config, "x") is kind.VOAS_CLSTM
+        assert resolve_assigner(kind.HEURISTIC, True, config, "x") is kind.HEURISTIC
+    assert resolve_assigner(TrackAssigner.NONE, True, config, "x") is TrackAssigner.NONE
 
 
 @pytest.mark.slow
@@ -164,7 +168,7 @@ def test_clstm_assigns_by_its_own_thresholds():
     clstm = random_variables("keras-voas-clstm", 1)
     for collection, trees in clstm.items():
         variables.setdefault(collection, {}).update(trees)
-    config = config_for(variables)
+    config = recognised(variables)
     mixture = noise(8 * 256)[None]
     engine = F0Engine("drawn", variables, TrackAssigner.VOAS_CLSTM, config=config)
     unassigned = F0Engine("drawn", variables, TrackAssigner.NONE, config=config)
@@ -185,6 +189,7 @@ def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner)
     """Published networks, a real quartet of three segments: every pitch equal, to the last bit."""
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UMSS_SHARED", str(shared))
+    bring_published("published")
     excerpts = csd_excerpts(shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS])
     audio = np.concatenate([next(excerpts).mixture, next(excerpts).mixture])
     assert plan_segments().count(len(audio)) == 3

@@ -21,6 +21,7 @@ from umss_jax.errors import UsageError
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stems import Progress, StemOptions, Track, separate_file
 from umss_jax.separate.stream import Separation, segments_of_array, separate_array
+from umss_jax.weights.combine import load_weights, model_name
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def load(
 
     Args:
         name: Name in the store of weights, or a ``.safetensors`` file; several joined by ``+`` are
-            combined (:func:`load_weights`).
+            combined (:func:`umss_jax.weights.combine.load_weights`).
         assigner: ``auto`` (the model's own network, or ``heuristic`` where it has none),
             ``voas-cnn``, ``voas-clstm``, ``small-voices`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
@@ -110,7 +111,7 @@ def load(
     config = config or SeparationConfig()
     asked = _known(assigner, Assigner)
     variables, chosen, model_config, provenance = _open(name, asked, device)
-    variables = _complete(name, variables, chosen, draw_missing, config.seed)
+    variables = _complete(name, variables, chosen, model_config, draw_missing, config.seed)
     return Separator(
         ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
     )
@@ -171,58 +172,8 @@ def load_tracker(
     return PitchTracker(F0Engine(model_name(name), used, chosen, provenance, model_config), config)
 
 
-def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights by name, or several combined: ``my-salience+my-assigner``.
-
-    Of a part that several bring (salience, assignment, encoder, decoder, unet) the last one's is
-    taken: ``published+my-unet`` separates by a U-Net on the published networks' F0, and
-    ``published+my-assigner`` replaces the published assignment network.
-
-    Args:
-        name: A name in the store or a ``.safetensors`` file, or several joined by ``+``.
-
-    Returns:
-        Variables, and what is known of them: of one model as :func:`umss_jax.weights.store.load`
-        returns it, of several by name under ``combined``.
-
-    Raises:
-        UnknownModelError: there is nothing of a name.
-        WeightsError: weights are damaged or do not fit.
-        UsageError: nothing stands before or after a ``+``.
-    """
-    from umss_jax.weights import store
-
-    names = _names(name)
-    if not all(names):
-        raise UsageError(f"{name!r} names no model on one side of a +", "give a name on both")
-    loaded = {one: store.load(one) for one in names}
-    if len(loaded) == 1:
-        return loaded[names[0]]
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for tree, _ in loaded.values():
-        for part in store.parts(tree):
-            for collection, trees in variables.items():
-                trees.pop(part, None)
-                if part in tree.get(collection, {}):
-                    trees[part] = tree[collection][part]
-    return variables, {"combined": {one: side_car for one, (_, side_car) in loaded.items()}}
-
-
-def model_name(name: str) -> str:
-    """The folder name of a model that may be given as a file, or as several."""
-    paths = [Path(one) for one in _names(name)]
-    return "+".join(path.stem if path.suffix == ".safetensors" else path.name for path in paths)
-
-
 _F0_PARTS = ("salience", "assignment")
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
-
-
-def _names(name: str) -> list[str]:
-    """The models of a combination; the path of a file may have a ``+`` of its own."""
-    endings = ("", ".safetensors") if os.sep in name else ("",)
-    is_file = any(Path(name + ending).is_file() for ending in endings)
-    return [name] if is_file else name.split("+")
 
 
 def _known(assigner: str, kinds: type[AssignerKind]) -> AssignerKind:
@@ -234,30 +185,29 @@ def _known(assigner: str, kinds: type[AssignerKind]) -> AssignerKind:
 def _open(
     name: str, assigner: AssignerKind, device: str
 ) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
-    """Weights, what assigns, the configuration of the networks, and where they come from."""
+    """Weights, what assigns, the configuration that they carry, and where they come from."""
     from umss_jax.device import select_device
-    from umss_jax.networks.registry import config_for, resolve_assigner
+    from umss_jax.networks.registry import resolve_assigner
 
     device_name = select_device(device)
-    variables, about = load_weights(name)
-    model_config = config_for(variables)
-    chosen = resolve_assigner(assigner, variables, name)
-    recorded = about.get("combined")
+    variables, config, metadata = load_weights(name)
+    chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name)
+    recorded = metadata.get("combined")
     source: dict[str, object] = (
-        {one: _recorded(side_car) for one, side_car in recorded.items()}
+        {one: _recorded(about) for one, about in recorded.items()}
         if recorded
-        else _recorded(about)
+        else _recorded(metadata)
     )
     return (
         variables,
         chosen,
-        model_config,
+        config,
         {"device": device_name, "assigner": str(chosen), "weights": source},
     )
 
 
-def _recorded(side_car: dict[str, Any]) -> dict[str, object]:
-    return {key: side_car[key] for key in _RECORDED if key in side_car}
+def _recorded(metadata: dict[str, Any]) -> dict[str, object]:
+    return {key: metadata[key] for key in _RECORDED if key in metadata}
 
 
 def _assigning_parts(assigner: Assigner | TrackAssigner) -> set[str]:
@@ -275,12 +225,16 @@ def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> N
 
 
 def _complete(
-    name: str, variables: dict[str, Any], assigner: Assigner, draw_missing: bool, seed: int
+    name: str,
+    variables: dict[str, Any],
+    assigner: Assigner,
+    config: ModelConfig,
+    draw_missing: bool,
+    seed: int,
 ) -> dict[str, Any]:
     """All parts that are needed, drawn where allowed; refuses what is missing otherwise."""
     import jax
 
-    from umss_jax.config import ModelConfig
     from umss_jax.model import init_variables
 
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
@@ -299,7 +253,7 @@ def _complete(
             f"model {name} has no {' and no '.join(missing)}",
             "train them on the recording itself with --adapt 200, or choose another model",
         )
-    drawn = init_variables(jax.random.key(seed), ModelConfig(), tuple(missing))
+    drawn = init_variables(jax.random.key(seed), config, tuple(missing))
     return {
         collection: {**variables.get(collection, {}), **drawn.get(collection, {})}
         for collection in ("params", "batch_stats")

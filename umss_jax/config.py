@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from umss_jax.errors import UsageError
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
 """The voices, in the order of every voice axis J."""
@@ -238,3 +240,33 @@ class ModelConfig:
     synth: SynthConfig = field(default_factory=SynthConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
+
+
+def with_networks(
+    config: ModelConfig, salience: str | None = None, assignment: str | None = None
+) -> ModelConfig:
+    """The configuration with other F0 networks and the thresholds of their kind.
+
+    Args:
+        config: all other settings.
+        salience: name of a salience network; None leaves it and its threshold.
+        assignment: name of an assignment network, likewise.
+
+    Raises:
+        UsageError: no network has this name.
+    """
+    for kind, name, known in (
+        ("salience", salience, MULTI_F0_THRESHOLDS),
+        ("assignment", assignment, VOICE_THRESHOLDS),
+    ):
+        if name is not None and name not in known:
+            raise UsageError(
+                f"no {kind} network is called {name!r}", f"choose from {', '.join(known)}"
+            )
+    if salience is not None:
+        f0 = replace(config.f0, multi_f0_threshold=MULTI_F0_THRESHOLDS[salience])
+        config = replace(config, salience_network=salience, f0=f0)
+    if assignment is not None:
+        f0 = replace(config.f0, thresholds=VOICE_THRESHOLDS[assignment])
+        config = replace(config, assignment_network=assignment, f0=f0)
+    return config

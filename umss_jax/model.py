@@ -8,6 +8,7 @@ Everything is pure: variables in, :class:`ModelOutput` out.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -288,6 +289,18 @@ def init_variables(
             for part in parts
         }
     )
+
+
+@lru_cache
+def part_shapes(part: str, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes by flat name (``params/salience/…``) of one part; nothing is computed.
+
+    Raises:
+        ValueError: ``part`` is none of :data:`ALL_PARTS`.
+    """
+    shapes = jax.eval_shape(lambda key: init_part(part, key, config), jax.random.key(0))
+    paths, _ = jax.tree_util.tree_flatten_with_path(join_parts({part: shapes}))
+    return {"/".join(key.key for key in path): tuple(leaf.shape) for path, leaf in paths}
 
 
 def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

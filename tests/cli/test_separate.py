@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from places import HELPERS, ROOT
-from small_engine import small_engine
+from small_engine import SMALL, small_engine
 from stub_engine import StubEngine
 
 from umss_jax.cli import run, separate
@@ -211,13 +211,14 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
 
 def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, capfd, monkeypatch):
     kept = tmp_path / "kept.safetensors"
-    stub.variables = small_engine().variables
+    stub.variables, stub.config = small_engine().variables, SMALL
     monkeypatch.setattr(separate, "adapt_engine", lambda *arguments: stub)
     command = ("separate", choir, "-o", tmp_path / "out", "--adapt", "1", "--save-adapted", kept)
     code, out, err = call(*command, "-q", capfd=capfd)
     assert (code, len(out)) == (0, 1)
     assert any(str(kept) in line for line in err)
-    variables, about = load(kept)
+    variables, config, about = load(kept)
+    assert config == SMALL
     assert about["origin"] == "stub, adapted to choir.wav in 1 steps"
     ours = flatten(stub.variables)
     assert {name: leaf.shape for name, leaf in flatten(variables).items()} == {

@@ -11,9 +11,11 @@ from umss_jax.config import Assigner
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.errors import OutputError
 from umss_jax.evaluate import protocol as evaluation
+from umss_jax.evaluate import rows as evaluation_rows
 from umss_jax.evaluate.config import EvaluationConfig, F0Source, F0Windows
 from umss_jax.evaluate.rows import Estimate, Row, baseline_rows, label_and_name, model_rows
 from umss_jax.evaluate.run import Measures, run_evaluation
+from umss_jax.weights.store import StoredWeights
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,8 @@ def known_pitch(monkeypatch):
         return run(*arguments)
 
     engine.intermediates = counted
-    monkeypatch.setattr(api, "load_weights", lambda name: (engine.variables, {}))
+    stored = StoredWeights(engine.variables, engine.config, {})
+    monkeypatch.setattr(evaluation_rows, "load_weights", lambda name: stored)
 
     def load(name, assigner):
         engine.assigner = Assigner.HEURISTIC if assigner == "auto" else assigner

@@ -14,11 +14,12 @@ from small_engine import KnownPitch
 
 from umss_jax import model
 from umss_jax.config import ModelConfig
+from umss_jax.config_tree import build
 from umss_jax.train import f0_cache as analysis_cache
-from umss_jax.train import settings as run_config
 from umss_jax.train import sharding as parallel
 from umss_jax.train.config import TrainConfig
-from umss_jax.weights import store as weights
+from umss_jax.train.settings import open_run
+from umss_jax.weights import store
 
 TREE = {
     "name": "small",
@@ -48,14 +49,14 @@ def prepare(folder):
             time_s = np.arange(24_000) / 16_000
             tone = 0.1 * np.sign(np.sin(2 * np.pi * hz * time_s)) + 0.01 * rng.normal(size=24_000)
             soundfile.write(folder / "choir" / piece / f"{voice}.wav", tone, 16_000)
-    config = run_config.build(ModelConfig, TREE["model"])
+    config = build(ModelConfig, TREE["model"])
     key = jax.random.key(0)
     shapes = jax.eval_shape(lambda key: model.init_variables(key, config), key)
     variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
     draw = jax.jit(lambda key: model.init_variables(key, config, ("encoder", "decoder")))
     drawn = draw(key)["params"]
     variables["params"].update(jax.tree.map(np.asarray, drawn))
-    weights.save(folder / "start.safetensors", variables, {})
+    store.save(folder / "start.safetensors", variables, config)
 
 
 def settings(folder, *overrides) -> TrainConfig:
@@ -63,7 +64,7 @@ def settings(folder, *overrides) -> TrainConfig:
     sets = {"folders": [str(folder / "choir")]}
     data = {**TREE["data"], "train": sets, "validation": sets}
     tree = {**TREE, "data": data, "weights": str(folder / "start.safetensors")}
-    return run_config.build_run(tree, overrides)
+    return open_run(tree, overrides)
 
 
 def train(folder, *overrides):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from umss_jax.weights import store
+from umss_jax.weights.recognise import recognised
 from umss_jax.weights.tree import flatten, unflatten
 from weights_convert import TABLES, export_file, table_of_kind
 
@@ -25,6 +27,11 @@ def random_variables(kind: str, seed: int = 0) -> dict:
 def write_random(kind: str, path: Path, seed: int = 0) -> Path:
     """A file (or folder) of a kind, as the original code would read it."""
     return export_file(random_variables(kind, seed), kind, path)
+
+
+def save_recognised(name, variables: dict, metadata: dict | None = None) -> Path:
+    """Stores variables with the configuration of the networks that they are of."""
+    return store.save(name, variables, recognised(variables), metadata)
 
 
 def assert_same(found: dict, expected: dict) -> None:

@@ -6,20 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from weight_files import save_recognised
 
 from umss_jax import model
 from umss_jax.config import ModelConfig
 from umss_jax.networks.conv import Conv
-from umss_jax.networks.registry import config_for, recognise
 from umss_jax.networks.small import (
     SmallSalience,
     SmallVoices,
     _dilated,
     _Harmonics,
     _linear_upsampling,
-    small_architecture_shapes,
 )
 from umss_jax.weights import store as weights
+from umss_jax.weights.recognise import recognise
 
 CONFIG = ModelConfig(salience_network="small-salience", assignment_network="small-voices")
 
@@ -126,14 +126,12 @@ def test_gradients_reach_every_parameter(variables):
 def test_weights_are_recognised_by_name_and_shape(variables, tmp_path):
     assert recognise(variables, "salience") == "small-salience"
     assert recognise(variables, "assignment") == "small-voices"
-    stored = weights.save(tmp_path / "small", variables)
-    loaded, _ = weights.load(stored)
-    config = config_for(loaded)
+    stored = save_recognised(tmp_path / "small", variables)
+    config = weights.load(stored).config
     assert (config.salience_network, config.assignment_network) == (
         "small-salience",
         "small-voices",
     )
     one = {"params": {"salience": variables["params"]["salience"]}}
-    weights.save(tmp_path / "one", one, {"architecture": "small-salience"})
-    assert weights.load(tmp_path / "one")[0]["params"].keys() == {"salience"}
-    assert small_architecture_shapes("late-deep") is None
+    save_recognised(tmp_path / "one", one)
+    assert weights.load(tmp_path / "one").variables["params"].keys() == {"salience"}

@@ -12,9 +12,9 @@ from jax.test_util import check_grads
 from umss_jax.config import HcqtConfig, ModelConfig, UnetCondition, UnetConfig
 from umss_jax.networks import unet, unet_condition, unet_layers
 from umss_jax.networks.unet import Unet
-from umss_jax.weights.store import architecture_shapes
 from umss_jax.weights.tree import flatten, part_of
 from weights_convert.convert import import_file
+from weights_convert.tables import architecture_shapes
 
 CONDITIONS = list(UnetCondition)
 SMALL = UnetConfig(fft_size=512, channels=(2, 3, 4), condition_channels=(3, 4), dropout_layers=1)

@@ -7,6 +7,7 @@ import pytest
 
 from umss_jax import model
 from umss_jax.api import load
+from umss_jax.cli.weights import bring_published
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.train.adapt import adapt
 from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
@@ -55,6 +56,7 @@ def test_overfits_half_a_second_of_a_choir(golden):
 def test_overfits_four_seconds_with_the_published_f0_networks(golden, shared, monkeypatch):
     """S_F S_F on a recorded quartet, all of full size: the salience networks frozen."""
     monkeypatch.setenv("UMSS_SHARED", str(shared))
+    bring_published("published")
     mixture = golden("input")["mixture"].astype(np.float32)
     engine = load("published", assigner="voas-cnn", draw_missing=True).engine
     losses = adapt(engine, mixture[None], AdaptationConfig(steps=200)).history["rec"]

@@ -17,7 +17,8 @@ import soundfile
 from places import HELPERS
 from weight_files import assert_same
 
-from umss_jax.config import VOICE_THRESHOLDS, VOICES, ModelConfig
+from umss_jax.cli.weights import bring_published
+from umss_jax.config import VOICE_THRESHOLDS, VOICES
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.train import f0_cache as analysis_cache
@@ -25,8 +26,10 @@ from umss_jax.train import run as training_run
 from umss_jax.train import run_folder
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.run_weights import initial_variables, phase_weights
+from umss_jax.train.settings import open_run
 from umss_jax.train.strategies import SCHEDULES, STRATEGIES, Phase
 from umss_jax.weights import store as weights
+from umss_jax.weights.combine import load_weights
 
 pytestmark = pytest.mark.usefixtures("known_pitches")
 
@@ -44,7 +47,7 @@ def metrics(path):
 
 
 def stored(path):
-    return weights.load(str(path / "weights.safetensors"))[0]
+    return weights.load(str(path / "weights.safetensors")).variables
 
 
 def test_a_run_leaves_what_it_promises(whole):
@@ -59,7 +62,7 @@ def test_a_run_leaves_what_it_promises(whole):
     assert run_folder.read_state(path)["state"] == "finished"
     kept = sorted(int(p.name) for p in (path / "checkpoints" / "0_synthesis").iterdir())
     assert kept == sorted({3 * (1 + int(np.argmin(losses))), 30})
-    start = weights.load(str(path.parent / "start.safetensors"))[0]
+    start = weights.load(str(path.parent / "start.safetensors")).variables
     jax.tree.map(np.testing.assert_array_equal, stored(path)["batch_stats"], start["batch_stats"])
     moved = jax.tree.map(
         lambda a, b: not np.array_equal(a, b), stored(path)["params"], start["params"]
@@ -144,21 +147,20 @@ def test_weights_of_other_sizes_are_refused(prepared):
 
 
 def test_a_run_begins_with_the_starter_weights():
-    starter, _ = weights.load("starter")
+    starter = weights.load("starter").variables
     for strategy in ("umss", "w_up"):
-        variables, config = initial_variables(TrainConfig(strategy=strategy))
-        assert_same(variables, starter)
-        assert config.salience_network == "small-salience"
-        assert config.assignment_network == "small-voices"
+        config = open_run({"strategy": strategy})
+        assert_same(initial_variables(config), starter)
+        assert config.model == weights.load("starter").config
 
 
 def test_parts_that_the_weights_lack_are_drawn_from_the_seed(prepared, tmp_path):
-    start, _ = weights.load(str(prepared / "start.safetensors"))
+    start = weights.load(str(prepared / "start.safetensors")).variables
     del start["params"]["decoder"]
-    weights.save(tmp_path / "part.safetensors", start, {})
+    weights.save(tmp_path / "part.safetensors", start, small_run.settings(prepared).model)
     config = small_run.settings(prepared, f"weights={tmp_path / 'part.safetensors'}")
-    one, _ = initial_variables(config)
-    other, _ = initial_variables(replace(config, seed=config.seed + 1))
+    one = initial_variables(config)
+    other = initial_variables(replace(config, seed=config.seed + 1))
     np.testing.assert_array_equal(
         one["params"]["encoder"]["dense"]["kernel"], start["params"]["encoder"]["dense"]["kernel"]
     )
@@ -169,16 +171,16 @@ def test_parts_that_the_weights_lack_are_drawn_from_the_seed(prepared, tmp_path)
 
 
 def test_without_weights_all_is_drawn_with_the_networks_of_the_configuration():
-    model_config = ModelConfig(salience_network="small-salience", assignment_network="small-voices")
-    chosen = TrainConfig(strategy="sft_sft", weights="", model=model_config)
-    variables, config = initial_variables(chosen)
-    starter, _ = weights.load("starter")
+    networks = {"salience_network": "small-salience", "assignment_network": "small-voices"}
+    config = open_run({"strategy": "sft_sft", "weights": "", "model": networks})
+    variables = initial_variables(config)
+    starter = weights.load("starter").variables
     assert set(variables["params"]) == set(starter["params"])
     assert np.any(
         variables["params"]["salience"]["output"]["kernel"]
         != starter["params"]["salience"]["output"]["kernel"]
     )
-    assert config.f0.thresholds == VOICE_THRESHOLDS["small-voices"]
+    assert config.model.f0.thresholds == VOICE_THRESHOLDS["small-voices"]
 
 
 def test_a_run_that_is_still_going_is_left_alone(prepared):
@@ -191,7 +193,7 @@ def test_a_run_that_is_still_going_is_left_alone(prepared):
 
 
 def test_a_half_written_row_is_forgotten(tmp_path):
-    run = run_folder.RunFolder(tmp_path, small_run.settings(tmp_path))
+    run = run_folder.RunFolder(tmp_path, TrainConfig())
     run.log({"phase": 0, "step": 1})
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"phase": 0, "st')
@@ -247,7 +249,7 @@ def test_the_best_weights_of_each_phase_are_kept(prepared, monkeypatch):
     small_run.train(prepared, "name=once", "strategy=once", "epochs=[1]")
     small_run.train(prepared, "name=twice", "strategy=twice", "epochs=[1, 1]")
     first, second = (
-        weights.load(str(phase_weights(prepared / "twice", number, name)))[0]
+        weights.load(str(phase_weights(prepared / "twice", number, name))).variables
         for number, name in enumerate(("first", "second"))
     )
     jax.tree.map(np.testing.assert_array_equal, first, stored(prepared / "once"))
@@ -258,7 +260,7 @@ def test_the_best_weights_of_each_phase_are_kept(prepared, monkeypatch):
     )
     assert not (prepared / "once" / "phases").exists()
     small_run.train(prepared, "name=twice", "strategy=twice", "epochs=[1, 1]")  # changes nothing
-    kept, _ = weights.load(str(phase_weights(prepared / "twice", 0, "first")))
+    kept = weights.load(str(phase_weights(prepared / "twice", 0, "first"))).variables
     jax.tree.map(np.testing.assert_array_equal, kept, first)
 
 
@@ -276,11 +278,10 @@ def test_what_frozen_networks_say_may_be_cached(prepared, monkeypatch, shared, g
         soundfile.write(music / f"{voice}.wav", sound, 16_000, "FLOAT")
     monkeypatch.setattr(analysis_cache, "ModelEngine", ModelEngine)
     monkeypatch.setenv("UMSS_SHARED", str(shared))
-    start, about = weights.load(str(prepared / "start.safetensors"))
-    published, _ = weights.load_published()
-    for collection, trees in published.items():
-        start[collection].update(trees)
-    weights.save(prepared / "published.safetensors", start, about)
+    bring_published("published")
+    start = str(prepared / "start.safetensors")
+    variables, config, _ = load_weights(f"{start}+published")
+    weights.save(prepared / "published.safetensors", variables, config)
     settings = [
         f"strategy={strategy}",
         f"weights={prepared / 'published.safetensors'}",

@@ -8,10 +8,11 @@ from places import ROOT
 
 from umss_jax.cli import run
 from umss_jax.config import Assigner
+from umss_jax.config_tree import build, plain, to_toml
 from umss_jax.errors import UsageError
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.reference_settings import read_reference
-from umss_jax.train.settings import build, build_run, plain, read_tree, split_arguments, to_toml
+from umss_jax.train.settings import build_run, read_tree, split_arguments
 from umss_jax.train.strategies import SCHEDULES, STRATEGIES, cached, weighted
 
 

@@ -12,6 +12,7 @@ import soundfile
 from comparison import relative_error
 from small_engine import KnownPitch
 from typer.testing import CliRunner
+from weight_files import save_recognised
 
 from umss_jax import model
 from umss_jax.api import load
@@ -74,8 +75,8 @@ def rows(path, kind):
 def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, prepared):
     losses = [row["rec"] for row in rows(whole, "valid")]
     assert min(losses) < 0.9 * losses[0]
-    stored = weights.load(str(whole / "weights.safetensors"))[0]
-    start = weights.load(str(prepared / "start.safetensors"))[0]
+    stored = weights.load(str(whole / "weights.safetensors")).variables
+    start = weights.load(str(prepared / "start.safetensors")).variables
     assert set(stored["params"]) == {"salience", "assignment", "unet"}
     for collection in ("params", "batch_stats"):
         jax.tree.map(
@@ -106,7 +107,8 @@ def test_resumed_it_equals_an_uninterrupted_run(whole, prepared, monkeypatch):
     for kind in ("train", "valid"):
         assert rows(prepared / "resumed", kind) == rows(whole, kind)
     one, other = (
-        weights.load(str(path / "weights.safetensors"))[0] for path in (whole, prepared / "resumed")
+        weights.load(path / "weights.safetensors").variables
+        for path in (whole, prepared / "resumed")
     )
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
@@ -178,7 +180,7 @@ def stored_unet(path, condition):
     drawn = jax.tree.map(
         lambda leaf: rng.uniform(0, 0.01, leaf.shape).astype(np.float32), dict(shapes)
     )
-    weights.save(path, drawn, {})
+    save_recognised(path, drawn, {})
     return drawn
 
 
@@ -191,9 +193,8 @@ def test_the_condition_is_told_from_the_weights(tmp_path, prepared, condition):
     with pytest.raises(UsageError, match=rf"set model\.unet\.condition={condition}"):
         initial_variables(small_run.settings(prepared, *settings, f"model.unet.condition={other}"))
     fitting = small_run.settings(prepared, *settings, f"model.unet.condition={condition}")
-    variables, config = initial_variables(fitting)
-    assert set(variables["params"]) == {"salience", "assignment", "unet"}
-    assert config.unet.condition is condition
+    assert set(initial_variables(fitting)["params"]) == {"salience", "assignment", "unet"}
+    assert small_run.settings(prepared, *settings).model.unet.condition is condition
 
 
 def test_a_u_net_cannot_be_adapted_and_needs_f0_networks(tmp_path, prepared):

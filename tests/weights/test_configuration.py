@@ -20,6 +20,7 @@ from umss_jax.config_tree import leaves
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.weights import configuration, store
 from umss_jax.weights.combine import load_weights
+from umss_jax.weights.tree import select_parts
 
 OTHER = {
     "synth.roll_off_db_per_octave": 12.0,
@@ -42,10 +43,7 @@ def toml(value):
 def trained(prepared):
     """A run whose settings differ from the defaults, begun with drawn encoder and decoder."""
     start = load_weights(str(prepared / "start.safetensors")).variables
-    f0_networks = {
-        collection: {part: tree for part, tree in trees.items() if part not in ("encoder", "decoder")}
-        for collection, trees in start.items()
-    }
+    f0_networks = select_parts(start, ["salience", "assignment"])
     store.save(prepared / "f0.safetensors", f0_networks, ModelConfig())
     overrides = [f"model.{key}={toml(value)}" for key, value in OTHER.items()]
     result = small_run.train(
@@ -135,11 +133,11 @@ def test_a_configuration_that_is_not_known_is_refused_in_one_line(
 ):
     loaded = load_weights(str(trained))
     path = store.save(tmp_path / "later.safetensors", loaded.variables, loaded.config)
-    metadata = json.loads(store.side_car_path(path).read_text())
+    metadata = json.loads(store.metadata_path(path).read_text())
     metadata["configuration"] = (
         {**metadata["configuration"], **change} if isinstance(change, dict) else change
     )
-    store.side_car_path(path).write_text(json.dumps(metadata))
+    store.metadata_path(path).write_text(json.dumps(metadata))
     with pytest.raises(WeightsError, match=message) as caught:
         load_weights(str(path))
     assert "\n" not in str(caught.value)

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from weight_files import assert_same, random_variables, write_random
+from weight_files import assert_same, random_variables, save_recognised, write_random
 
-from umss_jax.cli.weights import app
+from umss_jax.cli.weights import app, bring_published
+from umss_jax.config import ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.weights import download as fetching
 from umss_jax.weights import store as weights
 from umss_jax.weights.remote_files import SOURCES, UMSS_2024, VOAS, RemoteFile
+from umss_jax.weights.tree import select_parts
 
 
 class Server:
@@ -188,7 +190,7 @@ def test_trouble_leaves_the_cache_as_it_was(name, filled, mirror, cache):
     trouble, message = TROUBLES[name]
     if filled:
         fetching.fetch("voas-cnn", mirror.url, progress=False)
-        weights.save("mine", random_variables("keras-voas-cnn"))
+        save_recognised("mine", random_variables("keras-voas-cnn"))
     before = contents(cache)
     last = fetching.SOURCES["published"][-1]
     if trouble == "gone":
@@ -242,7 +244,7 @@ def test_offline_says_which_file_to_put_where(cache, folder):
 
 @pytest.mark.parametrize("where", ["download", "first move", "fifth move", "spoilt before"])
 def test_full_disk_leaves_the_cache_as_it_was(where, mirror, cache, monkeypatch):
-    weights.save("mine", random_variables("keras-voas-cnn"))
+    save_recognised("mine", random_variables("keras-voas-cnn"))
     if where == "spoilt before":
         for file in fetching.SOURCES["published"]:
             place = cache / "downloads" / "published" / file.place
@@ -331,16 +333,22 @@ def test_command_fetches_imports_and_stores(mirror, cache):
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(cache / "weights" / "published.safetensors")
     shutil.rmtree(cache / "downloads")
-    variables, _ = weights.load("published")
+    variables = weights.load("published").variables
     expected = random_variables("npy-late-deep")
-    assert_same(weights.select_parts(variables, ["salience"]), expected)
+    assert_same(select_parts(variables, ["salience"]), expected)
 
 
-def test_what_was_fetched_serves_without_the_store(mirror, cache):
+def test_what_was_fetched_is_stored_when_it_is_asked_for(mirror, cache):
     fetching.fetch("published", mirror.url, progress=False)
-    variables, about = weights.load("published")
+    with pytest.raises(UnknownModelError, match="umss-jax weights fetch published"):
+        weights.load("published")
+    bring_published("voas-cnn+mine")  # of others nothing is brought
+    assert weights.stored_names() == []
+    bring_published("published+mine")
+    variables, config, about = weights.load("published")
     assert about["architecture"] == "late-deep+voas-cnn"
-    assert_same(weights.select_parts(variables, ["assignment"]), random_variables("npy-voas-cnn"))
+    assert config.f0 == ModelConfig().f0
+    assert_same(select_parts(variables, ["assignment"]), random_variables("npy-voas-cnn"))
 
 
 def test_progress_goes_to_stderr(mirror, cache, capsys):

@@ -10,17 +10,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from weight_files import assert_same, random_variables
+from weight_files import assert_same, random_variables, save_recognised
 
 import umss_jax
 from umss_jax.cli import run
+from umss_jax.cli.weights import bring_published
+from umss_jax.config import EncoderConfig, ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import file_sha256
-from umss_jax.networks.registry import recognise
+from umss_jax.model import init_variables
 from umss_jax.weights import store as weights
+from umss_jax.weights.recognise import recognise
+from umss_jax.weights.tree import (
+    WrongTreeError,
+    expect_tree,
+    flatten,
+    part_of,
+    parts,
+    select_parts,
+    unflatten,
+)
 from weights_convert import import_file
 
-VARIABLES = {"params": {"part": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}}
+CONFIG = ModelConfig(encoder=EncoderConfig(fft_size=4, hidden=2, latent=3))
+VARIABLES = jax.tree.map(
+    np.asarray, {"params": init_variables(jax.random.key(0), CONFIG, ("encoder",))["params"]}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +45,7 @@ def store(tmp_path, monkeypatch):
     return tmp_path / "home" / "weights"
 
 
-def edit_side_car(store, **changes):
+def edit_metadata(store, **changes):
     path = store / "x.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
@@ -38,44 +53,40 @@ def edit_side_car(store, **changes):
 @pytest.mark.parametrize("kind", ["npy-voas-cnn", "torch-umss-2024", "torch-unet-original"])
 def test_round_trip(kind):
     variables = random_variables(kind)
-    architecture = kind.split("-", 1)[1]
-    path = weights.save("x", variables, {"architecture": architecture, "origin": "é"})
-    found, about = weights.load("x")
+    path = save_recognised("x", variables, {"origin": "é"})
+    found, _, about = weights.load("x")
     assert_same(found, variables)
     assert about["origin"] == "é"
-    assert about["parts"] == list(weights.parts(variables))
-    assert about["parameters"] == sum(
-        leaf.size for leaf in weights.flatten(variables["params"]).values()
-    )
+    assert about["parts"] == list(parts(variables))
+    assert about["parameters"] == sum(leaf.size for leaf in flatten(variables["params"]).values())
     assert weights.stored_names() == ["x"]
-    assert_same(weights.load(path)[0], variables)
+    assert_same(weights.load(path).variables, variables)
     # Any safetensors reader finds the same under the flat names.
-    assert_same(load_file(path), weights.flatten(variables))
+    assert_same(load_file(path), flatten(variables))
 
 
 def test_jax_arrays_and_views_are_stored_as_they_read():
     """A transposed or strided view lies differently in memory than it reads."""
     kernel = np.arange(24, dtype=np.float32).reshape(4, 6)
     variables = {"params": {"a": {"t": kernel.T, "s": kernel[::-1, ::2], "j": jax.numpy.ones(3)}}}
-    weights.save("x", variables)
-    found, _ = weights.load("x")
+    found = unflatten(load_file(weights.save("x", variables, CONFIG)))
     np.testing.assert_array_equal(found["params"]["a"]["t"], kernel.T)
     np.testing.assert_array_equal(found["params"]["a"]["s"], kernel[::-1, ::2])
     np.testing.assert_array_equal(found["params"]["a"]["j"], np.ones(3))
 
 
 def test_paths_stand_for_themselves(tmp_path, store):
-    path = weights.save(tmp_path / "deep" / "mine", VARIABLES)
+    path = weights.save(tmp_path / "deep" / "mine", VARIABLES, CONFIG)
     assert path == tmp_path / "deep" / "mine.safetensors"
     assert (tmp_path / "deep" / "mine.json").is_file()
     assert not store.exists()
-    assert_same(weights.load(tmp_path / "deep" / "mine")[0], VARIABLES)
+    assert_same(weights.load(tmp_path / "deep" / "mine").variables, VARIABLES)
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "..", "a b", "-o", "ünï", "x" * 101, "a\nb"])
 def test_names_are_plain(name):
     with pytest.raises(WeightsError, match="is no name for weights"):
-        weights.save(name, VARIABLES)
+        weights.save(name, VARIABLES, CONFIG)
 
 
 def test_nothing_is_stored():
@@ -94,19 +105,19 @@ def test_nothing_is_stored():
     ],
 )
 def test_only_finite_float32_is_stored(leaf, message, store):
-    with pytest.raises(weights.WrongTreeError, match=message) as caught:
-        weights.save("x", {"params": {"good": np.zeros(1, np.float32), "bad": leaf}})
+    with pytest.raises(WrongTreeError, match=message) as caught:
+        weights.save("x", {"params": {"good": np.zeros(1, np.float32), "bad": leaf}}, CONFIG)
     assert len(caught.value.problems) == 1
     assert not store.exists()
 
 
 def test_an_empty_tree_is_not_stored():
-    with pytest.raises(weights.WrongTreeError, match="there are none"):
-        weights.save("x", {"params": {}})
+    with pytest.raises(WrongTreeError, match="there are none"):
+        weights.save("x", {"params": {}}, CONFIG)
 
 
 def test_changed_tensors_are_refused(store):
-    path = weights.save("x", VARIABLES)
+    path = weights.save("x", VARIABLES, CONFIG)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -114,8 +125,8 @@ def test_changed_tensors_are_refused(store):
         weights.load("x")
 
 
-def test_tensors_without_side_car_and_the_reverse_are_refused(store):
-    path = weights.save("x", VARIABLES)
+def test_tensors_without_metadata_and_the_reverse_are_refused(store):
+    path = weights.save("x", VARIABLES, CONFIG)
     (store / "x.json").rename(store / "y.json")
     with pytest.raises(WeightsError, match=r"x\.json cannot be read"):
         weights.load("x")
@@ -129,36 +140,36 @@ def test_tensors_without_side_car_and_the_reverse_are_refused(store):
     ("text", "message"),
     [
         ("{", "cannot be read"),
-        ("[]", "is no side-car"),
-        ("{}", "is no side-car"),
+        ("[]", "holds no metadata"),
+        ("{}", "holds no metadata"),
         ("[" * 100_000, "cannot be read"),
-        (" " * (5 << 20), "is too large"),
+        (" " * (5 << 20), "is too large for metadata"),
         ("\udcff", "cannot be read"),
     ],
 )
-def test_damaged_side_cars_are_refused(text, message, store):
-    weights.save("x", VARIABLES)
+def test_damaged_metadata_are_refused(text, message, store):
+    weights.save("x", VARIABLES, CONFIG)
     (store / "x.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(WeightsError, match=message):
         weights.load("x")
 
 
 def test_later_formats_are_refused(store):
-    weights.save("x", VARIABLES)
-    edit_side_car(store, format=2)
+    weights.save("x", VARIABLES, CONFIG)
+    edit_metadata(store, format=3)
     with pytest.raises(WeightsError, match="update umss-jax"):
         weights.load("x")
 
 
-def test_a_tree_that_is_not_of_its_architecture_is_refused(store):
+def test_a_tree_that_is_not_of_its_configuration_is_refused(store):
     variables = random_variables("npy-voas-cnn")
     del variables["params"]["assignment"]["alto"]["output"]["bias"]
     variables["params"]["assignment"]["more"] = np.zeros(2, np.float32)
     variables["params"]["assignment"]["conv"] = variables["params"]["assignment"]["bass"].pop(
         "conv_2"
     )
-    weights.save("x", variables, {"architecture": "voas-cnn"})
-    with pytest.raises(weights.WrongTreeError) as caught:
+    weights.save("x", variables, ModelConfig())
+    with pytest.raises(WrongTreeError) as caught:
         weights.load("x")
     assert set(caught.value.problems) == {
         "missing params/assignment/alto/output/bias [1]",
@@ -172,14 +183,14 @@ def test_a_tree_that_is_not_of_its_architecture_is_refused(store):
 
 
 def test_values_are_checked_when_read(store):
-    """A file that another program wrote, with a side-car that agrees."""
-    path = weights.save("x", VARIABLES)
-    save_file({"params/part/kernel": np.full((2, 3), np.nan, np.float32)}, path)
-    edit_side_car(store, tensors_sha256=file_sha256(path))
-    with pytest.raises(weights.WrongTreeError, match="not finite"):
+    """A file that another program wrote, with metadata that agree."""
+    path = weights.save("x", VARIABLES, CONFIG)
+    save_file({"params/encoder/x": np.full((2, 3), np.nan, np.float32)}, path)
+    edit_metadata(store, tensors_sha256=file_sha256(path))
+    with pytest.raises(WrongTreeError, match="not finite"):
         weights.load("x")
     path.write_bytes(b"\xff" * 64)
-    edit_side_car(store, tensors_sha256=file_sha256(path))
+    edit_metadata(store, tensors_sha256=file_sha256(path))
     with pytest.raises(WeightsError, match="is no safetensors file"):
         weights.load("x")
 
@@ -196,10 +207,10 @@ def test_expect_tree_lists_every_difference_and_nothing_else(found, expected):
     structs = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in expected.items()}
     differing = {name for name in found | expected if found.get(name) != expected.get(name)}
     if not differing:
-        weights.expect_tree(variables, structs)
+        expect_tree(variables, structs)
         return
-    with pytest.raises(weights.WrongTreeError) as caught:
-        weights.expect_tree(variables, structs)
+    with pytest.raises(WrongTreeError) as caught:
+        expect_tree(variables, structs)
     named = {
         problem.removeprefix("missing ").removeprefix("extra ")[0]
         for problem in caught.value.problems
@@ -209,14 +220,14 @@ def test_expect_tree_lists_every_difference_and_nothing_else(found, expected):
 
 
 def test_expect_tree_tells_other_types():
-    with pytest.raises(weights.WrongTreeError, match="a holds float64 instead of float32"):
-        weights.expect_tree({"a": np.zeros(2)}, {"a": (2,)})
+    with pytest.raises(WrongTreeError, match="a holds float64 instead of float32"):
+        expect_tree({"a": np.zeros(2)}, {"a": (2,)})
 
 
 def test_failed_writing_leaves_what_was_there(store, monkeypatch):
-    weights.save("x", VARIABLES, {"origin": "first"})
+    weights.save("x", VARIABLES, CONFIG, {"origin": "first"})
     before = {path.name: path.read_bytes() for path in store.iterdir()}
-    other = {"params": {"part": {"kernel": np.zeros((2, 3), np.float32)}}}
+    other = jax.tree.map(np.zeros_like, VARIABLES)
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -225,39 +236,39 @@ def test_failed_writing_leaves_what_was_there(store, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(os, broken, full)
             with pytest.raises(OutputError, match="No space left"):
-                weights.save("x", other)
+                weights.save("x", other, CONFIG)
         assert {path.name: path.read_bytes() for path in store.iterdir()} == before
-    assert_same(weights.load("x")[0], VARIABLES)
+    assert_same(weights.load("x").variables, VARIABLES)
 
 
 def test_a_store_that_is_a_file_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="cannot be written"):
-        weights.save("x", VARIABLES)
+        weights.save("x", VARIABLES, CONFIG)
 
 
 def test_parts():
     variables = random_variables("torch-umss-2024")
-    assert weights.parts(variables) == ("assignment", "decoder", "encoder", "salience")
-    assert set(weights.part_of(variables, "encoder")) == {"params"}
-    assert set(weights.part_of(variables, "salience")) == {"params", "batch_stats"}
-    two = weights.select_parts(variables, ["encoder", "salience"])
-    assert weights.parts(two) == ("encoder", "salience")
+    assert parts(variables) == ("assignment", "decoder", "encoder", "salience")
+    assert set(part_of(variables, "encoder")) == {"params"}
+    assert set(part_of(variables, "salience")) == {"params", "batch_stats"}
+    two = select_parts(variables, ["encoder", "salience"])
+    assert parts(two) == ("encoder", "salience")
     with pytest.raises(WeightsError, match="no part 'synth'"):
-        weights.select_parts(variables, ["synth"])
+        select_parts(variables, ["synth"])
 
 
 def test_the_starter_weights_are_those_of_the_package(store):
     """Whatever lies in the store under their name."""
-    weights.save("x", VARIABLES)
+    weights.save("x", VARIABLES, CONFIG)
     for ending in ("safetensors", "json"):
         (store / f"x.{ending}").rename(store / f"starter.{ending}")
     assert weights.stored_names() == []
     path = weights.store_path("starter")
     assert path == Path(umss_jax.__file__).parent / "starter" / "weights.safetensors"
-    variables, about = weights.load("starter")
-    assert weights.parts(variables) == ("assignment", "decoder", "encoder", "salience")
+    variables, _, about = weights.load("starter")
+    assert parts(variables) == ("assignment", "decoder", "encoder", "salience")
     assert recognise(variables, "salience") == "small-salience"
     assert recognise(variables, "assignment") == "small-voices"
     assert about["licence"]
@@ -267,7 +278,7 @@ def test_the_starter_weights_are_those_of_the_package(store):
 def test_the_starter_weights_are_not_replaced(tmp_path, capsys):
     before = weights.store_path("starter").read_bytes()
     with pytest.raises(OutputError, match="part of umss-jax: choose another name"):
-        weights.save("starter", VARIABLES)
+        weights.save("starter", VARIABLES, CONFIG)
     (tmp_path / "some.npy").write_bytes(b"")
     for arguments in (("import", str(tmp_path / "some.npy"), "-o", "starter", "--overwrite"),):
         assert run(["weights", *arguments]) == 1
@@ -276,7 +287,7 @@ def test_the_starter_weights_are_not_replaced(tmp_path, capsys):
 
 
 def test_the_starter_weights_are_listed_and_shown(store, capsys):
-    weights.save("x", VARIABLES)
+    weights.save("x", VARIABLES, CONFIG)
     assert run(["weights", "list"]) == 0
     names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
     assert names == ["starter", "x"]
@@ -289,7 +300,7 @@ def test_damaged_starter_weights_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
     with pytest.raises(UnknownModelError, match=r"starter weights are not in.*install umss-jax"):
         weights.load("starter")
-    weights.save(tmp_path / "starter" / "weights.safetensors", VARIABLES)
+    weights.save(tmp_path / "starter" / "weights.safetensors", VARIABLES, CONFIG)
     weights.load("starter")
     with (tmp_path / "starter" / "weights.safetensors").open("ab") as file:
         file.write(b"more")
@@ -298,26 +309,19 @@ def test_damaged_starter_weights_say_what_to_do(tmp_path, monkeypatch):
 
 
 def test_published_nowhere_says_what_to_do():
-    with pytest.raises(WeightsError, match="umss-jax weights fetch published"):
+    bring_published("published")
+    with pytest.raises(UnknownModelError, match="umss-jax weights fetch published"):
         weights.load("published")
 
 
 def test_published_from_shared_is_stored_and_read_again(shared, monkeypatch, store):
     monkeypatch.setenv("UMSS_SHARED", str(shared))
-    first, about = weights.load_published()
-    assert about["parts"] == ["assignment", "salience"]
+    bring_published("published")
     assert weights.stored_names() == ["published"]
     monkeypatch.delenv("UMSS_SHARED")
-    second, again = weights.load("published")
-    assert_same(second, first)
-    assert {**about, "tensors_sha256": again["tensors_sha256"]} == again
-    expected = import_file(shared / "weights" / "multi-f0_estimator").variables
-    assert_same(weights.select_parts(second, ["salience"]), expected)
-
-
-def test_published_needs_no_store_that_can_be_written(shared, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "file"))
-    monkeypatch.setenv("UMSS_SHARED", str(shared))
-    _, about = weights.load_published()
+    found, config, about = weights.load("published")
+    assert about["parts"] == ["assignment", "salience"]
     assert about["parameters"] == 1_251_701 + 189_830
+    assert config == ModelConfig()
+    expected = import_file(shared / "weights" / "multi-f0_estimator").variables
+    assert_same(select_parts(found, ["salience"]), expected)

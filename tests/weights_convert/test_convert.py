@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from weight_files import KINDS, assert_same, random_variables, write_random
+from weight_files import KINDS, assert_same, random_variables, save_recognised, write_random
 
 from umss_jax.cli.weights import app
 from umss_jax.errors import OutputError, WeightsError
 from umss_jax.model import ModelConfig, init_variables
 from umss_jax.networks import assignment, salience
 from umss_jax.weights import store as weights
+from umss_jax.weights.tree import expect_tree, flatten, part_of, select_parts
 from weights_convert import export_file, import_file, table_of_kind
 from weights_convert.convert import kind_for
 
@@ -66,7 +67,7 @@ def test_published_files_are_recognised_and_round_trip(file, shared, tmp_path):
     needs(kind)
     imported = import_file(shared / "weights" / file)
     assert imported.kind == kind
-    params = weights.flatten(imported.variables["params"])
+    params = flatten(imported.variables["params"])
     if parameters:
         assert sum(leaf.size for leaf in params.values()) == parameters
     again = import_file(export_file(imported.variables, kind, tmp_path / "again"))
@@ -100,10 +101,10 @@ def test_one_network_from_three_origins_is_one_tree(shared):
         for part, name in [("salience", "multi-f0_estimator"), ("assignment", "multi-f0_assigner")]
     }
     for part, variables in from_npy.items():
-        assert_same(weights.select_parts(complete, [part]), variables)
+        assert_same(select_parts(complete, [part]), variables)
     assert_same(import_file(folder / "exp3multif0.pkl").variables, from_npy["salience"])
-    keras = weights.flatten(import_file(folder / "voas_cnn.h5").variables)
-    npy = weights.flatten(from_npy["assignment"])
+    keras = flatten(import_file(folder / "voas_cnn.h5").variables)
+    npy = flatten(from_npy["assignment"])
     differing = [path for path in keras if keras[path].tobytes() != npy[path].tobytes()]
     assert differing == ["params/assignment/tenor/output/bias"]
     np.testing.assert_array_equal(npy[differing[0]], npy["params/assignment/bass/output/bias"])
@@ -128,12 +129,12 @@ def test_tables_describe_the_flax_modules(architecture):
     expected = {collection: {part: tree} for collection, tree in expected.items()}
     for kind in KINDS:
         if table_of_kind(kind).architecture == architecture:
-            weights.expect_tree(random_variables(kind), expected)
+            expect_tree(random_variables(kind), expected)
 
 
 def test_table_describes_the_complete_model():
     expected = jax.eval_shape(lambda key: init_variables(key, ModelConfig()), jax.random.key(0))
-    weights.expect_tree(random_variables("torch-umss-2024"), expected)
+    expect_tree(random_variables("torch-umss-2024"), expected)
 
 
 def test_keras_predictions_through_command_and_store(shared, golden, tmp_path):
@@ -147,20 +148,20 @@ def test_keras_predictions_through_command_and_store(shared, golden, tmp_path):
     keras = golden("keras_predictions")
     hcqt = golden("hcqt")
     cut = slice(100, 140)
-    variables, about = weights.load("late-deep")
+    variables, _, about = weights.load("late-deep")
     assert about["architecture"] == "late-deep"
     found = salience.LateDeep().apply(
-        weights.part_of(variables, "salience"),
+        part_of(variables, "salience"),
         hcqt["magnitude_db_librosa"][None, :, :, cut],
         hcqt["phase_diff_librosa"][None, :, :, cut],
     )
     expected = keras["salience_from_exp3multif0"][:, cut]
     assert np.abs(np.asarray(found)[0, :, 12:-12] - expected[:, 12:-12]).max() < 1e-4
 
-    variables, _ = weights.load("voas-cnn")
+    variables = weights.load("voas-cnn").variables
     cut = slice(40, 80)
     found = assignment.VoasCnn().apply(
-        weights.part_of(variables, "assignment"), keras["salience_in_128"][None, :, cut]
+        part_of(variables, "assignment"), keras["salience_in_128"][None, :, cut]
     )
     expected = keras["assigned_from_voas_cnn_128"][:, :, cut]
     assert np.abs(np.asarray(found)[0, :, :, 6:-6] - expected[:, :, 6:-6]).max() < 1e-4
@@ -364,11 +365,11 @@ def test_command_group(tmp_path, store):
 
 def test_command_exports_parts(tmp_path, monkeypatch):
     variables = random_variables("torch-umss-2024")
-    weights.save("complete", variables, {"architecture": "umss-2024"})
+    save_recognised("complete", variables, {"architecture": "umss-2024"})
     run("export", "complete", tmp_path / "x.h5", "--to", "keras", "--part", "salience")
     imported = import_file(tmp_path / "x.h5")
     assert imported.kind == "keras-late-deep"
-    assert_same(imported.variables, weights.select_parts(variables, ["salience"]))
+    assert_same(imported.variables, select_parts(variables, ["salience"]))
 
 
 def test_kind_may_be_given_but_must_fit(tmp_path):

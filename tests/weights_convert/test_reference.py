@@ -27,7 +27,7 @@ def imported(shared, tmp_path, monkeypatch):
         arguments = ["import", str(shared / "weights" / file), "-o", "x"]
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0
-        return weights.load("x")[0]
+        return weights.load("x").variables
 
     return load
 

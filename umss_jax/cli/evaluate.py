@@ -232,13 +232,15 @@ def _rows(
     Raises:
         UsageError: two have the same label.
     """
+    from umss_jax.cli.weights import bring_published
     from umss_jax.device import enable_compilation_cache
-    from umss_jax.evaluate.rows import baseline_rows, model_rows
+    from umss_jax.evaluate.rows import baseline_rows, label_and_name, model_rows
 
     if models:
         enable_compilation_cache()
     rows = baseline_rows(with_f0)
     for model in models:
+        bring_published(label_and_name(model)[1])
         rows += model_rows(model, assigner, sources)
     labels = [row.label for row in rows]
     twice = [label for label in labels if labels.count(label) > 1]

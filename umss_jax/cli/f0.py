@@ -116,9 +116,11 @@ def load_engine(
     with exit_at_once():
         importlib.import_module("umss_jax.pitch_inference")
     from umss_jax.api import load_tracker
+    from umss_jax.cli.weights import bring_published
     from umss_jax.device import enable_compilation_cache
 
     enable_compilation_cache()
+    bring_published(name)
     return load_tracker(name, assigner=assigner, device=device, config=config).engine
 
 

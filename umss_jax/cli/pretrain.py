@@ -26,16 +26,19 @@ def pretrain(
     The run lies in RUNS/<name> like one of `train`. `umss-jax chorale make` renders what
     train.folders and validation.folders take.
     """
+    from umss_jax.cli.weights import bring_published
+    from umss_jax.config_tree import plain, to_toml, with_overrides
     from umss_jax.train.settings import (
         build_pretraining,
-        plain,
+        open_pretraining,
         read_tree,
         split_arguments,
-        to_toml,
     )
 
     file, overrides = split_arguments(arguments or [])
-    config = build_pretraining(read_tree(file), overrides)
+    tree = with_overrides(read_tree(file), overrides)
+    bring_published(build_pretraining(tree).weights)
+    config = open_pretraining(tree)
     if show:
         typer.echo(to_toml(plain(config)))
         return

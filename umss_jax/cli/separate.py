@@ -156,9 +156,11 @@ def load_engine(
     with exit_at_once():
         importlib.import_module("umss_jax.inference")
     from umss_jax.api import load
+    from umss_jax.cli.weights import bring_published
     from umss_jax.device import enable_compilation_cache
 
     enable_compilation_cache()
+    bring_published(name)
     return load(
         name, assigner=assigner, device=device, config=config, draw_missing=draw_missing
     ).engine
@@ -207,6 +209,7 @@ def keep(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Pa
     return store.save(
         name,
         engine.variables,
+        engine.config,
         {
             "origin": f"{engine.name}, adapted to {recording.path.name} in {steps} steps",
             "initial_weights": engine.provenance.get("weights", {}),
@@ -235,10 +238,10 @@ class _Batch:
         self._engine: ModelEngine | None = None
 
     def separate(self, path: Path) -> None:
-        from umss_jax.api import model_name
         from umss_jax.audio.recording import scan
         from umss_jax.errors import OutputError
         from umss_jax.separate.stems import separate_file, track_folder
+        from umss_jax.weights.combine import model_name
 
         folder = track_folder(path, self._out, model_name(self._name))
         if folder.exists() and self._skip_existing:

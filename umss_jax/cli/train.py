@@ -35,12 +35,24 @@ def train(
     weights.safetensors, the best so far. All devices that JAX sees are used. Over several hosts
     set UMSS_JAX_HOSTS (address:port,processes,number, or auto).
     """
-    from umss_jax.train.settings import build_run, plain, read_tree, split_arguments, to_toml
+    from umss_jax.cli.common import say
+    from umss_jax.cli.weights import bring_published
+    from umss_jax.config_tree import plain, to_toml, with_overrides
+    from umss_jax.errors import UnknownModelError
+    from umss_jax.train.settings import build_run, open_run, read_tree, split_arguments
 
     file, overrides = split_arguments(arguments or [])
     if cache_salience:
         overrides = [*overrides, "cache_salience=true"]
-    config = build_run(read_tree(file, from_reference), overrides)
+    tree = with_overrides(read_tree(file, from_reference), overrides)
+    bring_published(build_run(tree).weights)
+    try:
+        config = open_run(tree)
+    except UnknownModelError as error:
+        if not show:
+            raise
+        say(f"{error}; the model's settings below are the defaults, not those of the weights")
+        config = build_run(tree)
     if show:
         typer.echo(to_toml(plain(config)))
         return

@@ -7,6 +7,7 @@ printed by the main command.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,21 +56,58 @@ def import_(
 
 def _check_free(name: str, overwrite: bool) -> None:
     from umss_jax.errors import OutputError
-    from umss_jax.weights.store import refuse_starter, side_car_path, store_path
+    from umss_jax.weights.store import metadata_path, refuse_starter, store_path
 
     refuse_starter(name)
     tensors = store_path(name)
-    if not overwrite and (tensors.exists() or side_car_path(tensors).exists()):
+    if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
         raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
 
 
 def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Stores published weights with the configuration of the networks that they are of."""
     from umss_jax.weights import store
+    from umss_jax.weights.recognise import recognised
 
-    path = store.save(name, variables, metadata)
-    side_car = store.read_side_car(name)
-    _say(f"{metadata['kind']}: {side_car['parameters']} parameters, all names and shapes fit")
+    path = store.save(name, variables, recognised(variables), metadata)
+    count = store.read_metadata(name)["parameters"]
+    _say(f"{metadata['kind']}: {count} parameters, all names and shapes fit")
     typer.echo(path)
+
+
+def bring_published(name: str) -> None:
+    """Stores the published networks where a model's name asks for them and they are at hand.
+
+    They are looked for where ``fetch`` brings files, then in ``$UMSS_SHARED/weights``.
+
+    Args:
+        name: of the model, or of several joined by ``+``.
+
+    Raises:
+        WeightsError: the files are damaged.
+        OutputError: they cannot be stored.
+    """
+    from umss_jax.weights.combine import names_of
+    from umss_jax.weights.config import PUBLISHED
+    from umss_jax.weights.store import store_path
+
+    if PUBLISHED not in names_of(name) or store_path(PUBLISHED).is_file():
+        return
+    from umss_jax.weights.download import folder_of
+
+    folders = [folder_of(PUBLISHED)]
+    if os.environ.get("UMSS_SHARED"):
+        folders.append(Path(os.environ["UMSS_SHARED"]).expanduser() / "weights")
+    for folder in folders:
+        if (folder / "multi-f0_estimator").is_dir():
+            from umss_jax.weights import store
+            from umss_jax.weights.recognise import recognised
+            from weights_convert import import_published
+
+            imported = import_published(folder)
+            config = recognised(imported.variables)
+            store.save(PUBLISHED, imported.variables, config, imported.metadata)
+            return
 
 
 @app.command("list")
@@ -85,7 +123,7 @@ def list_() -> None:
     names = store.stored_names()
     for name in [store.STARTER, *names]:
         try:
-            about = store.read_side_car(name)
+            about = store.read_metadata(name)
         except UmssError as error:
             _say(str(error))
             continue
@@ -100,16 +138,19 @@ def show(
     name: NameArgument,
     arrays: Annotated[bool, typer.Option(help="List every array with its shape too.")] = False,
 ) -> None:
-    """Print the side-car as JSON."""
+    """Print what is known of weights as JSON, their configuration among it."""
     from umss_jax.weights import store
+    from umss_jax.weights.configuration import describe
+    from umss_jax.weights.tree import flatten
 
-    if not arrays:
-        if name == store.PUBLISHED and not store.store_path(name).is_file():
-            store.load_published()
-        typer.echo(json.dumps(store.read_side_car(name), indent=2, ensure_ascii=False))
-        return
-    variables, about = store.load(name)
-    about = {**about, "arrays": {n: list(a.shape) for n, a in store.flatten(variables).items()}}
+    bring_published(name)
+    about = store.read_metadata(name)
+    if arrays or "configuration" not in about:
+        stored = store.load(name)
+        about = {**about, "configuration": describe(stored.config)}
+        if arrays:
+            shapes = {path: list(leaf.shape) for path, leaf in flatten(stored.variables).items()}
+            about = {**about, "arrays": shapes}
     typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
 
 
@@ -117,13 +158,14 @@ def show(
 def verify(name: NameArgument) -> None:
     """Check hash, names, shapes and values of stored weights."""
     from umss_jax.weights import store
+    from umss_jax.weights.tree import flatten
 
-    variables, about = store.load(name)
-    count = len(store.flatten(variables))
-    architecture = about.get("architecture")
-    checked = store.architecture_shapes(architecture) is not None
-    tree = f"the tree of {architecture}" if checked else "no known architecture to compare with"
-    typer.echo(f"{name}: ok, {count} arrays, hash, finite values, {tree}")
+    bring_published(name)
+    stored = store.load(name)
+    known = "all names and shapes of their configuration"
+    if stored.metadata["format"] == 1:
+        known = "no configuration (format 1): networks told from names and shapes"
+    typer.echo(f"{name}: ok, {len(flatten(stored.variables))} arrays, hash, finite values, {known}")
 
 
 @app.command()
@@ -136,17 +178,26 @@ def export(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file there.")] = False,
 ) -> None:
-    """Write stored weights as the original code reads them."""
+    """Write stored weights as the original code reads them.
+
+    Settings that such a file cannot hold are named on stderr: the original code has its own.
+    """
     from umss_jax.weights import store
+    from umss_jax.weights.configuration import differences
+    from umss_jax.weights.recognise import recognised
+    from umss_jax.weights.tree import parts, select_parts
     from weights_convert import export_file
     from weights_convert.convert import kind_for
 
-    variables, _ = store.load(name)
-    if part:
-        variables = store.select_parts(variables, part)
+    bring_published(name)
+    stored = store.load(name)
+    variables = select_parts(stored.variables, part) if part else stored.variables
     kind = kind_for(variables, to)
     path = export_file(variables, kind, file, overwrite=overwrite)
     _say(f"written as {kind}")
+    lost = differences(stored.config, recognised(variables), parts(variables))
+    if lost:
+        _say(f"the file does not hold {', '.join(lost)}: set it in the code that reads it")
     typer.echo(path)
 
 
@@ -158,13 +209,13 @@ def fetch(
     ] = None,
 ) -> None:
     """Download published weights at a pinned commit, check their hash, import and store them."""
-    from umss_jax.weights import download as fetching
+    from umss_jax.weights import download
     from weights_convert import import_file
 
     if name == "list":
-        for known, files in fetching.SOURCES.items():
+        for known, files in download.SOURCES.items():
             pinned = "SHA-256" if all(file.sha256 for file in files) else "git object (SHA-1)"
             typer.echo(f"{known}\t{files[0].repository}@{files[0].commit[:7]}\t{pinned}")
         return
-    imported = import_file(fetching.fetch(name, source, progress=sys.stderr.isatty()))
+    imported = import_file(download.fetch(name, source, progress=sys.stderr.isatty()))
     _store(name, imported.variables, imported.metadata)

@@ -16,6 +16,7 @@ from umss_jax.evaluate import protocol
 from umss_jax.evaluate.config import CombConfig, F0Source
 from umss_jax.files import arrays_sha256
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.weights.combine import load_weights, model_name
 from umss_jax.weights.tree import flatten
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def model_rows(
     from umss_jax import api
 
     label, name = label_and_name(argument)
-    variables, _ = api.load_weights(name)
+    variables = load_weights(name).variables
     has_decoder = not {"decoder", "unet"}.isdisjoint(variables["params"])
     engine = api.load(name, assigner=assigner).engine if has_decoder else _f0_engine(name, assigner)
     identity = {
@@ -128,15 +129,13 @@ def label_and_name(argument: str) -> tuple[str, str]:
 
     ``LABEL=NAME`` says both. Else it is the name; of the weights of a run, that of the run.
     """
-    from umss_jax import api
-
     label, equals, name = argument.partition("=")
     if equals and label and name:
         return label, name
     path = Path(argument)
     if path.name == "weights.safetensors" and path.absolute().parent.name:
         return path.absolute().parent.name, argument
-    return api.model_name(argument), argument
+    return model_name(argument), argument
 
 
 def _stems_only(estimator: protocol.StemEstimator) -> Callable[[Excerpt], Estimate]:

@@ -1,27 +1,20 @@
-"""The networks by name, and which of them given weights are of.
-
-The names are those of the stored architectures (`weights_convert`).
-"""
+"""The networks by name: those of the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
-import numpy as np
 
 from umss_jax.config import (
-    MULTI_F0_THRESHOLDS,
-    VOICE_THRESHOLDS,
     Assigner,
     ModelConfig,
     TrackAssigner,
     UnetCondition,
 )
-from umss_jax.errors import UsageError, WeightsError
+from umss_jax.errors import UsageError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.salience import (
     EarlyDeep,
@@ -32,8 +25,6 @@ from umss_jax.networks.salience import (
 )
 from umss_jax.networks.small import SmallSalience, SmallVoices
 from umss_jax.networks.unet import Unet
-from umss_jax.weights.store import architecture_shapes
-from umss_jax.weights.tree import flatten, parts, select_parts
 
 AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
 
@@ -62,10 +53,6 @@ UNETS: Mapping[str, UnetCondition] = MappingProxyType(
     {f"unet-{condition}": condition for condition in UnetCondition}
 )
 
-_KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"salience": SALIENCE_NETWORKS, "assignment": ASSIGNMENT_NETWORKS, "unet": UNETS}
-)
-
 
 def salience_network(config: ModelConfig) -> SalienceNetwork | SmallSalience:
     """The salience module that ``config`` names."""
@@ -90,80 +77,28 @@ def unet_network(config: ModelConfig, axis: str | None = None) -> Unet:
     return Unet(config.unet, config.hcqt, config.synth, axis)
 
 
-def recognise(variables: Mapping[str, Any], part: str) -> str:
-    """Name of the network that a part's weights are of.
-
-    Told from names and shapes, which differ between all networks; so weights without a side-car's
-    architecture, as after training, are recognised too. Where a side-car names one, loading has
-    checked it against the same shapes.
-
-    Args:
-        variables: ``{'params': {part: …}, 'batch_stats': {part: …}}``.
-        part: ``salience``, ``assignment`` or ``unet``.
-
-    Raises:
-        WeightsError: the part is not there, or of no network known.
-    """
-    known = _KNOWN[part]
-    found = {
-        name: np.shape(leaf) for name, leaf in flatten(select_parts(variables, [part])).items()
-    }
-    for name in known:
-        if architecture_shapes(name) == found:
-            return name
-    raise WeightsError(
-        f"the part {part!r} of these weights is of no network known",
-        f"import one of {', '.join(known)}",
-    )
-
-
 def resolve_assigner(
-    assigner: AssignerKind, variables: Mapping[str, Any], model: str
+    assigner: AssignerKind, has_network: bool, config: ModelConfig, model: str
 ) -> AssignerKind:
-    """What gives the pitches to the voices of these weights: never *auto*.
+    """What gives the pitches to the voices of a model: never *auto*.
 
     Args:
-        assigner: as asked for; *auto* is the weights' own network, or the continuity rule where
-            they have none.
-        variables: of the model.
+        assigner: as asked for; *auto* is the model's own network, or the continuity rule where it
+            has none.
+        has_network: whether there are weights of an assignment network.
+        config: names that network.
         model: its name, for messages.
 
     Raises:
         UsageError: another network was asked for than the weights are of.
-        WeightsError: their assignment is of no network known.
     """
     kind = type(assigner)
-    if assigner in (kind.HEURISTIC, "none") or "assignment" not in parts(variables):
+    if assigner in (kind.HEURISTIC, "none") or not has_network:
         return kind.HEURISTIC if assigner is kind.AUTO else assigner
-    network = recognise(variables, "assignment")
+    network = config.assignment_network
     if assigner not in (kind.AUTO, network):
         raise UsageError(
             f"the assignment network of model {model} is {network}, not {assigner}",
             f"use the assigner {network} or auto, or add a model that has one ({model}+OTHER)",
         )
     return kind(network)
-
-
-def config_for(variables: Mapping[str, Any], config: ModelConfig | None = None) -> ModelConfig:
-    """The configuration with the networks of these weights and their thresholds.
-
-    Args:
-        variables: any parts; those absent keep what ``config`` says.
-        config: all other settings.
-
-    Raises:
-        WeightsError: a part is of no network known.
-    """
-    config = config or ModelConfig()
-    if "salience" in parts(variables):
-        name = recognise(variables, "salience")
-        f0 = replace(config.f0, multi_f0_threshold=MULTI_F0_THRESHOLDS[name])
-        config = replace(config, salience_network=name, f0=f0)
-    if "assignment" in parts(variables):
-        name = recognise(variables, "assignment")
-        f0 = replace(config.f0, thresholds=VOICE_THRESHOLDS[name])
-        config = replace(config, assignment_network=name, f0=f0)
-    if "unet" in parts(variables):
-        condition = UNETS[recognise(variables, "unet")]
-        config = replace(config, unet=replace(config.unet, condition=condition))
-    return config

@@ -11,8 +11,7 @@ statistics.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -174,26 +173,3 @@ def _linear_upsampling(cells: int) -> np.ndarray:
     if cells > 1:
         weights[rows, low + 1] += position - low
     return weights
-
-
-_MODULES: dict[str, tuple[str, type[nn.Module], tuple[int, ...]]] = {
-    "small-salience": ("salience", SmallSalience, (1, 5, _BINS, 8)),
-    "small-voices": ("assignment", SmallVoices, (1, _BINS, 8)),
-}
-
-
-@lru_cache
-def small_architecture_shapes(architecture: str) -> dict[str, tuple[int, ...]] | None:
-    """Shapes by flat name of one of these networks, None of any other."""
-    if architecture not in _MODULES:
-        return None
-    part, module, shape = _MODULES[architecture]
-    tree: Any = jax.eval_shape(
-        partial(module().init, jax.random.key(0)), jax.ShapeDtypeStruct(shape, jnp.float32)
-    )
-    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(tree))
-    found = {}
-    for path, leaf in leaves:
-        collection, *rest = (key.key for key in path)
-        found["/".join([collection, part, *rest])] = tuple(leaf.shape)
-    return dict(sorted(found.items()))

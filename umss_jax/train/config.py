@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from umss_jax.config import Assigner, ConvConfig, ModelConfig
+from umss_jax.config import Assigner, ConvConfig, ModelConfig, with_networks
 from umss_jax.data.config import AugmentationConfig, DataConfig, SetConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -135,9 +135,7 @@ class PretrainConfig:
         learning_rate=2e-3, l2_penalty=0.0, clip_norm=1.0, warmup_steps=100, final_fraction=0.02
     )
     model: ModelConfig = field(
-        default_factory=lambda: ModelConfig(
-            salience_network="small-salience",
-            assignment_network="small-voices",
-            conv=ConvConfig(recompute="none"),
+        default_factory=lambda: with_networks(
+            ModelConfig(conv=ConvConfig(recompute="none")), "small-salience", "small-voices"
         )
     )

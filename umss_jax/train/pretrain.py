@@ -34,6 +34,7 @@ from umss_jax.train.run_folder import RunFolder
 from umss_jax.train.run_weights import WEIGHTS
 from umss_jax.train.step import TrainState, init_state, make_optimiser
 from umss_jax.weights import store
+from umss_jax.weights.combine import load_weights
 from umss_jax.weights.tree import parts
 
 PHASES = ("salience", "assignment")
@@ -94,9 +95,7 @@ def _initial(config: PretrainConfig) -> dict[str, Any]:
     key = jax.random.key(config.seed)
     known: dict[str, Any] = {}
     if config.weights:
-        from umss_jax.api import load_weights
-
-        known, _ = load_weights(config.weights)
+        known = load_weights(config.weights, config.model).variables
     drawn = tuple(part for part in PHASES if part not in parts(known))
     fresh = jax.jit(partial(model.init_variables, config=config.model, parts=drawn))(key)
     return {
@@ -256,7 +255,7 @@ class _PhaseRun:
             "initial_weights": self.config.weights,
             "validation_loss": loss,
         }
-        store.save(self.run.path / WEIGHTS, self._merged(state), metadata)
+        store.save(self.run.path / WEIGHTS, self._merged(state), self.config.model, metadata)
 
     def _merged(self, state: TrainState) -> dict[str, Any]:
         trained = {"params": state.params, "batch_stats": state.batch_stats}
@@ -271,9 +270,9 @@ class _PhaseRun:
         path = kept if kept.is_file() else self.run.path / WEIGHTS
         if not path.is_file():
             return self._merged(state)
-        variables, about = store.load(path)
+        variables, config, metadata = store.load(path)
         if path != kept:
-            store.save(kept, variables, about)
+            store.save(kept, variables, config, metadata)
         return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
 
     def _where(self, step: int) -> dict[str, Any]:

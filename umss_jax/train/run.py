@@ -82,7 +82,7 @@ def _train(config: TrainConfig, run: RunFolder, quiet: bool) -> RunResult:
     schedule = SCHEDULES[config.strategy]
     with_sources = any(phase.with_sources for phase in schedule)
     mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
-    variables, model_config = initial_variables(config)
+    variables, model_config = initial_variables(config), config.model
     board = Board(run.path / "tensorboard" if config.tensorboard and run.writes else None)
     steps_before, best_loss = 0, math.inf
     for number, phase in enumerate(schedule):
@@ -134,7 +134,8 @@ class _PhaseRun:
         # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
         known = phase.step.start == "f0"
         wanted = config.f0_assigner if known else Assigner.AUTO
-        assigner = resolve_assigner(wanted, variables, config.weights)
+        has_network = "assignment" in variables["params"]
+        assigner = resolve_assigner(wanted, has_network, model_config, config.weights)
         self.analysis = AnalysisCache(variables, model_config, assigner, config.cache_salience)
         self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{phase.name}")
         self.key = jax.random.fold_in(jax.random.key(config.seed), number)
@@ -244,7 +245,7 @@ class _PhaseRun:
             if self.run.writes:
                 about = f"{self.config.strategy}, {self.phase.name}, step {step}"
                 best = merged(self.variables, host)
-                keep_weights(self.run.path, best, about, self.config.weights, loss)
+                keep_weights(self.run.path, best, self.model, about, self.config.weights, loss)
         self.checkpoints.save(host, progress, loss)
         self.run.log({"kind": "valid", **self._where(epoch, step), **means})
         self.run.set_state(

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -17,10 +18,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from umss_jax.config import with_networks
+from umss_jax.config_tree import build, differences, plain, to_toml
 from umss_jax.errors import OutputError, UmssError, UsageError
 from umss_jax.files import write_text
 from umss_jax.train.config import PretrainConfig, TrainConfig
-from umss_jax.train.settings import build, differences, plain, to_toml
+
+_FORMAT_2 = "# umss-jax run, format 2: the model's settings are those that its weights carry"
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
 """Settings that a resumed run may have otherwise: they do not change the steps done before."""
@@ -47,8 +51,7 @@ class RunFolder:
         settings = plain(config)
         before = path / "config.toml"
         if before.is_file():
-            # Settings that were not there yet when it began are at their defaults.
-            had = build(type(config), tomllib.loads(before.read_text(encoding="utf-8")))
+            had = _settings_of(before, config)
             changed = differences(plain(had), settings)
             changed = [key for key in changed if key not in _MAY_CHANGE]
             if changed:
@@ -62,7 +65,7 @@ class RunFolder:
             raise UsageError(
                 f"{path} is being trained by process {state['pid']}", "wait for it or end it"
             )
-        self._write("config.toml", to_toml(settings) + "\n")
+        self._write("config.toml", f"{_FORMAT_2}\n{to_toml(settings)}\n")
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends a row of metrics."""
@@ -116,6 +119,25 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         if self.writes:
             write_text(self.path / name, text)
+
+
+def _settings_of(path: Path, config: TrainConfig | PretrainConfig) -> TrainConfig | PretrainConfig:
+    """The settings in a run's ``config.toml``; those that it does not name are at their defaults.
+
+    Before format 2 the networks of the weights and the thresholds of their kind counted, whatever
+    ``config.toml`` said of them.
+
+    Args:
+        path: of the file.
+        config: of the run that is to go on in its folder.
+    """
+    text = path.read_text(encoding="utf-8")
+    had = build(type(config), tomllib.loads(text))
+    if text.startswith(_FORMAT_2):
+        return had
+    model = with_networks(had.model, config.model.salience_network, config.model.assignment_network)
+    unet = dataclasses.replace(model.unet, condition=config.model.unet.condition)
+    return dataclasses.replace(had, model=dataclasses.replace(model, unet=unet))
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -12,66 +12,59 @@ import jax
 import numpy as np
 
 from umss_jax import model
-from umss_jax.api import load_weights
 from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
 from umss_jax.files import make_whole
-from umss_jax.networks.registry import config_for
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
 from umss_jax.weights import store
+from umss_jax.weights.combine import load_weights
+from umss_jax.weights.recognise import expected_shapes
 from umss_jax.weights.tree import flatten, parts, select_parts, tree_problems
 
 WEIGHTS = "weights.safetensors"
-"""In the folder of a run; its side-car lies beside it."""
-
-_ARCHITECTURE = "umss-2024"
+"""In the folder of a run; its metadata lie beside it."""
 
 
-def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]:
-    """All parts of a strategy: those of ``config.weights``, the others drawn from the seed.
+def initial_variables(config: TrainConfig) -> dict[str, Any]:
+    """All parts of a strategy: those of ``config.weights``, the others sampled from the seed.
 
     These are the four of the model, or the F0 networks and a U-Net.
 
     Returns:
-        NumPy variables, and the configuration with the networks of the weights.
+        NumPy variables of ``config.model``.
 
     Raises:
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
         UsageError: encoder or decoder have other sizes than the configuration says, or the U-Net
             another condition.
     """
-    nothing: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    variables = load_weights(config.weights)[0] if config.weights else nothing
     trained = {part for phase in SCHEDULES[config.strategy] for part in phase.step.trainable}
     wanted = model.UNET_PARTS if "unet" in trained else model.PARTS
-    variables = select_parts(variables, [part for part in wanted if part in parts(variables)])
-    model_config = config_for(variables, config.model)
-    if model_config.unet != config.model.unet:
-        raise UsageError(
-            f"the U-Net in weights {config.weights} is conditioned otherwise",
-            f"set model.unet.condition={model_config.unet.condition}",
-        )
+    known: dict[str, Any] = {}
+    if config.weights:
+        loaded = load_weights(config.weights, config.model)
+        there = [part for part in wanted if part in parts(loaded.variables)]
+        known = select_parts(loaded.variables, there)
+        if "unet" in there and loaded.config.unet.condition != config.model.unet.condition:
+            raise UsageError(
+                f"the U-Net in weights {config.weights} is conditioned otherwise",
+                f"set model.unet.condition={loaded.config.unet.condition}",
+            )
     key = jax.random.key(config.seed)
-    drawn_parts = tuple(part for part in wanted if part not in parts(variables))
+    missing = tuple(part for part in wanted if part not in parts(known))
     # In one compilation: operation by operation it takes ten times longer.
-    initialise = partial(model.init_variables, config=model_config)
-    draw = jax.jit(partial(initialise, parts=drawn_parts))
-    drawn = draw(key)
-    complete = {
-        collection: {**drawn[collection], **variables.get(collection, {})} for collection in drawn
-    }
-    expected = jax.eval_shape(partial(initialise, parts=wanted), key)
-    problems = tree_problems(_shapes(complete), _shapes(expected))
+    sample = jax.jit(partial(model.init_variables, config=config.model, parts=missing))
+    sampled = sample(key)
+    complete = {name: {**sampled[name], **known.get(name, {})} for name in sampled}
+    problems = tree_problems(_shapes(complete), expected_shapes(config.model, wanted))
     if problems:
         raise UsageError(
             f"weights {config.weights} have other sizes than the model ({problems[0]})",
             "set model.encoder and model.decoder to theirs",
         )
-    # Thresholds of drawn F0 networks, too, are those of their kind.
-    f0_networks = select_parts(complete, ["salience", "assignment"])
-    return jax.tree.map(np.asarray, complete), config_for(f0_networks, model_config)
+    return jax.tree.map(np.asarray, complete)
 
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
@@ -84,13 +77,19 @@ def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
 
 
 def keep_weights(
-    folder: Path, variables: Mapping[str, Any], about: str, initial: str, loss: float
+    folder: Path,
+    variables: Mapping[str, Any],
+    config: ModelConfig,
+    about: str,
+    initial: str,
+    loss: float,
 ) -> None:
     """Stores all parts as other commands take them.
 
     Args:
         folder: of the run.
         variables: all parts.
+        config: that they are trained with.
         about: strategy, phase and step.
         initial: name of the weights that the run began with.
         loss: of the validation.
@@ -98,15 +97,12 @@ def keep_weights(
     Raises:
         OutputError: they cannot be written.
     """
-    metadata: dict[str, Any] = {
+    metadata = {
         "origin": f"trained here: {about}",
         "initial_weights": initial,
         "validation_loss": loss,
     }
-    expected = store.architecture_shapes(_ARCHITECTURE)
-    if expected is not None and not tree_problems(_shapes(variables), expected):
-        metadata["architecture"] = _ARCHITECTURE
-    store.save(folder / WEIGHTS, variables, metadata)
+    store.save(folder / WEIGHTS, variables, config, metadata)
 
 
 def keep_phase(folder: Path, number: int, name: str) -> None:
@@ -128,7 +124,7 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     if kept.is_file() or not best.is_file():
         return
     for source, target in (
-        (store.side_car_path(best), store.side_car_path(kept)),
+        (store.metadata_path(best), store.metadata_path(kept)),
         (best, kept),
     ):
         make_whole(target, partial(shutil.copyfile, source))

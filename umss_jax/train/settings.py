@@ -2,26 +2,23 @@
 
 Keys are the names of the fields of :class:`umss_jax.train.config.TrainConfig`, dotted where
 dataclasses nest (``data.train.folders``, ``optimiser.learning_rate``). Unknown ones are refused.
+What is not set of the model is as the weights have it that the run begins with.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import enum
-import json
 import tomllib
-import typing
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from umss_jax.config import ModelConfig, with_networks
+from umss_jax.config_tree import build, with_overrides
 from umss_jax.errors import UsageError
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
 from umss_jax.train.strategies import SCHEDULES
-
-Config = TypeVar("Config")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -56,8 +53,8 @@ def read_tree(file: Path | None, reference: Path | None = None) -> dict[str, Any
         raise UsageError(f"{file} is no configuration ({error})", "mend it") from error
 
 
-def build_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a run, checked.
+def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainConfig:
+    """The configuration of a run, whose model is that of its initial weights where not set.
 
     Args:
         tree: from :func:`read_tree`.
@@ -65,17 +62,46 @@ def build_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainCo
 
     Raises:
         UsageError: an unknown key, a value that does not fit.
+        UnknownModelError, WeightsError: there are no such weights, or they are damaged.
     """
-    return checked(build(TrainConfig, with_overrides(tree, overrides)))
+    tree = with_overrides(tree, overrides)
+    return build_run(tree, model=_model_of(build_run(tree).weights))
 
 
-def build_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
-    """As :func:`build_run`, the configuration of a pre-training.
+def open_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
+    """As :func:`open_run`, the configuration of a pre-training; errors likewise."""
+    tree = with_overrides(tree, overrides)
+    weights = build_pretraining(tree).weights
+    return build_pretraining(tree, model=_model_of(weights)) if weights else build_pretraining(tree)
+
+
+def build_run(
+    tree: Mapping[str, Any], overrides: Iterable[str] = (), model: ModelConfig | None = None
+) -> TrainConfig:
+    """The configuration of a run, checked, without a look at any weights.
+
+    Args:
+        tree: from :func:`read_tree`.
+        overrides: as for :func:`open_run`.
+        model: what holds of the model where nothing is set.
 
     Raises:
         UsageError: an unknown key, a value that does not fit.
     """
-    config = build(PretrainConfig, with_overrides(tree, overrides))
+    tree = with_overrides(tree, overrides)
+    default = TrainConfig()
+    default = replace(default, model=_default_model(tree, model or default.model))
+    return checked(build(TrainConfig, tree, default=default))
+
+
+def build_pretraining(
+    tree: Mapping[str, Any], overrides: Iterable[str] = (), model: ModelConfig | None = None
+) -> PretrainConfig:
+    """As :func:`build_run`, the configuration of a pre-training; errors likewise."""
+    tree = with_overrides(tree, overrides)
+    default = PretrainConfig()
+    default = replace(default, model=_default_model(tree, model or default.model))
+    config = build(PretrainConfig, tree, default=default)
     phases = (config.steps, config.batch, config.crop_s)
     if any(len(values) != 2 for values in phases) or min(config.steps) < 0 or min(config.batch) < 1:
         raise UsageError(
@@ -86,82 +112,28 @@ def build_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) ->
     return config
 
 
-def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The tree with some keys set."""
-    result = json.loads(json.dumps(tree))
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"{override!r} is no override", "write key=value")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        *folders, leaf = key.strip().split(".")
-        node = result
-        for folder in folders:
-            node = node.setdefault(folder, {})
-            if not isinstance(node, dict):
-                raise UsageError(f"{key} lies below a value", f"set {folder} itself")
-        node[leaf] = value
-    return dict(result)
+def _model_of(weights: str) -> ModelConfig:
+    """The configuration that weights carry; the default where a run begins without any."""
+    if not weights:
+        return ModelConfig()
+    from umss_jax.weights.combine import stored_configuration
+
+    return stored_configuration(weights)
 
 
-def build(
-    kind: type[Config], tree: Mapping[str, Any], above: str = "", default: Config | None = None
-) -> Config:
-    """A frozen dataclass from a tree of plain values over its defaults.
-
-    Args:
-        kind: the dataclass.
-        tree: keys are names of its fields.
-        above: dotted name of the dataclass, for messages.
-        default: what holds where the tree says nothing, if not the dataclass's own defaults: a
-            dataclass may hold another with defaults of its choice.
-
-    Raises:
-        UsageError: an unknown key, or a value of another type.
-    """
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(typing.cast(Any, kind))]
-    values = {}
-    start: Any = kind() if default is None else default
-    for key, value in tree.items():
-        dotted = f"{above}{key}"
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
-            raise UsageError(
-                f"no setting is called {dotted}",
-                f"did you mean {above}{near[0]}?" if near else f"choose from {', '.join(names)}",
-            )
-        values[key] = _fitting(hints[key], value, dotted, getattr(start, key))
-    built: Config = dataclasses.replace(start, **values)
-    return built
-
-
-def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
-    """The value as the field's type has it."""
-    origin = typing.get_origin(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, Mapping):
-            return build(hint, value, f"{key}.", default)
-        raise UsageError(f"{key} is {value!r}", f"set what is in it ({key}.…)")
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = typing.get_args(hint)
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_fitting(inner[0], one, key) for one in value)
-        if len(inner) == len(value):
-            return tuple(_fitting(i, one, key) for i, one in zip(inner, value, strict=True))
-    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
-        if value in list(hint):
-            return hint(value)
-        raise UsageError(f"{key} is {value!r}", f"choose from {', '.join(hint)}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    name = hint.__name__ if origin is None else str(hint)
-    raise UsageError(f"{key} is {value!r}", f"give a value of type {name}")
+def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:
+    """The model with the thresholds of the networks that the tree names."""
+    named = tree.get("model")
+    if not isinstance(named, Mapping):
+        return model
+    salience, assignment = (named.get(f"{part}_network") for part in ("salience", "assignment"))
+    return with_networks(
+        model,
+        salience if isinstance(salience, str) and salience != model.salience_network else None,
+        assignment
+        if isinstance(assignment, str) and assignment != model.assignment_network
+        else None,
+    )
 
 
 def checked(config: TrainConfig) -> TrainConfig:
@@ -196,52 +168,3 @@ def checked(config: TrainConfig) -> TrainConfig:
 def _check_name(name: str) -> None:
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} is no name of a run", "use a plain file name")
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A dataclass as plain values that TOML and JSON can hold."""
-
-    def convert(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
-            return {f.name: convert(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        if isinstance(value, tuple):
-            return [convert(one) for one in value]
-        if isinstance(value, enum.StrEnum):
-            return value.value
-        return value
-
-    result: dict[str, Any] = convert(config)
-    return result
-
-
-def to_toml(tree: Mapping[str, Any], heading: str = "") -> str:
-    """Plain values as TOML: scalars, lists and tables."""
-    own = [f"{key} = {_toml_value(v)}" for key, v in tree.items() if not isinstance(v, Mapping)]
-    text = "\n".join(([f"[{heading}]"] if heading and own else []) + own)
-    tables = [
-        to_toml(value, f"{heading}.{key}" if heading else key)
-        for key, value in tree.items()
-        if isinstance(value, Mapping)
-    ]
-    return "\n\n".join(part for part in (text, *tables) if part)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    if isinstance(value, float):
-        return repr(value)
-    # JSON's escapes of text, true and false are TOML's too.
-    return json.dumps(value, ensure_ascii=False)
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
-    """Dotted keys whose values differ."""
-    keys = []
-    for key in sorted({*one, *other}):
-        mine, yours = one.get(key), other.get(key)
-        if isinstance(mine, Mapping) and isinstance(yours, Mapping):
-            keys += differences(mine, yours, f"{above}{key}.")
-        elif mine != yours:
-            keys.append(f"{above}{key}")
-    return keys

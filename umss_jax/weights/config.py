@@ -1,6 +1,10 @@
 """Names of weights that the package knows."""
 
-from __future__ import annotations
+STARTER = "starter"
+"""The weights that are part of the package; see ``starter/MODEL_CARD.md``."""
 
-DEFAULT_MODEL = "starter"
-"""The weights that are part of the package: F0 networks and synthesiser."""
+PUBLISHED = "published"
+"""The published Late/Deep and VoasCNN, together."""
+
+DEFAULT_MODEL = STARTER
+"""What commands take where no model is named."""

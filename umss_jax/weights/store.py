@@ -1,8 +1,9 @@
-"""The store of weights: one safetensors file and one JSON side-car per name.
+"""The store of weights: one safetensors file and one JSON file of metadata per name.
 
-Trees and flat names are those of `weight_tree`; all leaves are float32. The side-car tells the
-architecture, its hyper-parameters, origin, licence, the hash of the source and of the tensors. A
-file is read only where every name, shape and the hash agree; what disagrees is listed whole.
+Trees and flat names are those of :mod:`umss_jax.weights.tree`; all leaves are float32. The metadata
+hold the whole configuration that the weights were trained with, origin, licence, the hash of the
+source and of the tensors. A file is read only where every name, shape and the hash agree; what
+disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
 
 The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. One name stands
 for files of the package itself, which the store neither replaces nor shadows: :data:`STARTER`.
@@ -10,7 +11,6 @@ for files of the package itself, which the store neither replaces nor shadows: :
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -18,37 +18,41 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import umss_jax
+from umss_jax.config import ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home, write_bytes, write_text
-from umss_jax.weights.tree import Shape as Shape
-from umss_jax.weights.tree import Variables as Variables
-from umss_jax.weights.tree import WrongTreeError as WrongTreeError
-from umss_jax.weights.tree import expect_tree as expect_tree
-from umss_jax.weights.tree import flatten as flatten
-from umss_jax.weights.tree import part_of as part_of
-from umss_jax.weights.tree import parts as parts
-from umss_jax.weights.tree import select_parts as select_parts
-from umss_jax.weights.tree import tree_problems as tree_problems
-from umss_jax.weights.tree import unflatten as unflatten
-from umss_jax.weights.tree import value_problems as value_problems
+from umss_jax.weights.config import PUBLISHED, STARTER
+from umss_jax.weights.configuration import FORMAT_1, describe, restore
+from umss_jax.weights.tree import (
+    Variables,
+    WrongTreeError,
+    flatten,
+    parts,
+    tree_problems,
+    unflatten,
+    value_problems,
+)
 
-FORMAT = 1
-PUBLISHED = "published"
-"""Name of the published Late/Deep and VoasCNN, together."""
-STARTER = "starter"
-"""Name of the weights that are part of the package; see ``starter/MODEL_CARD.md``."""
+FORMAT = 2
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SIDE_CAR_LIMIT_BYTES = 4 << 20
-_SOURCE_HINT = (
-    "run `umss-jax weights fetch published`, or set UMSS_SHARED to a folder that holds "
-    "weights/multi-f0_estimator and weights/multi-f0_assigner"
-)
+_METADATA_LIMIT_BYTES = 4 << 20
+
+
+class StoredWeights(NamedTuple):
+    """Weights as they are used."""
+
+    variables: Variables
+    """``{'params': {part: …}, 'batch_stats': {part: …}}``, float32."""
+    config: ModelConfig
+    """What they were trained with."""
+    metadata: dict[str, Any]
+    """What else is known of them."""
 
 
 def store_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -83,7 +87,7 @@ def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
         )
 
 
-def side_car_path(tensors: Path) -> Path:
+def metadata_path(tensors: Path) -> Path:
     """The JSON beside the tensors."""
     return tensors.with_suffix(".json")
 
@@ -91,6 +95,7 @@ def side_car_path(tensors: Path) -> Path:
 def save(
     name_or_path: str | os.PathLike[str],
     variables: Mapping[str, Any],
+    config: ModelConfig,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Store variables under a name.
@@ -98,8 +103,8 @@ def save(
     Args:
         name_or_path: a name in the store or a path.
         variables: nested; leaves become contiguous float32 arrays.
-        metadata: goes into the side-car; ``architecture`` makes later reading check the tree
-            against that architecture.
+        config: that they were trained with.
+        metadata: what else is known of them.
 
     Returns:
         The path of the tensors.
@@ -114,12 +119,7 @@ def save(
     refuse_starter(name_or_path)
     tensors = store_path(name_or_path)
     flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
-    problems = [
-        f"{name} holds {leaf.dtype} instead of float32"
-        for name, leaf in flat.items()
-        if leaf.dtype != np.float32
-    ]
-    problems = problems or value_problems(flat)
+    problems = _type_problems(flat) or value_problems(flat)
     if problems or not flat:
         raise WrongTreeError(
             f"{tensors.stem}: these variables cannot be stored",
@@ -127,57 +127,76 @@ def save(
             "store finite float32 variables",
         )
     content = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
-    side_car = _described(variables, metadata or {})
-    side_car["tensors_sha256"] = hashlib.sha256(content).hexdigest()
-    text = json.dumps(side_car, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_bytes(tensors, content)
-    write_text(side_car_path(tensors), text)
-    return tensors
-
-
-def _described(variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with what follows from the variables and from this package."""
     params = flatten(variables.get("params", {}))
-    return {
-        **metadata,
+    described = {
+        **(metadata or {}),
         "format": FORMAT,
         "package_version": umss_jax.__version__,
         "parts": list(parts(variables)),
         "parameters": int(sum(np.size(leaf) for leaf in params.values())),
+        "configuration": describe(config),
+        "tensors_sha256": hashlib.sha256(content).hexdigest(),
     }
+    text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_bytes(tensors, content)
+    write_text(metadata_path(tensors), text)
+    return tensors
 
 
-def read_side_car(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the side-car tells, without reading the tensors.
+def _type_problems(flat: Mapping[str, np.ndarray]) -> list[str]:
+    return [
+        f"{name} holds {leaf.dtype} instead of float32"
+        for name, leaf in flat.items()
+        if leaf.dtype != np.float32
+    ]
+
+
+def read_metadata(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is known of weights, without reading the tensors.
 
     Raises:
         UnknownModelError: there is nothing of this name.
-        WeightsError: the side-car is missing, damaged or of a later version.
+        WeightsError: the metadata are missing, damaged or of a later version.
     """
     tensors = store_path(name_or_path)
-    path = side_car_path(tensors)
+    path = metadata_path(tensors)
     remedy = _remedy(name_or_path)
     if not tensors.is_file() and not path.is_file():
-        if os.fspath(name_or_path) == STARTER:
-            raise UnknownModelError(f"the starter weights are not in {tensors.parent}", remedy)
-        raise UnknownModelError(
-            f"no weights are stored as {os.fspath(name_or_path)!r} (looked for {tensors})",
-            "see `umss-jax weights list`, or import them by `umss-jax weights import`",
-        )
+        raise _unknown(os.fspath(name_or_path), tensors)
     try:
-        if path.stat().st_size > _SIDE_CAR_LIMIT_BYTES:
-            raise WeightsError(f"{path} is too large for a side-car", remedy)
-        side_car = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _METADATA_LIMIT_BYTES:
+            raise WeightsError(f"{path} is too large for metadata", remedy)
+        metadata = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read ({error})", remedy) from error
-    if not isinstance(side_car, dict) or not isinstance(side_car.get("tensors_sha256"), str):
-        raise WeightsError(f"{path} is no side-car of weights", remedy)
-    if side_car.get("format") != FORMAT:
+    if (
+        not isinstance(metadata, dict)
+        or not isinstance(metadata.get("tensors_sha256"), str)
+        or not isinstance(metadata.get("parts"), list)
+    ):
+        raise WeightsError(f"{path} holds no metadata of weights", remedy)
+    if metadata.get("format") not in (1, FORMAT):
         raise WeightsError(
-            f"{path} has format {side_car.get('format')!r}, this version reads {FORMAT}",
+            f"{path} has format {metadata.get('format')!r}, this version reads 1 to {FORMAT}",
             f"update umss-jax or {remedy}",
         )
-    return side_car
+    return metadata
+
+
+def _unknown(name: str, tensors: Path) -> UnknownModelError:
+    """The error of weights that are not there."""
+    if name == STARTER:
+        return UnknownModelError(f"the starter weights are not in {tensors.parent}", _remedy(name))
+    if name == PUBLISHED:
+        return UnknownModelError(
+            f"the published F0 weights are not here (looked for {tensors})",
+            "bring them by `umss-jax weights fetch published`; --from takes a folder that holds "
+            "multi-f0_estimator and multi-f0_assigner",
+        )
+    return UnknownModelError(
+        f"no weights are stored as {name!r} (looked for {tensors})",
+        "see `umss-jax weights list`, or import them by `umss-jax weights import`",
+    )
 
 
 def _remedy(name_or_path: str | os.PathLike[str]) -> str:
@@ -187,98 +206,59 @@ def _remedy(name_or_path: str | os.PathLike[str]) -> str:
     return "import the weights again"
 
 
-def load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, Any]]:
-    """Read stored variables, checked: hash, and names and shapes where the architecture is known.
+def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
+    """Read stored weights, checked: hash, values, names and shapes of their configuration.
 
     Args:
-        name_or_path: a name in the store or a path. `PUBLISHED` is imported where it is not stored.
-
-    Returns:
-        Nested float32 variables, and the side-car.
+        name_or_path: a name in the store or a path.
 
     Raises:
         UnknownModelError: there is nothing of this name.
         WeightsError: the files are damaged or do not fit; all that is wrong is listed.
     """
-    if os.fspath(name_or_path) == PUBLISHED:
-        return load_published()
-    return _load(name_or_path)
+    from umss_jax.weights.recognise import expected_shapes, recognised
+
+    metadata = read_metadata(name_or_path)
+    tensors = store_path(name_or_path)
+    flat = _read_tensors(tensors, metadata["tensors_sha256"], _remedy(name_or_path))
+    variables = unflatten(dict(sorted(flat.items())))
+    if metadata["format"] == 1:
+        return StoredWeights(variables, recognised(variables, FORMAT_1), metadata)
+    config = restore(metadata.get("configuration"), str(tensors))
+    shapes = {name: value.shape for name, value in flat.items()}
+    problems = tree_problems(shapes, expected_shapes(config, parts(variables)))
+    if problems:
+        raise WrongTreeError(
+            f"{tensors} does not fit its configuration", problems, _remedy(name_or_path)
+        )
+    return StoredWeights(variables, config, metadata)
 
 
-def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, Any]]:
+def _read_tensors(path: Path, sha256: str, remedy: str) -> dict[str, np.ndarray]:
+    """Arrays by flat name, of which no byte and no value is wrong."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    side_car = read_side_car(name_or_path)
-    tensors = store_path(name_or_path)
-    remedy = _remedy(name_or_path)
     try:
-        content = tensors.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{tensors} cannot be read ({error})", remedy) from error
+        raise WeightsError(f"{path} cannot be read ({error})", remedy) from error
     digest = hashlib.sha256(content).hexdigest()
-    if digest != side_car["tensors_sha256"]:
+    if digest != sha256:
         raise WeightsError(
-            f"{tensors} is not what was stored (SHA-256 {digest}, side-car says "
-            f"{side_car['tensors_sha256']})",
-            remedy,
+            f"{path} is not what was stored (SHA-256 {digest}, its metadata say {sha256})", remedy
         )
     try:
-        flat = from_bytes(content)
+        flat: dict[str, np.ndarray] = from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise WeightsError(f"{tensors} is no safetensors file ({error})", remedy) from error
-    problems = [
-        f"{name} holds {leaf.dtype} instead of float32"
-        for name, leaf in flat.items()
-        if leaf.dtype != np.float32
-    ] or value_problems(flat)
-    expected = architecture_shapes(side_car.get("architecture"))
-    if expected is not None:
-        problems = tree_problems({n: v.shape for n, v in flat.items()}, expected) + problems
+        raise WeightsError(f"{path} is no safetensors file ({error})", remedy) from error
+    problems = _type_problems(flat) or value_problems(flat)
     if problems:
-        raise WrongTreeError(f"{tensors} does not fit", problems, remedy)
-    return unflatten(dict(sorted(flat.items()))), side_car
-
-
-def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
-    """Shapes by flat name of an architecture of the conversion tables or of our own, else None."""
-    from umss_jax.networks.small import small_architecture_shapes
-    from weights_convert import tables
-
-    if not architecture:
-        return None
-    return tables.architecture_shapes(architecture) or small_architecture_shapes(architecture)
+        raise WrongTreeError(f"{path} does not fit", problems, remedy)
+    return flat
 
 
 def stored_names() -> list[str]:
     """Names in the store, sorted; :data:`STARTER` is none of them."""
     names = {path.stem for path in (home() / "weights").glob("[!.]*.safetensors")}
     return sorted(names - {STARTER})
-
-
-def load_published() -> tuple[Variables, dict[str, Any]]:
-    """The published Late/Deep salience network and VoasCNN, as one tree of two parts.
-
-    From the store; else imported from what `fetch` brought, else from ``$UMSS_SHARED/weights``, and
-    then stored for the next time where the store can be written.
-
-    Raises:
-        WeightsError: they are nowhere, or damaged.
-    """
-    if store_path(PUBLISHED).is_file():
-        return _load(PUBLISHED)
-    from weights_convert import convert
-
-    folders = [home() / "downloads" / PUBLISHED]
-    if os.environ.get("UMSS_SHARED"):
-        folders.append(Path(os.environ["UMSS_SHARED"]).expanduser() / "weights")
-    for folder in folders:
-        if not (folder / "multi-f0_estimator").is_dir():
-            continue
-        imported = convert.import_published(folder)
-        # A store that cannot be written only costs the import again.
-        with contextlib.suppress(OutputError):
-            save(PUBLISHED, imported.variables, imported.metadata)
-        return imported.variables, _described(imported.variables, imported.metadata)
-    looked = ", ".join(str(folder) for folder in [store_path(PUBLISHED).parent, *folders])
-    raise WeightsError(f"the published F0 weights are not here (looked in {looked})", _SOURCE_HINT)

@@ -1,0 +1,83 @@
+"""Weights by name, or several combined: ``my-salience+my-assigner``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from umss_jax.config import ModelConfig
+from umss_jax.errors import UsageError
+from umss_jax.weights import store
+from umss_jax.weights.configuration import Source, join, restore
+from umss_jax.weights.store import StoredWeights
+from umss_jax.weights.tree import parts
+
+
+def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
+    """Weights by name, or several combined by ``+``.
+
+    Of a part that several bring (salience, assignment, encoder, decoder, unet) the last one's is
+    taken, and with it the settings that it was trained with: ``published+my-unet`` separates by a
+    U-Net on the published networks' F0, and ``published+my-assigner`` replaces the published
+    assignment network.
+
+    Args:
+        name: a name in the store or a ``.safetensors`` file, or several joined by ``+``.
+        base: settings of what the weights do not bring, and of how to compute.
+
+    Returns:
+        Variables, configuration, and metadata: of one model as it is stored, of several by name
+        under ``combined``.
+
+    Raises:
+        UnknownModelError: there is nothing of a name.
+        WeightsError: weights are damaged or do not fit.
+        UsageError: nothing stands before or after a ``+``, or parts do not go together.
+    """
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    metadata: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for one in names_of(name):
+        loaded = store.load(one)
+        metadata[one] = loaded.metadata
+        for part in parts(loaded.variables):
+            sources[part] = Source(one, loaded.config)
+            for collection, trees in variables.items():
+                trees.pop(part, None)
+                if part in loaded.variables.get(collection, {}):
+                    trees[part] = loaded.variables[collection][part]
+    about = {"combined": metadata} if len(metadata) > 1 else next(iter(metadata.values()))
+    return StoredWeights(variables, join(sources, base or ModelConfig()), about)
+
+
+def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelConfig:
+    """The configuration of :func:`load_weights`; of format 2 without reading any tensors."""
+    sources: dict[str, Source] = {}
+    for one in names_of(name):
+        metadata = store.read_metadata(one)
+        if metadata["format"] == 1:
+            return load_weights(name, base).config
+        config = restore(metadata.get("configuration"), one)
+        sources |= {part: Source(one, config) for part in metadata["parts"]}
+    return join(sources, base or ModelConfig())
+
+
+def model_name(name: str) -> str:
+    """The folder name of a model that may be given as a file, or as several."""
+    paths = [Path(one) for one in names_of(name)]
+    return "+".join(path.stem if path.suffix == ".safetensors" else path.name for path in paths)
+
+
+def names_of(name: str) -> list[str]:
+    """The models of a combination; the path of a file may have a ``+`` of its own.
+
+    Raises:
+        UsageError: nothing stands before or after a ``+``.
+    """
+    endings = ("", ".safetensors") if os.sep in name else ("",)
+    is_file = any(Path(name + ending).is_file() for ending in endings)
+    names = [name] if is_file else name.split("+")
+    if not all(names):
+        raise UsageError(f"{name!r} names no model on one side of a +", "give a name on both")
+    return names
