@@ -1,11 +1,12 @@
 """Strict JAX settings for all tests, and the fixtures that several packages share."""
 
+import tarfile
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from places import ROOT, SHARED
+from places import FIXTURES, ROOT, SHARED
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What one test compiled, the next one and the next run need not.
@@ -62,3 +63,11 @@ def prepared(known_pitches, tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     small_run.prepare(made)
     return made
+
+
+@pytest.fixture
+def format_1(tmp_path) -> Path:
+    """What the last version of format 1 wrote: a training run and a pre-training, both cut."""
+    with tarfile.open(FIXTURES / "format_1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path

@@ -40,8 +40,8 @@ TREE = {
 }
 
 
-def prepare(folder):
-    """Recordings and weights; the F0 networks are all zeros, since nothing asks them."""
+def sing(folder):
+    """The recordings of two pieces, always the same."""
     rng = np.random.default_rng(0)
     for piece in ("first", "second"):
         (folder / "choir" / piece).mkdir(parents=True)
@@ -49,6 +49,11 @@ def prepare(folder):
             time_s = np.arange(24_000) / 16_000
             tone = 0.1 * np.sign(np.sin(2 * np.pi * hz * time_s)) + 0.01 * rng.normal(size=24_000)
             soundfile.write(folder / "choir" / piece / f"{voice}.wav", tone, 16_000)
+
+
+def prepare(folder):
+    """Recordings and weights; the F0 networks are all zeros, since nothing asks them."""
+    sing(folder)
     config = build(ModelConfig, TREE["model"])
     key = jax.random.key(0)
     shapes = jax.eval_shape(lambda key: model.init_variables(key, config), key)

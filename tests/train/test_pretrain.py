@@ -6,18 +6,18 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
-import soundfile
+import sung_pieces
 from places import ROOT
+from sung_pieces import PIECES, RATE
 
 from umss_jax import cli
 from umss_jax.config import VOICES, HcqtConfig
 from umss_jax.data.config import AugmentationConfig, SetConfig
-from umss_jax.data.pitched_mixes import PitchedMixes, PitchedVoice, interpolated_f0, open_pitched
+from umss_jax.data.pitched_mixes import PitchedMixes, interpolated_f0, open_pitched
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.settings import build_pretraining, read_tree
 
-RATE = 16_000
 ALONE = AugmentationConfig(
     mixed_probability=1.0,
     voices_probability=(1.0, 0.0, 0.0, 0.0),
@@ -26,33 +26,10 @@ ALONE = AugmentationConfig(
 )
 
 
-def glide(lowest_hz, seconds=3.0, octaves=0.5):
-    """Harmonics on a gliding pitch, and its F0 every 16 ms."""
-    time = np.arange(int(seconds * RATE)) / RATE
-    f0_hz = lowest_hz * 2 ** (octaves * time / seconds)
-    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE
-    samples = sum(np.sin(k * phase) / k for k in range(1, 9)).astype(np.float32)
-    frames = len(samples) // 256 + 1
-    at_frames = lowest_hz * 2 ** (octaves * np.arange(frames) * 0.016 / seconds)
-    return PitchedVoice(samples / 4, at_frames.astype(np.float32))
-
-
-PIECES = [tuple(glide(hz * factor) for hz in (500, 300, 200, 120)) for factor in (1.0, 1.1)]
-
-
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    """Two pieces as `umss-jax chorale make` lays them out."""
     folder = tmp_path_factory.mktemp("recordings")
-    for number, piece in enumerate(PIECES):
-        (folder / f"piece{number}").mkdir()
-        for name, voice in zip(VOICES, piece, strict=True):
-            at = folder / f"piece{number}" / f"{name}.wav"
-            soundfile.write(at, np.tile(voice.samples, 2), RATE)
-            f0_hz = np.concatenate([voice.f0_hz_250[:-1]] * 2)
-            rows = [f"{n * 0.016:.3f},{hz:.3f},1.0" for n, hz in enumerate(f0_hz)]
-            text = "\n".join(["time,frequency,confidence", *rows])
-            at.with_suffix(".f0.csv").write_text(text + "\n")
+    sung_pieces.write(folder)
     return folder
 
 
@@ -132,22 +109,7 @@ def test_missing_f0_is_named(recordings, tmp_path):
 
 def _run(recordings, runs, *overrides):
     return cli.run(
-        [
-            "pretrain",
-            "--runs",
-            str(runs),
-            "-q",
-            f"train.folders=['{recordings}']",
-            f"validation.folders=['{recordings}']",
-            "steps=[6, 4]",
-            "batch=[2, 2]",
-            "crop_s=[0.3, 0.3]",
-            "window_frames=12",
-            "validation_steps=2",
-            "validation_examples=2",
-            "distinct_mixes=5",
-            *overrides,
-        ]
+        ["pretrain", "--runs", str(runs), *sung_pieces.pretraining(recordings), *overrides]
     )
 
 

@@ -1,7 +1,6 @@
 """Weights carry the configuration that they were trained with, and every user of them takes it."""
 
 import json
-import tarfile
 from dataclasses import replace
 
 import jax
@@ -10,7 +9,6 @@ import pytest
 import small_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import FIXTURES
 from small_engine import SMALL
 
 from umss_jax import api, model
@@ -214,15 +212,6 @@ def test_parts_that_cannot_stand_together_are_refused(parts, tmp_path):
     store.save(tmp_path / "hop.safetensors", drawn("decoder", config), config)
     with pytest.raises(UsageError, match=r"audio\.hop_samples"):
         load_weights(f"{parts / 'encoder'}+{tmp_path / 'hop'}")
-
-
-@pytest.fixture(scope="module")
-def format_1(tmp_path_factory):
-    """What the last version of format 1 wrote."""
-    folder = tmp_path_factory.mktemp("format_1")
-    with tarfile.open(FIXTURES / "format_1.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 def test_weights_of_format_1_are_at_the_defaults_of_their_time(format_1):

@@ -87,11 +87,10 @@ def bring_published(name: str) -> None:
         WeightsError: the files are damaged.
         OutputError: they cannot be stored.
     """
-    from umss_jax.weights.combine import names_of
     from umss_jax.weights.config import PUBLISHED
     from umss_jax.weights.store import store_path
 
-    if PUBLISHED not in names_of(name) or store_path(PUBLISHED).is_file():
+    if PUBLISHED not in name.split("+") or store_path(PUBLISHED).is_file():
         return
     from umss_jax.weights.download import folder_of
 
