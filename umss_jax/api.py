@@ -19,8 +19,16 @@ import numpy as np
 from umss_jax.config import Assigner, TrackAssigner
 from umss_jax.errors import UsageError
 from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.stems import Progress, StemOptions, Track, separate_file
-from umss_jax.separate.stream import Separation, segments_of_array, separate_array
+from umss_jax.separate.pitch_files import PitchOptions, track_file
+from umss_jax.separate.stems import StemOptions, Track, separate_file
+from umss_jax.separate.stream import (
+    PitchTracks,
+    Progress,
+    Separation,
+    segments_of_array,
+    separate_array,
+    track_array,
+)
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -28,9 +36,6 @@ if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
-    from umss_jax.pitch_inference import F0Engine
-    from umss_jax.separate.pitch_files import PitchOptions
-    from umss_jax.separate.pitch_tracks import PitchTracks
 
 
 class Separator:
@@ -73,7 +78,9 @@ class Separator:
             salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices;
             of a model with a U-Net, its masks and magnitudes after the F0.
         """
-        for start_s, mixture, seed in segments_of_array(audio, sample_rate_hz, self.config):
+        for start_s, mixture, seed in segments_of_array(
+            audio, sample_rate_hz, self.engine, self.config
+        ):
             seeds = np.asarray([seed], np.uint32)
             yield start_s, self.engine.intermediates(mixture[None], seeds)
 
@@ -124,14 +131,12 @@ class PitchTracker:
         config: Segments and overlap.
     """
 
-    def __init__(self, engine: F0Engine, config: SeparationConfig | None = None) -> None:
+    def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
         self.config = config or SeparationConfig()
 
     def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.pitch_tracks.track_array`)."""
-        from umss_jax.separate.pitch_tracks import track_array
-
+        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.stream.track_array`)."""
         return track_array(audio, sample_rate_hz, self.engine, self.config)
 
     def track_file(
@@ -142,8 +147,6 @@ class PitchTracker:
         progress: Progress | None = None,
     ) -> list[Path]:
         """Pitches of a file into a folder; see :func:`umss_jax.separate.pitch_files.track_file`."""
-        from umss_jax.separate.pitch_files import track_file
-
         return track_file(path, out, self.engine, self.config, options, progress)
 
 
@@ -159,16 +162,13 @@ def load_tracker(
     Args and errors as :func:`load`; the assigner may also be ``none``, which leaves the peaks of
     every frame without voices.
     """
-    from umss_jax.pitch_inference import F0Engine
+    from umss_jax.inference import ModelEngine
 
     asked = _known(assigner, TrackAssigner)
     variables, chosen, model_config, provenance = _open(name, asked, device)
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
-    used = {
-        collection: {part: tree for part, tree in trees.items() if part in _F0_PARTS}
-        for collection, trees in variables.items()
-    }
-    return PitchTracker(F0Engine(model_name(name), used, chosen, provenance, model_config), config)
+    engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
+    return PitchTracker(engine, config)
 
 
 def load_weights(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -214,7 +214,6 @@ def model_name(name: str) -> str:
     return "+".join(path.stem if path.suffix == ".safetensors" else path.name for path in paths)
 
 
-_F0_PARTS = ("salience", "assignment")
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
 
 

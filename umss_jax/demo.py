@@ -128,7 +128,8 @@ def _engine(
         return engine
     tell(f"adapting in {config.adapt_steps} steps")
     options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
-    return adapt(engine, training_segments(scan(mixture), options), options).engine
+    segments = training_segments(scan(mixture), options, engine.config.audio)
+    return adapt(engine, segments, options).engine
 
 
 def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[DemoScore]:
