@@ -123,6 +123,31 @@ def load(
     )
 
 
+def separate(
+    recording: str | os.PathLike[str] | np.ndarray,
+    sample_rate_hz: int | None = None,
+    out: str | os.PathLike[str] = "separated",
+    **options: Any,
+) -> Separation | Track:
+    """Separates a file into a folder, or an array in memory, by a model that is loaded for it.
+
+    Args:
+        recording: A file; or ``[N]`` or ``[C, N]``.
+        sample_rate_hz: Of an array.
+        out: Folder for the results of a file.
+        options: As :func:`load`.
+
+    Raises:
+        UsageError: an array without its rate; further errors as :func:`load`,
+            :meth:`Separator.separate` and :meth:`Separator.separate_file`.
+    """
+    if not isinstance(recording, np.ndarray):
+        return load(**options).separate_file(recording, out)
+    if sample_rate_hz is None:
+        raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
+    return load(**options).separate(recording, sample_rate_hz)
+
+
 class PitchTracker:
     """The F0 networks alone.
 
