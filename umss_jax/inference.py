@@ -41,7 +41,7 @@ class ModelEngine:
     config: ModelConfig = field(default_factory=ModelConfig)
     """Sizes, constants and which networks the weights are of."""
     batch_segments: int = 1
-    """Maximum of segments at once; memory grows with it (about 1 GiB each)."""
+    """Maximum number of segments at once; memory grows with it (about 1 GiB each)."""
 
     @property
     def voices(self) -> tuple[str, ...]:

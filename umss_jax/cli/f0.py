@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,9 +106,7 @@ def f0(
         with progress_bars("tracking", duration_s, path.name, "s", quiet) as advance:
             return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
 
-    def load() -> ModelEngine:
-        return load_engine(name, assigner, device, config)
-
+    load = functools.partial(load_engine, name, assigner, device, config)
     return run_recordings(files, out, verbose, wanted, load, one)
 
 

@@ -131,8 +131,8 @@ def separate(
         return False
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
-        path, duration_s = recording.path, recording.duration_s
-        channels, rate_hz = recording.channels, recording.sample_rate_hz
+        path, rate_hz, channels = recording[:3]
+        duration_s = recording.duration_s
         log.info("%s: %.1f s, %d channels at %d Hz", path, duration_s, channels, rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
         with progress_bars("separating", duration_s, path.name, "s", quiet) as advance:
@@ -141,9 +141,7 @@ def separate(
             _note_level(path, track.manifest)
         return [track.folder]
 
-    def load() -> ModelEngine:
-        return load_engine(name, assigner, device, config, adapt > 0)
-
+    load = functools.partial(load_engine, name, assigner, device, config, adapt > 0)
     return run_recordings(files, out, verbose, wanted, load, one)
 
 

@@ -1,4 +1,4 @@
-"""What `umss-jax separate --adapt` does before it separates: adapts the model, and keeps it."""
+"""A model adapted to one recording before it separates it, and kept: for the command and the demo."""
 
 from __future__ import annotations
 
