@@ -133,7 +133,7 @@ def test_the_adaptation_hears_the_mixture(sung, stub, tmp_path, monkeypatch):
 
     heard = []
 
-    def adapt(engine, segments, config):
+    def adapt(engine, segments, config, progress):
         heard.append((segments.shape[1], config.steps, config.seed))
         return adaptation.Adapted(engine, {})
 

@@ -19,8 +19,16 @@ import numpy as np
 from umss_jax.config import Assigner, TrackAssigner
 from umss_jax.errors import UsageError
 from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.stems import Progress, StemOptions, Track, separate_file
-from umss_jax.separate.stream import Separation, segments_of_array, separate_array
+from umss_jax.separate.pitch_files import PitchOptions, track_file
+from umss_jax.separate.stems import StemOptions, Track, separate_file
+from umss_jax.separate.stream import (
+    PitchTracks,
+    Progress,
+    Separation,
+    segments_of_array,
+    separate_array,
+    track_array,
+)
 from umss_jax.weights.combine import load_weights, model_name
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -29,9 +37,6 @@ if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
-    from umss_jax.pitch_inference import F0Engine
-    from umss_jax.separate.pitch_files import PitchOptions
-    from umss_jax.separate.pitch_tracks import PitchTracks
 
 
 class Separator:
@@ -74,7 +79,9 @@ class Separator:
             salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices;
             of a model with a U-Net, its masks and magnitudes after the F0.
         """
-        for start_s, mixture, seed in segments_of_array(audio, sample_rate_hz, self.config):
+        for start_s, mixture, seed in segments_of_array(
+            audio, sample_rate_hz, self.engine, self.config
+        ):
             seeds = np.asarray([seed], np.uint32)
             yield start_s, self.engine.intermediates(mixture[None], seeds)
 
@@ -117,6 +124,31 @@ def load(
     )
 
 
+def separate(
+    recording: str | os.PathLike[str] | np.ndarray,
+    sample_rate_hz: int | None = None,
+    out: str | os.PathLike[str] = "separated",
+    **options: Any,
+) -> Separation | Track:
+    """Separates a file into a folder, or an array in memory, by a model that is loaded for it.
+
+    Args:
+        recording: A file; or ``[N]`` or ``[C, N]``.
+        sample_rate_hz: Of an array.
+        out: Folder for the results of a file.
+        options: As :func:`load`.
+
+    Raises:
+        UsageError: an array without its rate; further errors as :func:`load`,
+            :meth:`Separator.separate` and :meth:`Separator.separate_file`.
+    """
+    if not isinstance(recording, np.ndarray):
+        return load(**options).separate_file(recording, out)
+    if sample_rate_hz is None:
+        raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
+    return load(**options).separate(recording, sample_rate_hz)
+
+
 class PitchTracker:
     """The F0 networks alone.
 
@@ -125,14 +157,12 @@ class PitchTracker:
         config: Segments and overlap.
     """
 
-    def __init__(self, engine: F0Engine, config: SeparationConfig | None = None) -> None:
+    def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
         self.config = config or SeparationConfig()
 
     def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.pitch_tracks.track_array`)."""
-        from umss_jax.separate.pitch_tracks import track_array
-
+        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.stream.track_array`)."""
         return track_array(audio, sample_rate_hz, self.engine, self.config)
 
     def track_file(
@@ -143,8 +173,6 @@ class PitchTracker:
         progress: Progress | None = None,
     ) -> list[Path]:
         """Pitches of a file into a folder; see :func:`umss_jax.separate.pitch_files.track_file`."""
-        from umss_jax.separate.pitch_files import track_file
-
         return track_file(path, out, self.engine, self.config, options, progress)
 
 
@@ -160,19 +188,15 @@ def load_tracker(
     Args and errors as :func:`load`; the assigner may also be ``none``, which leaves the peaks of
     every frame without voices.
     """
-    from umss_jax.pitch_inference import F0Engine
+    from umss_jax.inference import ModelEngine
 
     asked = _known(assigner, TrackAssigner)
     variables, chosen, model_config, provenance = _open(name, asked, device)
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
-    used = {
-        collection: {part: tree for part, tree in trees.items() if part in _F0_PARTS}
-        for collection, trees in variables.items()
-    }
-    return PitchTracker(F0Engine(model_name(name), used, chosen, provenance, model_config), config)
+    engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
+    return PitchTracker(engine, config)
 
 
-_F0_PARTS = ("salience", "assignment")
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
 
 

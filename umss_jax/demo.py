@@ -27,6 +27,7 @@ from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stems import separate_file
+from umss_jax.train.adapt_recording import adapt_to_recording
 from umss_jax.train.config import AdaptationConfig
 
 if TYPE_CHECKING:
@@ -121,14 +122,13 @@ def _engine(
 ) -> ModelEngine:
     """The starter weights, adapted to the mixture where that is asked for."""
     from umss_jax import api
-    from umss_jax.train.adapt import adapt, training_segments
 
     engine = api.load(config=SeparationConfig(seed=seed)).engine
     if not config.adapt_steps:
         return engine
     tell(f"adapting in {config.adapt_steps} steps")
     options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
-    return adapt(engine, training_segments(scan(mixture), options), options).engine
+    return adapt_to_recording(engine, scan(mixture), options)
 
 
 def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[DemoScore]:

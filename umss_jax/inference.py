@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -10,67 +12,63 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.config import Assigner, ModelConfig
+from umss_jax.audio.segments import SegmentPitches, SegmentStems
+from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.dsp.masks import soft_mask_channels
 from umss_jax.networks.unet import separate_channels
-from umss_jax.pitch.continuity import heuristic_f0_250
+from umss_jax.pitch.continuity import heuristic_f0_250, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
-from umss_jax.separate.stream import SegmentResult
+from umss_jax.pitch.grid import bin_frequencies_hz
 
 
-class _Voices(NamedTuple):
-    stems: jax.Array
-    output: model.ModelOutput | model.UnetSeparation
-
-
+@dataclass(frozen=True, eq=False)
 class ModelEngine:
-    """F0 networks and synthesis, or F0 networks and a U-Net, ready to separate segments.
+    """A model with its weights, ready to find the pitches of segments and to separate them.
 
-    Args:
-        name: Name of the model.
-        variables: All parts that the assigner needs. A U-Net among them separates.
-        assigner: The assignment network, or the continuity rule.
-        provenance: For the manifest.
-        config: Sizes, constants and which networks the weights are of.
-        batch_segments: Most segments at once; memory grows with it (about 1 GiB each).
+    Segments are independent of each other. ``mixture_16k`` is float32 ``[B, S]`` everywhere: mono
+    at the model's 16 kHz, each segment scaled to peak 1.
     """
 
-    def __init__(
-        self,
-        name: str,
-        variables: Mapping[str, Any],
-        assigner: Assigner = Assigner.VOAS_CNN,
-        provenance: Mapping[str, object] | None = None,
-        config: ModelConfig | None = None,
-        batch_segments: int = 1,
-    ) -> None:
-        self.name = name
-        self.variables = variables
-        self.assigner = Assigner(assigner)
-        self.provenance: Mapping[str, object] = dict(provenance or {})
-        self.config = config or ModelConfig()
-        self.batch_segments = batch_segments
-        self._salience = jax.jit(self._salience_fn)
-        self._f0 = jax.jit(self._f0_fn)
-        self._voices = jax.jit(self._voices_fn)
+    name: str
+    """Of the model: its stems are written to a folder of this name."""
+    variables: Mapping[str, Any]
+    """Salience network, and assignment network where one assigns; to separate, encoder and decoder
+    or a U-Net as well. A U-Net among them separates."""
+    assigner: Assigner | TrackAssigner = Assigner.VOAS_CNN
+    """What gives the pitches to the voices: a network, the continuity rule, or nothing."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    """For the manifest: device, assigner, weights and their hashes (JSON values)."""
+    config: ModelConfig = field(default_factory=ModelConfig)
+    """Sizes, constants and which networks the weights are of."""
+    batch_segments: int = 1
+    """Maximum number of segments at once; memory grows with it (about 1 GiB each)."""
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of the rows of :meth:`pitches`; none where the pitches are given to nobody."""
+        return () if self.assigner == TrackAssigner.NONE else VOICES
+
+    @property
+    def frequencies_hz(self) -> np.ndarray:
+        """``[bins]``, of the rows of the salience."""
+        return bin_frequencies_hz(self.config.hcqt)
 
     def with_variables(self, variables: Mapping[str, Any], **provenance: object) -> ModelEngine:
         """The same engine with other weights of the same shapes, as after an adaptation."""
-        return type(self)(
-            self.name,
-            variables,
-            self.assigner,
-            {**self.provenance, **provenance},
-            self.config,
-            self.batch_segments,
-        )
+        return replace(self, variables=variables, provenance={**self.provenance, **provenance})
 
     def separate(
         self, mixture_16k: np.ndarray, channels_16k: np.ndarray, seeds: np.ndarray
-    ) -> SegmentResult:
-        """Stems and F0 of segments; see :class:`umss_jax.separate.stream.SegmentEngine`."""
+    ) -> SegmentStems:
+        """Stems and reported F0 of segments.
+
+        Args:
+            mixture_16k: ``[B, S]``, as said above.
+            channels_16k: float32 ``[B, C, S]``, the recording's channels at their own level.
+            seeds: uint32 ``[B]``, the only source of randomness of each segment.
+        """
         voices = self._run(mixture_16k, channels_16k, seeds)
-        return SegmentResult(np.asarray(voices.stems), self.reported_f0(voices.output))
+        return SegmentStems(np.asarray(voices.stems), self.reported_f0(voices.output))
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_250: np.ndarray | None = None
@@ -78,82 +76,50 @@ class ModelEngine:
         """Everything that the model computes on the way, by name.
 
         Args:
-            mixture_16k: float32 ``[B, S]``, each segment scaled to peak 1.
+            mixture_16k: ``[B, S]``, as said above.
             seeds: uint32 ``[B]``.
             f0_hz_250: ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
                 estimated.
         """
         return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_250).output
 
-    def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 of the heuristic assigner, ``[B, J, S // 256]``; None where the network assigns."""
-        if self.assigner is not Assigner.HEURISTIC:
-            return None
-        frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        salience = self.salience(mixture_16k)
-        threshold = self.config.f0.multi_f0_threshold
-        return np.stack([heuristic_f0_250(one, frames, threshold) for one in salience])
-
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
-        """Multi-F0 salience ``[B, 360, frames]`` of segments ``[B, S]`` of peak 1."""
-        return np.asarray(self._salience(self.variables, mixture_16k))
+        """Multi-F0 salience ``[B, 360, frames]`` of segments."""
+        return np.asarray(_salience(self.variables, mixture_16k, self.config))
+
+    def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
+        """Salience and F0 of segments; F0 at both rates where a network assigns."""
+        if self.assigner != Assigner.HEURISTIC:
+            analysis: model.Analysis = _analysis(self.variables, mixture_16k, self.config)
+            return analysis
+        salience = self.salience(mixture_16k)
+        frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
+        threshold = self.config.f0.multi_f0_threshold
+        f0_hz_250 = np.stack([heuristic_f0_250(one, frames, threshold) for one in salience])
+        return model.Analysis(None, jnp.asarray(salience), None, None, None, jnp.asarray(f0_hz_250))
 
     def f0_hz_250(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
-        return np.asarray(self.pitches(mixture_16k).f0_hz_250)
+        return np.asarray(self.analyse(mixture_16k).f0_hz_250)
 
-    def pitches(self, mixture_16k: np.ndarray) -> model.Analysis:
-        """F0 of segments alone, at both rates where the network assigns."""
-        known = self.known_f0(mixture_16k)
-        if known is not None:
-            return model.Analysis(None, None, None, None, None, jnp.asarray(known))
-        analysis: model.Analysis = self._f0(self.variables, mixture_16k)
-        return analysis
+    def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
+        """F0 of the continuity rule, as :meth:`f0_hz_250`; None where the network assigns."""
+        is_heuristic = self.assigner == Assigner.HEURISTIC
+        return self.f0_hz_250(mixture_16k) if is_heuristic else None
 
-    def _run(
-        self,
-        mixture: np.ndarray,
-        channels: np.ndarray,
-        seeds: np.ndarray,
-        f0_hz_250: np.ndarray | None = None,
-    ) -> _Voices:
-        known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
-        voices: _Voices = self._voices(self.variables, mixture, channels, seeds, known)
-        return voices
-
-    def _salience_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
-        return model.estimate_salience(variables, model.features(mixture, self.config), self.config)
-
-    def _f0_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> model.Analysis:
-        analysis = model.analyse(variables, mixture, self.config)
-        return analysis._replace(features=None, salience=None, assigned=None, binary=None)
-
-    def _voices_fn(
-        self,
-        variables: Mapping[str, Any],
-        mixture: jax.Array,
-        channels: jax.Array,
-        seeds: jax.Array,
-        f0_hz_250: jax.Array | None,
-    ) -> _Voices:
-        if "unet" in variables["params"]:
-            analysis = (
-                model.analyse(variables, mixture, self.config)
-                if f0_hz_250 is None
-                else model.given_f0(f0_hz_250, self.config)
-            )
-            separation = model.separate_by_unet(variables, mixture, analysis, self.config)
-            magnitude = separation.unet.magnitude
-            return _Voices(separate_channels(channels, magnitude, self.config.unet), separation)
-
-        def draw(seed: jax.Array) -> jax.Array:
-            one = jnp.zeros((1, mixture.shape[-1]))
-            return model.draw_uniform(jax.random.key(seed), one, self.config)[0]
-
-        output = model.forward(
-            variables, mixture, jax.vmap(draw)(seeds), self.config, f0_hz_250=f0_hz_250
-        )
-        return _Voices(soft_mask_channels(channels, output.sources, self.config.mask), output)
+    def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
+        """Reported F0 and salience of segments, both every 16 ms."""
+        if self.voices:
+            analysis = self.analyse(mixture_16k)
+            salience, f0_hz = np.asarray(analysis.salience), list(self.reported_f0(analysis))
+        else:
+            salience = self.salience(mixture_16k)
+        frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
+        salience_250 = salience[..., nearest_frames(salience.shape[-1], frames)]
+        if not self.voices:
+            threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
+            f0_hz = [multi_f0_peaks(one, threshold, grid).T for one in salience_250]
+        return SegmentPitches(f0_hz, salience_250)
 
     def reported_f0(
         self, output: model.ModelOutput | model.UnetSeparation | model.Analysis
@@ -170,3 +136,63 @@ class ModelEngine:
         f0_hz_344, frames = np.asarray(output.f0_hz_344), output.f0_hz_250.shape[-1]
         reported: np.ndarray = f0_hz_344[..., nearest_frames(f0_hz_344.shape[-1], frames)]
         return reported
+
+    def _run(
+        self,
+        mixture: np.ndarray,
+        channels: np.ndarray,
+        seeds: np.ndarray,
+        f0_hz_250: np.ndarray | None = None,
+    ) -> _Voices:
+        known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
+        voices: _Voices = _voices(self.variables, mixture, channels, seeds, known, self.config)
+        return voices
+
+
+class _Voices(NamedTuple):
+    stems: jax.Array
+    output: model.ModelOutput | model.UnetSeparation
+
+
+# Compiled once for all engines of equal settings, so that an adapted one needs no compilation.
+_jit = functools.partial(jax.jit, static_argnames="config")
+
+
+@_jit
+def _salience(variables: model.Variables, mixture: jax.Array, config: ModelConfig) -> jax.Array:
+    return model.estimate_salience(variables, model.features(mixture, config), config)
+
+
+@_jit
+def _analysis(
+    variables: model.Variables, mixture: jax.Array, config: ModelConfig
+) -> model.Analysis:
+    analysis = model.analyse(variables, mixture, config)
+    return analysis._replace(features=None, assigned=None, binary=None)
+
+
+@_jit
+def _voices(
+    variables: model.Variables,
+    mixture: jax.Array,
+    channels: jax.Array,
+    seeds: jax.Array,
+    f0_hz_250: jax.Array | None,
+    config: ModelConfig,
+) -> _Voices:
+    if "unet" in variables["params"]:
+        analysis = (
+            model.analyse(variables, mixture, config)
+            if f0_hz_250 is None
+            else model.given_f0(f0_hz_250, config)
+        )
+        separation = model.separate_by_unet(variables, mixture, analysis, config)
+        magnitude = separation.unet.magnitude
+        return _Voices(separate_channels(channels, magnitude, config.unet), separation)
+
+    def noise(seed: jax.Array) -> jax.Array:
+        one = jnp.zeros((1, mixture.shape[-1]))
+        return model.draw_uniform(jax.random.key(seed), one, config)[0]
+
+    output = model.forward(variables, mixture, jax.vmap(noise)(seeds), config, f0_hz_250=f0_hz_250)
+    return _Voices(soft_mask_channels(channels, output.sources, config.mask), output)

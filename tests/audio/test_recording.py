@@ -1,26 +1,13 @@
-"""Audio files: what is read, what is refused and why, and resampling without delay."""
+"""Audio files: what is read, what is refused and why."""
 
 import os
 
 import numpy as np
 import pytest
 import soundfile
-import soxr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from umss_jax.audio.recording import (
-    FLAC_24,
-    WAV_24,
-    StemWriter,
-    StreamResampler,
-    choose_downmix,
-    choose_encoding,
-    read_blocks,
-    resampled_samples,
-    scan,
-)
-from umss_jax.errors import AudioError, UsageError
+from umss_jax.audio.recording import choose_downmix, read_blocks, scan
+from umss_jax.errors import AudioError
 
 RATE = 44_100
 
@@ -47,39 +34,6 @@ def test_blocks_are_the_file(tmp_path, extension, channels):
     blocks = list(read_blocks(recording, 10_000))
     assert {block.shape[1] for block in blocks[:-1]} == {10_000}
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    rates=st.tuples(*[st.sampled_from([8000, 11_025, 16_000, 32_000, 44_100, 48_000, 96_000])] * 2),
-    samples=st.integers(1, 30_000),
-    channels=st.integers(1, 3),
-    block=st.integers(1, 5000),
-    seed=st.integers(0, 99),
-)
-def test_streamed_resampling_equals_resampling_the_whole(rates, samples, channels, block, seed):
-    from_hz, to_hz = rates
-    block = max(block, samples // 50)
-    audio = np.random.default_rng(seed).standard_normal((channels, samples)).astype(np.float32)
-    promised = resampled_samples(samples, from_hz, to_hz)
-    stream = StreamResampler(from_hz, to_hz, channels, promised)
-    pieces = [stream.push(audio[:, k : k + block]) for k in range(0, samples, block)]
-    streamed = np.concatenate([*pieces, stream.finish()], axis=1)
-    # One shot over the same audio followed by silence, whose end is known to be complete.
-    padded = np.pad(audio, ((0, 0), (0, 2000)))
-    whole = soxr.resample(padded.T, from_hz, to_hz).T[:, :promised]
-    assert streamed.shape == (channels, promised)
-    np.testing.assert_allclose(streamed, whole, atol=2e-5)
-
-
-def test_resampling_there_and_back_has_no_delay():
-    audio = tone(2.0, 1)
-    there = StreamResampler(RATE, 16_000, 1, 32_000)
-    at_16k = np.concatenate([there.push(audio), there.finish()], axis=1)
-    back = StreamResampler(16_000, RATE, 1, audio.shape[1])
-    returned = np.concatenate([back.push(at_16k), back.finish()], axis=1)
-    inside = slice(2000, -2000)
-    np.testing.assert_allclose(returned[:, inside], audio[:, inside], atol=1e-5)
 
 
 def refused(path, *words):
@@ -185,24 +139,3 @@ def test_notices_a_file_that_changes(tmp_path):
     recording.path.unlink()
     with pytest.raises(AudioError, match="changed"):
         list(read_blocks(recording, 4096))
-
-
-@pytest.mark.parametrize("encoding", [WAV_24, FLAC_24])
-def test_24_bit_integers_come_back_exactly(tmp_path, encoding):
-    integers = np.random.default_rng(0).integers(-(2**23), 2**23, (2, 5000), dtype=np.int32)
-    recording = scan(write(tmp_path / "in.wav", tone()))
-    writer = StemWriter(tmp_path / f"out.{encoding.extension}", encoding, recording)
-    writer.write(integers[:, :3000])
-    writer.write(integers[:, 3000:])
-    writer.close()
-    back, rate = soundfile.read(tmp_path / f"out.{encoding.extension}", dtype="int32")
-    assert rate == RATE
-    np.testing.assert_array_equal(back.T >> 8, integers)
-
-
-def test_formats_that_cannot_hold_the_input(tmp_path):
-    with pytest.raises(UsageError, match="exclude"):
-        choose_encoding(flac=True, float32=True)
-    recording = scan(write(tmp_path / "many.wav", tone(channels=9)))
-    with pytest.raises(AudioError, match=r"9 channels.*write WAV"):
-        StemWriter(tmp_path / "out.flac", FLAC_24, recording)

@@ -20,7 +20,8 @@ from stub_engine import StubEngine
 from umss_jax.cli import run, separate
 from umss_jax.config import VOICES, Assigner
 from umss_jax.errors import UsageError
-from umss_jax.separate.config import SeparationConfig
+from umss_jax.train import adapt_recording
+from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.store import load
 from umss_jax.weights.tree import flatten
 
@@ -212,7 +213,7 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
 def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, capfd, monkeypatch):
     kept = tmp_path / "kept.safetensors"
     stub.variables, stub.config = small_engine().variables, SMALL
-    monkeypatch.setattr(separate, "adapt_engine", lambda *arguments: stub)
+    monkeypatch.setattr(adapt_recording, "adapt_to_recording", lambda *arguments: stub)
     command = ("separate", choir, "-o", tmp_path / "out", "--adapt", "1", "--save-adapted", kept)
     code, out, err = call(*command, "-q", capfd=capfd)
     assert (code, len(out)) == (0, 1)
@@ -235,7 +236,7 @@ def test_a_model_without_assignment_network_has_none_to_adapt():
     engine = StubEngine()
     engine.assigner = Assigner.HEURISTIC
     with pytest.raises(UsageError, match=r"nothing to train in model stub: drop it"):
-        separate.adapt_engine(engine, None, 5, True, SeparationConfig(), None)
+        adapt_recording.adapt_to_recording(engine, None, AdaptationConfig(train_assignment=True))
 
 
 def test_unknown_command_and_no_command(capfd):

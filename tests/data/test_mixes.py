@@ -120,7 +120,7 @@ def test_decoded_once_and_again_when_the_content_changes(tmp_path, monkeypatch):
     assert (first.dtype, first.shape) == (np.float32, (16_000,))
     moved = shutil.copy(path, tmp_path / "b.wav")
     with monkeypatch.context() as patched:
-        patched.setattr("umss_jax.audio.cache.decode_16k", lambda path: pytest.fail("decoded"))
+        patched.setattr("umss_jax.audio.cache.decode_16k", lambda *_: pytest.fail("decoded"))
         np.testing.assert_array_equal(DecodedAudio().load(moved), first)
     write(path, seed=1, rate=32_000, channels=2)
     assert not np.array_equal(DecodedAudio().load(path), first)

@@ -19,6 +19,10 @@ class KnownPitch(ModelEngine):
         shape = (len(mixture_16k), len(F0_HZ), frames)
         return np.broadcast_to(F0_HZ[None, :, None], shape)
 
+    def analyse(self, mixture_16k):
+        known = self.known_f0(mixture_16k)
+        return model.Analysis(None, self.salience(mixture_16k), None, None, None, known)
+
     def salience(self, mixture_16k):
         frames = mixture_16k.shape[-1] * 22050 // 16000 // 256
         salience = np.zeros((len(mixture_16k), 360, frames), np.float32)

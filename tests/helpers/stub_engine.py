@@ -4,12 +4,13 @@ import time
 
 import numpy as np
 
-from umss_jax.config import VOICES
-from umss_jax.separate.stream import SegmentResult
+from umss_jax.audio.segments import SegmentStems
+from umss_jax.config import VOICES, ModelConfig
 
 
 class StubEngine:
     name = "stub"
+    config = ModelConfig()
     provenance = {"device": "none", "weights": {"tensors_sha256": "0" * 64}}  # noqa: RUF012
 
     def __init__(self, batch_segments=1, delay_s=0.0):
@@ -32,4 +33,4 @@ class StubEngine:
         f0_hz = np.broadcast_to(
             np.float32([400, 300, 200, 0])[None, :, None], (len(seeds), len(VOICES), frames)
         )
-        return SegmentResult(stems, f0_hz + (np.asarray(seeds)[:, None, None] % 50) * (f0_hz > 0))
+        return SegmentStems(stems, f0_hz + (np.asarray(seeds)[:, None, None] % 50) * (f0_hz > 0))

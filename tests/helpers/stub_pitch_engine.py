@@ -4,14 +4,15 @@ import time
 
 import numpy as np
 
-from umss_jax.config import VOICES
-from umss_jax.separate.pitch_tracks import SegmentPitches
+from umss_jax.audio.segments import SegmentPitches
+from umss_jax.config import VOICES, ModelConfig
 
 BINS = 12
 
 
 class StubPitchEngine:
     name = "stub"
+    config = ModelConfig()
     provenance = {"device": "none"}  # noqa: RUF012
     frequencies_hz = 32.7 * 2.0 ** (np.arange(BINS) / 2)
 

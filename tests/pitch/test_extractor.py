@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250
+from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 CONFIG = F0Config()
@@ -188,3 +188,11 @@ def test_grid_and_thresholds_are_settings():
     assert float(tracks.f0_hz_344[0, 0, 0]) == pytest.approx(200.0)
     tracks = extract_f0(jnp.asarray(assigned), F0Config(thresholds=(0.51,)), grid)
     assert float(tracks.f0_hz_344[0, 0, 0]) == 0.0
+
+
+@pytest.mark.parametrize(("source", "target"), [(344, 250), (86, 63), (1, 5), (5, 1)])
+def test_nearest_frames(source, target):
+    centres = (np.arange(source) + 0.5) / source
+    wanted = (np.arange(target) + 0.5) / target
+    distance = np.abs(centres[nearest_frames(source, target)] - wanted)
+    np.testing.assert_allclose(distance, np.abs(centres[:, None] - wanted).min(axis=0), atol=1e-12)

@@ -24,11 +24,11 @@ def sung(*parts):
 
 
 def numbers(track):
-    return [note.number for note in notes(track)]
+    return [note.number for note in notes(track, FRAME_S)]
 
 
 def test_steps_become_notes_with_their_times():
-    found = notes(sung((None, 10), (60, 50), (64, 40), (None, 30), (57, 25), (None, 5)))
+    found = notes(sung((None, 10), (60, 50), (64, 40), (None, 30), (57, 25), (None, 5)), FRAME_S)
     assert [note.number for note in found] == [60, 64, 57]
     times = np.array([(note.start_s, note.end_s) for note in found]) / FRAME_S
     np.testing.assert_allclose(times, [(10, 60), (60, 100), (130, 155)], atol=1e-9)
@@ -38,14 +38,14 @@ def test_steps_become_notes_with_their_times():
 @pytest.mark.parametrize("depth", [0.3, 0.6])
 def test_vibrato_is_one_note(rate_hz, depth):
     t = np.arange(200) * FRAME_S
-    found = notes(hz(62 + depth * np.sin(2 * np.pi * rate_hz * t)))
+    found = notes(hz(62 + depth * np.sin(2 * np.pi * rate_hz * t)), FRAME_S)
     assert [note.number for note in found] == [62]
     assert found[0].end_s - found[0].start_s == pytest.approx(200 * FRAME_S)
 
 
 def test_a_voice_between_two_semitones_does_not_flicker():
     wander = 60.5 + 0.2 * np.sin(np.arange(300) / 30)
-    assert len(notes(hz(wander))) == 1
+    assert len(notes(hz(wander), FRAME_S)) == 1
 
 
 def test_gaps_and_blips():
@@ -58,7 +58,7 @@ def test_gaps_and_blips():
     assert numbers(sung((None, 20), (60, blip + 1), (None, 20))) == [60]
     assert numbers(sung((60, 30), (72, 3), (60, 30))) == [60]  # one octave error
     assert numbers(sung((10, 30), (140, 30))) == [10]  # 140 is beyond MIDI
-    assert notes(np.zeros(0)) == notes(np.zeros(9)) == []
+    assert notes(np.zeros(0), FRAME_S) == notes(np.zeros(9), FRAME_S) == []
 
 
 @settings(deadline=None)
@@ -66,7 +66,7 @@ def test_gaps_and_blips():
 def test_notes_are_in_order_and_where_the_voice_sounds(parts):
     track = sung(*parts) if parts else np.zeros(0)
     end = 0.0
-    for note in notes(track):
+    for note in notes(track, FRAME_S):
         assert end <= note.start_s < note.end_s <= len(track) * FRAME_S + 1e-9
         end = note.end_s
         inside = track[round(note.start_s / FRAME_S) : round(note.end_s / FRAME_S)]

@@ -1,35 +1,41 @@
-"""Segments, cross-fades and folders, with an engine that needs no network."""
+"""Segments and how they are joined, with engines that need no network."""
 
-import csv
 import itertools
-import json
 import math
-import subprocess
-import sys
+import tracemalloc
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from places import HELPERS
 from stub_engine import StubEngine
+from stub_pitch_engine import BINS, StubPitchEngine
 
-from umss_jax.audio.segments import cross_fade, plan_segments, segment_seed
-from umss_jax.config import VOICES
-from umss_jax.errors import AudioError, OutputError, UsageError
-from umss_jax.report.page import write_reports
-from umss_jax.separate.config import ClipMode, SeparationConfig
-from umss_jax.separate.stems import StemOptions, separate_file
+from umss_jax.audio.resampling import Sound16k
+from umss_jax.audio.segments import (
+    SegmentPitches,
+    SegmentStems,
+    cross_fade,
+    plan_segments,
+    segment_seed,
+)
+from umss_jax.config import AudioConfig, ModelConfig
+from umss_jax.errors import AudioError, UsageError
+from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stream import (
-    SegmentResult,
     segments_of_array,
     separate_array,
     separate_blocks,
+    track_array,
+    track_blocks,
 )
 
 RATES = [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 SHORT = SeparationConfig(segment_s=1.0, overlap=0.25)
+
+
+def planned(config, audio=AudioConfig()):
+    return plan_segments(config.segment_s, config.overlap, audio)
 
 
 def noise(samples, channels=2, peak=0.4, seed=0):
@@ -37,19 +43,10 @@ def noise(samples, channels=2, peak=0.4, seed=0):
     return (audio * peak / np.abs(audio).max()).astype(np.float32)
 
 
-def read_stems(folder, extension="wav", dtype="float64"):
-    names = (*VOICES, "residual")
-    files = [
-        soundfile.read(folder / f"{n}.{extension}", dtype=dtype, always_2d=True) for n in names
-    ]
-    assert len({rate for _, rate in files}) == 1
-    return np.stack([audio.T for audio, _ in files]), files[0][1]
-
-
 @example(samples=29_441, segment=1.84375, overlap=0.5)
 @given(samples=st.integers(1, 2_000_000), segment=st.floats(1, 10), overlap=st.floats(0, 0.5))
 def test_segments_cover_every_sample_at_most_twice(samples, segment, overlap):
-    plan = plan_segments(SeparationConfig(segment, overlap))
+    plan = planned(SeparationConfig(segment, overlap))
     starts = np.asarray(plan.starts(samples))
     assert plan.segment % 256 == plan.overlap % 256 == 0
     assert starts[0] == 0
@@ -105,7 +102,7 @@ def test_joined_stems_are_the_faded_segments():
     """Against the definition: every segment whole, weighed by its window, summed."""
     audio = noise(50_000, 2)
     config = SeparationConfig(1.0, 0.4, seed=7)
-    plan = plan_segments(config)
+    plan = planned(config)
     expected = np.zeros((4, 2, 50_000 + plan.segment))
     starts = plan.starts(50_000)
     for index, start in enumerate(starts):
@@ -128,7 +125,7 @@ def test_f0_changes_over_in_the_middle_of_the_overlap():
     audio = noise(40_000, 1)
     config = SeparationConfig(1.0, 0.5)
     result = separate_array(audio, 16_000, StubEngine(), config)
-    plan = plan_segments(config)
+    plan = planned(config)
     offsets = [segment_seed(0, index) % 50 for index in range(plan.count(40_000))]
     changes = np.flatnonzero(np.diff(result.f0_hz_250[0]))
     middles = [(k * plan.step + plan.overlap // 2) // 256 for k in range(1, len(offsets))]
@@ -142,7 +139,8 @@ def test_blocks_and_batches_do_not_change_the_result():
     whole = separate_array(audio, 16_000, StubEngine(1), SHORT)
     for block, batch in ((1000, 3), (33_333, 2), (70_000, 9)):
         blocks = [audio[:, k : k + block] for k in range(0, 70_000, block)]
-        pieces = separate_blocks(blocks, 70_000, (0.5, 0.5), 0.4, StubEngine(batch), SHORT)
+        sound = Sound16k(blocks, 70_000, (0.5, 0.5), 0.4)
+        pieces = separate_blocks(sound, StubEngine(batch), SHORT)
         joined = np.concatenate([piece.stems_16k for piece in pieces], axis=-1)
         np.testing.assert_array_equal(joined, whole.stems)
 
@@ -174,7 +172,7 @@ def test_silent_segments_stay_silent_and_spare_the_engine():
     audio[:, 16_000:48_000] = 0
     engine = StubEngine(2)
     result = separate_array(audio, 16_000, engine, SeparationConfig(1.0, 0.0))
-    assert len(engine.heard) < plan_segments(SeparationConfig(1.0, 0.0)).count(64_000)
+    assert len(engine.heard) < planned(SeparationConfig(1.0, 0.0)).count(64_000)
     assert np.abs(result.stems[:, :, 17_000:47_000]).max() == 0
     assert result.f0_hz_250[:, 125:185].max() == 0
     assert result.f0_hz_250[:3, :60].min() > 0
@@ -188,12 +186,30 @@ def test_channels_that_cancel_are_heard_all_the_same():
 
 
 def test_segments_of_array_are_what_the_engine_hears():
-    starts, mixtures, seeds = zip(*segments_of_array(noise(44_100 * 3), 44_100, SHORT), strict=True)
+    starts, mixtures, seeds = zip(
+        *segments_of_array(noise(44_100 * 3), 44_100, StubEngine(), SHORT), strict=True
+    )
     engine = StubEngine()
     separate_array(noise(44_100 * 3), 44_100, engine, SHORT)
     assert list(seeds) == engine.seeds
     np.testing.assert_allclose([np.abs(m).max() for m in mixtures], engine.heard, atol=1e-6)
-    np.testing.assert_allclose(np.diff(starts), plan_segments(SHORT).step / 16_000)
+    np.testing.assert_allclose(np.diff(starts), planned(SHORT).step / 16_000)
+
+
+def test_rates_are_those_of_the_model():
+    class Coarse(StubEngine):
+        config = ModelConfig(audio=AudioConfig(sample_rate_hz=8000, hop_samples=512))
+
+        def separate(self, mixture_16k, channels_16k, seeds):
+            good = super().separate(mixture_16k, channels_16k, seeds)
+            return SegmentStems(good.stems_16k, good.f0_hz_250[..., ::2])
+
+    audio = noise(40_000, 1)
+    result = separate_array(audio, 16_000, Coarse(), SHORT)
+    np.testing.assert_allclose(result.time_s, np.arange(40) * 0.064)
+    assert result.f0_hz_250.shape == (4, 40)
+    starts = [start for start, *_ in segments_of_array(audio, 16_000, Coarse(), SHORT)]
+    assert starts[1] == planned(SHORT, Coarse.config.audio).step / 8000
 
 
 @pytest.mark.parametrize(
@@ -201,7 +217,7 @@ def test_segments_of_array_are_what_the_engine_hears():
 )
 def test_refuses_impossible_plans(segment, overlap):
     with pytest.raises(UsageError):
-        plan_segments(SeparationConfig(segment, overlap))
+        SeparationConfig(segment, overlap)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +232,7 @@ def test_a_faulty_engine_is_found_out():
     class Faulty(StubEngine):
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
-            return SegmentResult(good.stems_16k * np.nan, good.f0_hz_250)
+            return SegmentStems(good.stems_16k * np.nan, good.f0_hz_250)
 
     with pytest.raises(ValueError, match="not numbers"):
         separate_array(noise(20_000), 16_000, Faulty())
@@ -224,211 +240,106 @@ def test_a_faulty_engine_is_found_out():
     class Short(StubEngine):
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
-            return SegmentResult(good.stems_16k[..., :-1], good.f0_hz_250)
+            return SegmentStems(good.stems_16k[..., :-1], good.f0_hz_250)
 
     with pytest.raises(ValueError, match="shape"):
         separate_array(noise(20_000), 16_000, Short())
 
 
-# Files
+# Pitches
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3"])
-@pytest.mark.parametrize(("rate", "channels", "seconds"), [(44_100, 2, 2.7), (16_000, 1, 0.2)])
-def test_file_to_folder(tmp_path, extension, rate, channels, seconds):
-    path = tmp_path / f"choir.{extension}"
-    soundfile.write(path, noise(int(seconds * rate), channels).T, rate)
-    audio = soundfile.read(path, dtype="float64", always_2d=True)[0].T
-    track = separate_file(path, tmp_path / "out", StubEngine(), SHORT)
-    assert track.folder == tmp_path / "out" / "stub" / "choir"
-    assert sorted(item.name for item in track.folder.iterdir()) == sorted(
-        [f"{name}.wav" for name in (*VOICES, "residual")] + ["f0.csv", "manifest.json"]
-    )
-    stems, stem_rate = read_stems(track.folder)
-    assert stem_rate == rate
-    assert stems.shape == (5, *audio.shape)
-    assert np.abs(stems.sum(axis=0) - audio).max() <= 1e-3 * np.abs(audio).max()
-    assert list((tmp_path / "out" / "stub").iterdir()) == [track.folder]
-    assert np.abs(stems[:4]).max(axis=(1, 2)).min() > 0.01
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.integers(1, 200_000),
+    segment_s=st.floats(1.0, 5.0),
+    overlap=st.floats(0.0, 0.5),
+    batch=st.integers(1, 3),
+)
+def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
+    samples, segment_s, overlap, batch
+):
+    config = SeparationConfig(segment_s, overlap)
+    plan = planned(config)
+    engine = StubPitchEngine(batch)
+    tracks = track_array(noise(samples, 1), 16_000, engine, config)
+    frames = -(-samples // 256)
+    assert tracks.f0_hz_250.shape == (4, frames)
+    assert tracks.salience_250.shape == (BINS, frames)
+    segment = np.rint(tracks.f0_hz_250[0] - 100).astype(int)
+    within = np.rint(tracks.f0_hz_250[2] - 300).astype(int) - segment
+    np.testing.assert_array_equal(segment * plan.step // 256 + within, np.arange(frames))
+    np.testing.assert_allclose(tracks.time_s, np.arange(frames) * 0.016)
+    changes = np.flatnonzero(np.diff(segment)) + 1
+    half = plan.overlap // 256 // 2
+    starts = plan.step // 256 * np.arange(1, plan.count(samples)) + half
+    # The last segment may end before its own change-over would be reached.
+    np.testing.assert_array_equal(changes, starts[starts < frames])
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-@pytest.mark.parametrize("flac", [False, True])
-def test_integers_sum_to_the_last_bit(tmp_path, subtype, flac):
-    path = tmp_path / "choir.wav"
-    soundfile.write(path, noise(60_000).T, 44_100, subtype=subtype)
-    folder = separate_file(
-        path, tmp_path / "out", StubEngine(), SHORT, StemOptions(flac=flac)
-    ).folder
-    stems, _ = read_stems(folder, "flac" if flac else "wav", "int32")
-    audio = soundfile.read(path, dtype="int32")[0].T
-    np.testing.assert_array_equal((stems >> 8).sum(axis=0), audio >> 8)
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.integers(1, 200_000),
+    segment_s=st.floats(1.0, 5.0),
+    overlap=st.floats(0.0, 0.5),
+    batch=st.integers(1, 3),
+)
+def test_saliences_are_cross_faded(samples, segment_s, overlap, batch):
+    config = SeparationConfig(segment_s, overlap)
+    plan = planned(config)
+    found = track_array(noise(samples, 1), 16_000, StubPitchEngine(batch), config).salience_250
+    whole, both, step = plan.segment // 256, plan.overlap // 256, plan.step // 256
+    rising = np.sin(np.pi * (np.arange(both) + 0.5) / max(2 * both, 1)) ** 2
+    expected = np.zeros((BINS, plan.count(samples) * step + both))
+    for index in range(plan.count(samples)):
+        weight = np.ones(whole)
+        if index > 0:
+            weight[:both] = rising
+        if index + 1 < plan.count(samples):
+            weight[whole - both :] = rising[::-1]
+        one = np.arange(whole) / 1000 + np.arange(BINS)[:, None] / 100
+        expected[:, index * step : index * step + whole] += weight * one
+    np.testing.assert_allclose(found, expected[:, : -(-samples // 256)], atol=1e-6)
 
 
-def test_very_quiet_recordings_still_sum(tmp_path):
-    path = tmp_path / "low.wav"
-    audio = noise(30_000, peak=2e-4)
-    soundfile.write(path, audio.T, 44_100, subtype="FLOAT")
-    stems, _ = read_stems(separate_file(path, tmp_path, StubEngine(), SHORT).folder)
-    assert np.abs(stems.sum(axis=0) - audio).max() <= 1e-3 * 2e-4
+def test_silent_segments_spare_the_engine_and_have_no_pitch():
+    audio = noise(5 * 64_000, 1)[0]
+    audio[64_000 : 4 * 64_000] = 0
+    engine = StubPitchEngine(2)
+    tracks = track_array(np.stack([audio, audio]), 16_000, engine, SeparationConfig(4.0, 0.0))
+    assert engine.heard == pytest.approx([1.0, 1.0])  # each scaled to peak 1
+    assert not tracks.f0_hz_250[:, 250:1000].any()
+    assert not tracks.salience_250[:, 250:1000].any()
+    assert (tracks.f0_hz_250[0, :250] == 100).all()
+    assert (tracks.f0_hz_250[0, 1000:] == 101).all()
 
 
 @pytest.mark.parametrize(
-    ("float32", "clip_mode", "gain_is_1", "clips"),
+    ("result", "word"),
     [
-        (False, ClipMode.RESCALE, False, False),
-        (False, ClipMode.CLAMP, True, True),
-        (False, ClipMode.NONE, True, True),
-        (True, ClipMode.RESCALE, True, False),
-        (True, ClipMode.CLAMP, True, True),
-        (True, ClipMode.NONE, True, False),
+        (SegmentPitches([np.zeros((3, 250))], np.zeros((1, BINS, 250))), "F0"),
+        (SegmentPitches([np.zeros((4, 249))], np.zeros((1, BINS, 250))), "F0"),
+        (SegmentPitches([np.zeros((4, 250))], np.zeros((1, BINS, 249))), "salience"),
+        (SegmentPitches([np.full((4, 250), np.nan)], np.zeros((1, BINS, 250))), "not numbers"),
+        (SegmentPitches([], np.zeros((1, BINS, 250))), "segments"),
     ],
 )
-def test_one_gain_where_stems_would_clip(tmp_path, float32, clip_mode, gain_is_1, clips):
-    audio = noise(40_000, peak=3.0)
-    path = tmp_path / "hot.wav"
-    soundfile.write(path, audio.T, 44_100, subtype="FLOAT")
-    options = StemOptions(float32=float32, clip_mode=clip_mode)
-    track = separate_file(path, tmp_path, StubEngine(), SHORT, options)
-    stems, _ = read_stems(track.folder)
-    manifest = json.loads((track.folder / "manifest.json").read_text())
-    assert (manifest["gain"] == 1) == gain_is_1
-    assert (manifest["clipped_samples"] > 0) == clips
-    assert (np.abs(stems).max() > 1) == (float32 and clip_mode != ClipMode.CLAMP)
-    if not clips:
-        error = np.abs(stems.sum(axis=0) / manifest["gain"] - audio).max()
-        assert error <= 1e-3 * 3.0
+def test_engines_that_break_their_word(result, word):
+    engine = StubPitchEngine()
+    engine.pitches = lambda mixture: result
+    with pytest.raises(ValueError, match=word):
+        track_array(noise(64_000, 1), 16_000, engine)
 
 
-def test_clipping_of_a_stem_goes_to_the_residual(tmp_path):
-    class Hot(StubEngine):
-        """Stems far louder than the mixture, which still sum to it."""
+def test_memory_does_not_grow_with_the_length():
+    def peak_bytes(seconds):
+        blocks = (noise(16_000, 1, seed=index) for index in range(seconds))
+        sound = Sound16k(blocks, seconds * 16_000, (1.0,), 0.4)
+        tracemalloc.start()
+        for _ in track_blocks(sound, StubPitchEngine()):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
 
-        def separate(self, mixture_16k, channels_16k, seeds):
-            good = super().separate(mixture_16k, channels_16k, seeds)
-            stems = channels_16k[:, None] * np.float32([5, -4, 0.3, -0.3])[None, :, None, None]
-            return SegmentResult(stems, good.f0_hz_250)
-
-    path = tmp_path / "a.wav"
-    audio = noise(30_000, peak=0.3)
-    soundfile.write(path, audio.T, 16_000, subtype="FLOAT")
-    hot = separate_file(path, tmp_path, Hot(), SHORT)
-    assert hot.manifest["clipped_samples"] == 0
-    stems, _ = read_stems(hot.folder)
-    assert 0.99 < np.abs(stems).max() < 1
-    assert np.abs(stems.sum(axis=0) / hot.manifest["gain"] - audio).max() < 1e-3 * 0.3
-    options = StemOptions(clip_mode=ClipMode.CLAMP, overwrite=True)
-    stems, _ = read_stems(separate_file(path, tmp_path, Hot(), SHORT, options).folder)
-    assert np.abs(stems.sum(axis=0) - audio).max() < 1e-3 * 0.3
-
-
-def test_f0_table_and_manifest(tmp_path):
-    path = tmp_path / "choir.flac"
-    soundfile.write(path, noise(100_000).T, 44_100)
-    config = SeparationConfig(1.0, 0.25, seed=3)
-    folder = separate_file(path, tmp_path, StubEngine(), config).folder
-    with (folder / "f0.csv").open() as file:
-        header, *rows = csv.reader(file)
-    assert header == ["time_s", "soprano", "alto", "tenor", "bass"]
-    table = np.array(rows, float)
-    np.testing.assert_allclose(table[:, 0], np.arange(len(table)) * 0.016, atol=1e-9)
-    assert len(table) == math.ceil(math.ceil(100_000 * 16_000 / 44_100) / 256)
-    in_memory = separate_array(noise(100_000), 44_100, StubEngine(), config)
-    np.testing.assert_allclose(table[:, 1:].T, in_memory.f0_hz_250, atol=1e-3)
-    assert {row[4] for row in rows} == {"0"}
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["model"] == "stub"
-    assert manifest["seed"] == 3
-    assert manifest["device"] == "none"
-    assert manifest["weights"] == {"tensors_sha256": "0" * 64}
-    assert manifest["versions"]["umss_jax"]
-    assert manifest["input"]["samples"] == 100_000
-    assert manifest["options"]["overlap"] == 0.25
-
-
-def test_same_seed_same_bytes(tmp_path):
-    path = tmp_path / "choir.wav"
-    soundfile.write(path, noise(60_000).T, 44_100)
-    folders = [
-        separate_file(path, tmp_path / out, StubEngine(batch), SHORT).folder
-        for out, batch in (("a", 1), ("b", 3))
-    ]
-    for item in folders[0].iterdir():
-        assert item.read_bytes() == (folders[1] / item.name).read_bytes(), item.name
-
-
-def test_existing_folders_are_kept_or_replaced_with_care(tmp_path):
-    path = tmp_path / "choir.wav"
-    soundfile.write(path, noise(20_000).T, 16_000)
-    folder = separate_file(path, tmp_path, StubEngine(), SHORT).folder
-    (folder / "my notes.txt").write_text("mine")
-    (folder / "report.html").write_text("<p>mine")
-    with pytest.raises(OutputError, match="exists"):
-        separate_file(path, tmp_path, StubEngine(), SHORT)
-    options = StemOptions(flac=True, overwrite=True)
-    separate_file(path, tmp_path, StubEngine(), SHORT, options)
-    names = {item.name for item in folder.iterdir()}
-    assert "my notes.txt" in names
-    assert "soprano.flac" in names
-    assert "soprano.wav" not in names
-    assert (folder / "report.html").read_text() == "<p>mine"
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-def test_what_was_made_of_replaced_stems_does_not_outlive_them(tmp_path):
-    path = tmp_path / "choir.wav"
-    soundfile.write(path, noise(20_000).T, 16_000)
-    folder = separate_file(path, tmp_path, StubEngine(), SHORT).folder
-    write_reports(folder)
-    salience = folder / "choir.salience.npz"
-    salience.write_bytes(b"of this recording")
-    options = StemOptions(overwrite=True)
-    separate_file(path, tmp_path, StubEngine(), SHORT, options)
-    assert not (folder / "report.html").exists()
-    assert salience.exists()
-    soundfile.write(path, 0.5 * noise(20_000).T, 16_000)
-    separate_file(path, tmp_path, StubEngine(), SHORT, options)
-    assert not salience.exists()
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_nothing_is_left_when_the_engine_fails(tmp_path, error):
-    class Failing(StubEngine):
-        def separate(self, mixture_16k, channels_16k, seeds):
-            if len(self.seeds) == 2:
-                raise error("enough")
-            return super().separate(mixture_16k, channels_16k, seeds)
-
-    path = tmp_path / "choir.wav"
-    soundfile.write(path, noise(100_000).T, 16_000)
-    separate_file(path, tmp_path, StubEngine(), SHORT)
-    before = {item: item.read_bytes() for item in (tmp_path / "stub" / "choir").iterdir()}
-    with pytest.raises(error):
-        separate_file(path, tmp_path, Failing(), SHORT, StemOptions(overwrite=True))
-    assert list((tmp_path / "stub").iterdir()) == [tmp_path / "stub" / "choir"]
-    assert {item: item.read_bytes() for item in before} == before
-
-
-PEAK_MEMORY = """
-import resource, sys
-import numpy as np, soundfile
-sys.path.insert(0, sys.argv[2])
-from stub_engine import StubEngine
-from umss_jax.separate.stems import separate_file
-path, seconds = sys.argv[1] + "/a.wav", int(sys.argv[3])
-with soundfile.SoundFile(path, "w", 44_100, 2) as file:
-    for second in range(seconds):
-        file.write(np.random.default_rng(second).uniform(-0.5, 0.5, (44_100, 2)))
-separate_file(path, sys.argv[1], StubEngine())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def test_memory_is_constant_in_the_length(tmp_path):
-    def peak_kib(seconds):
-        folder = tmp_path / str(seconds)
-        folder.mkdir()
-        arguments = [sys.executable, "-c", PEAK_MEMORY, folder, HELPERS, str(seconds)]
-        return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
-
-    assert peak_kib(300) < 1.1 * peak_kib(30)
+    assert peak_bytes(200) < 1.2 * peak_bytes(20)

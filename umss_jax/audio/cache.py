@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from umss_jax.audio.recording import scan
+from umss_jax.audio.resampling import read_16k
+from umss_jax.config import AudioConfig
 from umss_jax.errors import OutputError
 from umss_jax.files import file_sha256, home, write_array
-from umss_jax.separate.stems import read_blocks_16k
 
 _VERSION = 1  # of decoding and resampling: another one must not read what this one kept
 
@@ -23,10 +24,12 @@ class DecodedAudio:
 
     Args:
         folder: of the kept arrays; by default as said above.
+        audio: the rate, which the default folder is named after.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or home() / "audio_16k"
+    def __init__(self, folder: Path | None = None, audio: AudioConfig = AudioConfig()) -> None:
+        self._folder = folder or home() / f"audio_{audio.sample_rate_hz // 1000}k"
+        self._audio = audio
 
     def load(self, path: Path) -> np.ndarray:
         """The whole recording, float32 [samples] at 16 kHz, mapped from disk where possible.
@@ -38,7 +41,7 @@ class DecodedAudio:
         """
         kept = self.kept_at(path)
         if not kept.is_file():
-            samples = decode_16k(path)
+            samples = decode_16k(path, self._audio)
             try:
                 write_array(kept, samples)
             except OutputError:
@@ -57,14 +60,13 @@ class DecodedAudio:
         return self._folder / f"{file_sha256(path)}-v{_VERSION}.npy"
 
 
-def decode_16k(path: Path) -> np.ndarray:
-    """The mono mixture of a file, float32 [samples] at 16 kHz; errors as :func:`scan`."""
-    recording = scan(path)
-    downmix = np.asarray(recording.downmix, np.float32)
-    samples, blocks = read_blocks_16k(recording)
-    mono = np.empty(samples, np.float32)
+def decode_16k(path: Path, audio: AudioConfig) -> np.ndarray:
+    """The mono mixture of a file, float32 [samples] at the model's rate; errors as :func:`scan`."""
+    sound = read_16k(scan(path), audio)
+    downmix = np.asarray(sound.downmix, np.float32)
+    mono = np.empty(sound.samples, np.float32)
     start = 0
-    for block in blocks:
+    for block in sound.blocks:
         mono[start : start + block.shape[1]] = downmix @ block
         start += block.shape[1]
     return mono

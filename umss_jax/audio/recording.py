@@ -1,7 +1,6 @@
-"""Audio files in blocks: scan, read, resample and write, with memory constant in the length.
+"""Audio files in blocks: scanned and read with memory constant in the length.
 
-Blocks are float32 ``[channels, samples]`` everywhere in the package; files are interleaved only at
-the two ends of this module.
+Blocks are float32 ``[channels, samples]`` everywhere in the package; only files are interleaved.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import soxr
 
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
-from umss_jax.errors import AudioError, UsageError
+from umss_jax.errors import AudioError
 
 _CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
 _EXPORT_AGAIN = "copy or export it again"
@@ -30,7 +28,6 @@ _CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.M
 _UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
 # Encoder delay and padding, which decoders drop, take less than this many samples of an MP3.
 _MP3_PADDING = 4 * 1152
-_RIFF_LIMIT_BYTES = 0xFFFF_0000
 
 
 class Recording(NamedTuple):
@@ -132,53 +129,6 @@ def read_blocks(recording: Recording, block_samples: int) -> Iterator[np.ndarray
         raise changed
 
 
-class StreamResampler:
-    """Resamples block by block without delay: equal to resampling the whole at once.
-
-    Args:
-        from_hz: Rate of what is pushed.
-        to_hz: Rate of what comes back.
-        channels: Rows of every block.
-        samples: Samples per channel to return in all; the end is padded with silence if needed.
-    """
-
-    def __init__(self, from_hz: int, to_hz: int, channels: int, samples: int) -> None:
-        self._left = samples
-        self._channels = channels
-        self._stream = None
-        if from_hz != to_hz:
-            self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
-        # Silence that pushes the last samples out: soxr rounds its own length down.
-        self._tail = 64 * -(-from_hz // to_hz) + 64
-
-    def push(self, block: np.ndarray) -> np.ndarray:
-        """Takes ``[channels, n]`` and returns the ``[channels, m]`` that are ready (m may be 0)."""
-        return self._cut(self._resample(block, last=False))
-
-    def finish(self) -> np.ndarray:
-        """Returns what is left, so that all blocks together have the samples promised."""
-        rest = self._cut(self._resample(np.zeros((self._channels, self._tail)), last=True))
-        return np.pad(rest, ((0, 0), (0, self._left)))
-
-    def _resample(self, block: np.ndarray, last: bool) -> np.ndarray:
-        block = np.asarray(block, np.float32)
-        if self._stream is None:
-            return block
-        # A copy: soxr hands back a view of a buffer that it may use again.
-        interleaved = self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last)
-        return np.array(interleaved.reshape(-1, self._channels).T)
-
-    def _cut(self, block: np.ndarray) -> np.ndarray:
-        block = block[:, : self._left]
-        self._left -= block.shape[1]
-        return block
-
-
-def resampled_samples(samples: int, from_hz: int, to_hz: int) -> int:
-    """Number of samples at another rate that covers ``samples`` (rounded up)."""
-    return -(-samples * to_hz // from_hz)
-
-
 def choose_downmix(
     channel_peaks: np.ndarray, mean_peak: float, config: FileConfig | None = None
 ) -> tuple[float, ...]:
@@ -195,75 +145,9 @@ def choose_downmix(
     return (1.0 / count,) * count
 
 
-class Encoding(NamedTuple):
-    """How stems are written."""
-
-    extension: str
-    container: str
-    subtype: str
-    full_scale: int
-    """Integer that stands for 1; 0 for floating point."""
-
-
-WAV_24 = Encoding("wav", "WAV", "PCM_24", 1 << 23)
-WAV_FLOAT = Encoding("wav", "WAV", "FLOAT", 0)
-FLAC_24 = Encoding("flac", "FLAC", "PCM_24", 1 << 23)
-
-
-def choose_encoding(flac: bool, float32: bool) -> Encoding:
-    """WAV of 24 bits unless asked otherwise.
-
-    Raises:
-        UsageError: FLAC and float32 together, which FLAC cannot hold.
-    """
-    if flac and float32:
-        raise UsageError("--flac and --float32 exclude each other", "choose one of them")
-    if flac:
-        return FLAC_24
-    return WAV_FLOAT if float32 else WAV_24
-
-
-class StemWriter:
-    """Writes one stem block by block.
-
-    Args:
-        path: File to create.
-        encoding: Format.
-        recording: The input: its rate, channels and length are the stem's.
-
-    Raises:
-        AudioError: The format cannot hold this rate or number of channels.
-    """
-
-    def __init__(self, path: Path, encoding: Encoding, recording: Recording) -> None:
-        container = encoding.container
-        if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
-            container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
-        try:
-            self._file = soundfile.SoundFile(
-                _system_name(path),
-                "w",
-                recording.sample_rate_hz,
-                recording.channels,
-                encoding.subtype,
-                format=container,
-            )
-        except (soundfile.SoundFileError, ValueError, TypeError) as error:
-            raise AudioError(
-                f"{recording.path}: {container} cannot hold {recording.channels} channels at "
-                f"{recording.sample_rate_hz} Hz",
-                "write WAV instead" if container == "FLAC" else "convert the input",
-            ) from error
-
-    def write(self, block: np.ndarray) -> None:
-        """Appends ``[channels, n]``: float32, or int32 of 24 bits for a 24-bit encoding."""
-        if block.dtype == np.int32:
-            block = block << 8  # libsndfile takes the upper 24 bits of each integer.
-        self._file.write(np.ascontiguousarray(block.T))
-
-    def close(self) -> None:
-        """Finishes the file."""
-        self._file.close()
+def system_name(path: Path) -> str | bytes:
+    """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _check_path(path: Path) -> None:
@@ -294,15 +178,10 @@ class _Reader(soundfile.SoundFile):
         return False
 
 
-def _system_name(path: Path) -> str | bytes:
-    """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
-
-
 def _open(path: Path) -> soundfile.SoundFile:
     try:
         with _quiet_decoder():
-            return _Reader(_system_name(path))
+            return _Reader(system_name(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
 

@@ -1,21 +1,17 @@
 """Segments of a recording of any length: where they lie, how they are cut, faded and heard.
 
 Shared by everything that brings a recording to networks of a fixed length: the stream of blocks is
-cut into overlapping segments, and what comes back is joined by whoever asked for it.
+cut into overlapping segments; what comes back is joined by :mod:`umss_jax.separate.stream`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.audio.config import FileConfig
-from umss_jax.audio.recording import StreamResampler, choose_downmix, resampled_samples
 from umss_jax.config import AudioConfig
-from umss_jax.errors import AudioError, UsageError
-from umss_jax.separate.config import SeparationConfig
 
 
 class SegmentPlan(NamedTuple):
@@ -39,29 +35,32 @@ class SegmentPlan(NamedTuple):
         return [index * self.step for index in range(self.count(samples))]
 
 
-def plan_segments(
-    config: SeparationConfig | None = None, audio: AudioConfig | None = None
-) -> SegmentPlan:
-    """Turns seconds and shares into samples on the grid of F0 frames.
+class SegmentStems(NamedTuple):
+    """What a model makes of B segments of S samples with C channels."""
 
-    Raises:
-        UsageError: Segments shorter than 1 s or longer than 60 s, or an overlap outside 0 to 0.5
-            (beyond which three segments would meet).
-    """
-    config, audio = config or SeparationConfig(), audio or AudioConfig()
-    if not 1.0 <= config.segment_s <= 60.0:
-        raise UsageError(
-            f"--segment {config.segment_s:g} is not between 1 and 60 seconds",
-            "4 is what the model was trained on",
-        )
-    if not 0.0 <= config.overlap <= 0.5:
-        raise UsageError(
-            f"--overlap {config.overlap:g} is not between 0 and 0.5", "0.25 is the default"
-        )
+    stems_16k: np.ndarray
+    """float ``[B, J, C, S]``: every channel shared out among the voices, so that the sum over J is
+    the channel; linear in the channels (masks do not depend on them)."""
+    f0_hz_250: np.ndarray
+    """float ``[B, J, S // 256]`` in Hz, 0 where unvoiced."""
+
+
+class SegmentPitches(NamedTuple):
+    """What the F0 networks find in B segments."""
+
+    f0_hz_250: Sequence[np.ndarray]
+    """B of ``[N, frames]`` in Hz: a row per voice, or, with nobody to give them to, as many rows
+    as any frame has pitches, ascending. 0 is no pitch."""
+    salience_250: np.ndarray
+    """float ``[B, bins, frames]`` in [0, 1]."""
+
+
+def plan_segments(segment_s: float, overlap: float, audio: AudioConfig) -> SegmentPlan:
+    """Turns seconds, and the share that overlaps, into samples on the grid of F0 frames."""
     hop = audio.hop_samples
-    frames = round(config.segment_s * audio.sample_rate_hz / hop)
+    frames = round(segment_s * audio.sample_rate_hz / hop)
     # Rounded down: more than half would let three segments meet.
-    return SegmentPlan(frames * hop, int(frames * config.overlap) * hop, hop)
+    return SegmentPlan(frames * hop, int(frames * overlap) * hop, hop)
 
 
 def cut_segments(
@@ -128,33 +127,6 @@ def heard_mixtures(
     return heard, mixture[heard] / peaks[heard, None]
 
 
-def frame_times_s(frames: int, audio: AudioConfig | None = None) -> np.ndarray:
+def frame_times_s(frames: int, audio: AudioConfig) -> np.ndarray:
     """Times of F0 frames from the start of the recording, float64 ``[frames]``."""
-    audio = audio or AudioConfig()
     return np.arange(frames) * audio.hop_samples / audio.sample_rate_hz
-
-
-def check_array(audio: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], float]:
-    """float32 ``[C, N]``, downmix and peak; refuses what cannot be separated."""
-    channels = np.atleast_2d(np.asarray(audio, np.float32))
-    if channels.ndim != 2 or channels.size == 0:
-        raise AudioError(
-            f"an array of shape {np.shape(audio)} is no recording",
-            "pass [samples] or [channels, samples]",
-        )
-    if not np.isfinite(channels).all():
-        raise AudioError("the array holds samples that are not numbers", "cut that part out")
-    channel_peaks = np.abs(channels).max(axis=1)
-    peak = float(channel_peaks.max())
-    if peak < FileConfig().silence_peak:
-        raise AudioError("the array is silent", "check its scale: full scale is 1")
-    mean_peak = float(np.abs(channels.mean(axis=0)).max())
-    return channels, choose_downmix(channel_peaks, mean_peak), peak
-
-
-def resample_array(channels: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """``[C, N]`` at any rate to float32 ``[C, ceil(N · 16 000 / rate)]`` at the model's."""
-    rate_16k = AudioConfig().sample_rate_hz
-    samples_16k = resampled_samples(channels.shape[1], sample_rate_hz, rate_16k)
-    down = StreamResampler(sample_rate_hz, rate_16k, channels.shape[0], samples_16k)
-    return np.concatenate([down.push(channels), down.finish()], axis=1)

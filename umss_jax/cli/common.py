@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import logging
 import os
 import sys
@@ -11,12 +13,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.device import Device
-from umss_jax.errors import UmssError, UsageError
+from umss_jax.errors import OutputError, UmssError, UsageError
+
+if TYPE_CHECKING:
+    from umss_jax.audio.recording import Recording
+    from umss_jax.inference import ModelEngine
 
 log = logging.getLogger("umss_jax")
 
@@ -36,6 +43,66 @@ SegmentOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")]
+
+
+def begin(quiet: bool, verbose: bool, overwrite: bool, skip_existing: bool) -> None:
+    """Refuses options that exclude each other; from here on messages are as asked for."""
+    exclude("--quiet", quiet, "--verbose", verbose)
+    exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
+    set_up_logging(verbose)
+
+
+def prepare_jax() -> None:
+    """Imports what a model needs and keeps compiled programs: to be called before one is loaded."""
+    with exit_at_once():
+        importlib.import_module("umss_jax.inference")
+    from umss_jax.device import enable_compilation_cache
+
+    enable_compilation_cache()
+
+
+def run_recordings(
+    files: Sequence[Path],
+    out: Path,
+    verbose: bool,
+    wanted: Callable[[Path], bool],
+    load: Callable[[], ModelEngine],
+    one: Callable[[Recording, Callable[[], ModelEngine]], list[Path]],
+) -> int:
+    """Does every recording by one model, and prints the paths of the results.
+
+    Args:
+        files: Recordings.
+        out: Folder of all results.
+        verbose: Print where a defect occurred.
+        wanted: Whether a recording needs doing; refuses it by an OutputError.
+        load: Loads the model: once, and only if a recording needs it.
+        one: Does a recording by the model, which it is handed as a function; returns the results.
+
+    Returns:
+        The exit code, as :func:`run_files`.
+    """
+    from umss_jax.audio.recording import scan
+
+    refuse_twins(files)
+    check_writable(out)
+
+    @functools.cache
+    def engine() -> ModelEngine:
+        loaded = load()
+        log.info("model %s: %s", loaded.name, dict(loaded.provenance))
+        return loaded
+
+    def do(path: Path) -> None:
+        try:
+            is_wanted = wanted(path)
+        except OutputError as error:
+            raise OutputError(f"{path}: {error.message}", error.remedy) from error
+        if is_wanted:
+            for result in one(scan(path), engine):
+                print_path(result)
+
+    return run_files(files, do, verbose)
 
 
 def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool) -> int:

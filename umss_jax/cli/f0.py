@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,14 +16,11 @@ from umss_jax.cli.common import (
     QuietOption,
     SegmentOption,
     VerboseOption,
-    check_writable,
-    exclude,
+    begin,
     log,
-    print_path,
+    prepare_jax,
     progress_bars,
-    refuse_twins,
-    run_files,
-    set_up_logging,
+    run_recordings,
 )
 from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import TrackAssigner
@@ -33,47 +29,54 @@ from umss_jax.separate.config import SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from umss_jax.separate.pitch_files import PitchOptions
-    from umss_jax.separate.pitch_tracks import PitchEngine
+    from umss_jax.audio.recording import Recording
+    from umss_jax.inference import ModelEngine
 
 _DEFAULTS = SeparationConfig()
+
+_OutOption = Annotated[Path, typer.Option("--out", "-o", help="Tracks go to OUT/<track>.f0.csv.")]
+_AssignerOption = Annotated[
+    TrackAssigner,
+    typer.Option(
+        "--assigner",
+        help="What gives the pitches to the voices; auto: the model's own network, or "
+        "heuristic where it has none; none: all pitches of every frame.",
+    ),
+]
+_MidiOption = Annotated[
+    bool, typer.Option("--midi", help="Write <track>.f0.mid too: notes, one track per voice.")
+]
+_SalienceOption = Annotated[
+    bool, typer.Option("--salience", help="Write <track>.salience.npz too: NumPy arrays.")
+]
+_PlotOption = Annotated[
+    bool, typer.Option("--plot", help="Write <track>.f0.png too: salience and tracks.")
+]
+_OverlapOption = Annotated[
+    float,
+    typer.Option("--overlap", help="Part of a segment heard again; joined in its middle."),
+]
+_OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that are there already.")
+]
+_SkipExistingOption = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over recordings that have theirs already.")
+]
 
 
 def f0(
     files: FilesArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Tracks go to OUT/<track>.f0.csv.")
-    ] = Path("f0"),
+    out: _OutOption = Path("f0"),
     name: NameOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
-    assigner: Annotated[
-        TrackAssigner,
-        typer.Option(
-            "--assigner",
-            help="What gives the pitches to the voices; auto: the model's own network, or "
-            "heuristic where it has none; none: all pitches of every frame.",
-        ),
-    ] = TrackAssigner.AUTO,
-    midi: Annotated[
-        bool, typer.Option("--midi", help="Write <track>.f0.mid too: notes, one track per voice.")
-    ] = False,
-    salience: Annotated[
-        bool, typer.Option("--salience", help="Write <track>.salience.npz too: NumPy arrays.")
-    ] = False,
-    plot: Annotated[
-        bool, typer.Option("--plot", help="Write <track>.f0.png too: salience and tracks.")
-    ] = False,
+    assigner: _AssignerOption = TrackAssigner.AUTO,
+    midi: _MidiOption = False,
+    salience: _SalienceOption = False,
+    plot: _PlotOption = False,
     segment: SegmentOption = _DEFAULTS.segment_s,
-    overlap: Annotated[
-        float,
-        typer.Option("--overlap", help="Part of a segment heard again; joined in its middle."),
-    ] = _DEFAULTS.overlap,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there already.")
-    ] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Pass over recordings that have theirs already.")
-    ] = False,
+    overlap: _OverlapOption = _DEFAULTS.overlap,
+    overwrite: _OverwriteOption = False,
+    skip_existing: _SkipExistingOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
@@ -84,69 +87,36 @@ def f0(
     that frame, tab-separated.
     """
     with exit_at_once():
-        from umss_jax.audio.segments import plan_segments
-        from umss_jax.separate.pitch_files import PitchOptions, check_options
+        from umss_jax.separate import pitch_files
 
-    exclude("--quiet", quiet, "--verbose", verbose)
-    exclude("--overwrite", overwrite, "--skip-existing", skip_existing)
-    set_up_logging(verbose)
+    begin(quiet, verbose, overwrite, skip_existing)
     config = SeparationConfig(segment_s=segment, overlap=overlap)
-    plan_segments(config)
-    options = PitchOptions(midi, salience, plot, overwrite, skip_existing)
-    check_options(options, assigner is not TrackAssigner.NONE)
-    refuse_twins(files)
-    check_writable(out)
+    options = pitch_files.PitchOptions(midi, salience, plot, overwrite, skip_existing)
+    pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
 
-    @functools.cache
-    def engine() -> PitchEngine:
-        loaded = load_engine(name, assigner, device, config)
-        log.info("model %s: %s", loaded.name, dict(loaded.provenance))
-        return loaded
+    def wanted(path: Path) -> bool:
+        if pitch_files.missing_paths(pitch_files.pitch_paths(path, out, options), options):
+            return True
+        log.info("%s: its files are in %s already", path, out)
+        return False
 
-    def one(path: Path) -> None:
-        _track(path, out, engine, config, options, quiet)
+    def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
+        path, duration_s = recording.path, recording.duration_s
+        log.info("%s: %.1f s", path, duration_s)
+        with progress_bars("tracking", duration_s, path.name, "s", quiet) as advance:
+            return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
 
-    return run_files(files, one, verbose)
+    load = functools.partial(load_engine, name, assigner, device, config)
+    return run_recordings(files, out, verbose, wanted, load, one)
 
 
 def load_engine(
     name: str, assigner: TrackAssigner, device: Device, config: SeparationConfig
-) -> PitchEngine:
+) -> ModelEngine:
     """The F0 networks of this name on this device."""
-    with exit_at_once():
-        importlib.import_module("umss_jax.pitch_inference")
+    prepare_jax()
     from umss_jax.api import load_tracker
     from umss_jax.cli.weights import bring_published
-    from umss_jax.device import enable_compilation_cache
 
-    enable_compilation_cache()
     bring_published(name)
     return load_tracker(name, assigner=assigner, device=device, config=config).engine
-
-
-def _track(
-    path: Path,
-    out: Path,
-    engine: Callable[[], PitchEngine],
-    config: SeparationConfig,
-    options: PitchOptions,
-    quiet: bool,
-) -> None:
-    """One recording: refuses what exists before anything is loaded."""
-    from umss_jax.audio.recording import scan
-    from umss_jax.errors import OutputError
-    from umss_jax.separate.pitch_files import missing_paths, pitch_paths, track_file
-
-    try:
-        wanted = missing_paths(pitch_paths(path, out, options), options)
-    except OutputError as error:
-        raise OutputError(f"{path}: {error.message}", error.remedy) from error
-    if not wanted:
-        log.info("%s: its files are in %s already", path, out)
-        return
-    recording = scan(path)
-    log.info("%s: %.1f s", path, recording.duration_s)
-    with progress_bars("tracking", recording.duration_s, path.name, "s", quiet) as advance:
-        written = track_file(path, out, engine(), config, options, advance, recording)
-    for result in written:
-        print_path(result)

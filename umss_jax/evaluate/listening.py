@@ -220,7 +220,7 @@ def _write(
 def _write_f0(path: Path, f0_hz_250: np.ndarray) -> None:
     """A table as `separate` writes it; what is below the pitch grid is unvoiced."""
     voiced = np.where(f0_hz_250 < 0.99 * HcqtConfig().fmin_hz, 0.0, f0_hz_250)
-    times = frame_times_s(voiced.shape[1])
+    times = frame_times_s(voiced.shape[1], AudioConfig())
     with path.open("w", newline="", encoding="ascii") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("time_s", *VOICES))

@@ -96,7 +96,8 @@ def model_rows(
     label, name = label_and_name(argument)
     variables = load_weights(name).variables
     has_decoder = not {"decoder", "unet"}.isdisjoint(variables["params"])
-    engine = api.load(name, assigner=assigner).engine if has_decoder else _f0_engine(name, assigner)
+    load = api.load if has_decoder else api.load_tracker
+    engine = load(name, assigner=assigner).engine
     identity = {
         "weights": arrays_sha256(flatten(variables)),
         "assigner": str(engine.assigner),
@@ -168,22 +169,12 @@ class _Last:
         return self._estimate
 
 
-def _f0_engine(name: str, assigner: Assigner) -> ModelEngine:
-    """An engine of F0 networks alone; it cannot separate."""
-    from umss_jax.api import load_tracker
-    from umss_jax.inference import ModelEngine
-
-    tracker = load_tracker(name, assigner=assigner).engine
-    used = Assigner(tracker.assigner)
-    return ModelEngine(tracker.name, tracker.variables, used, config=tracker.config)
-
-
 def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estimate:
     mixture = excerpt.mixture[None]
     if not has_decoder:
         nothing = np.zeros_like(excerpt.sources)
-        pitches = engine.pitches(mixture)
-        return Estimate(nothing, np.asarray(pitches.f0_hz_250[0]), engine.reported_f0(pitches)[0])
+        found = engine.analyse(mixture)
+        return Estimate(nothing, np.asarray(found.f0_hz_250[0]), engine.reported_f0(found)[0])
     output = engine.intermediates(mixture, _seeds())
     stems = _stems(excerpt, output)
     return Estimate(stems, np.asarray(output.f0_hz_250[0]), engine.reported_f0(output)[0])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from umss_jax.audio.recording import resampled_samples
+from umss_jax.audio.resampling import resampled_samples
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import ReportError
 from umss_jax.report.config import ReportConfig

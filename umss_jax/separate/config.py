@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from umss_jax.errors import UsageError
+
 
 class ClipMode(enum.StrEnum):
     """What happens where a sample of any stem would pass full scale.
@@ -21,7 +23,12 @@ class ClipMode(enum.StrEnum):
 
 @dataclass(frozen=True)
 class SeparationConfig:
-    """From a recording of any length to stems, segment by segment."""
+    """From a recording of any length to stems, segment by segment.
+
+    Raises:
+        UsageError: Segments shorter than 1 s or longer than 60 s, or an overlap outside 0 to 0.5
+            (beyond which three segments would meet).
+    """
 
     segment_s: float = 4.0
     overlap: float = 0.25
@@ -29,6 +36,17 @@ class SeparationConfig:
     seed: int = 0
     silence: float = 1e-5
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.segment_s <= 60.0:
+            raise UsageError(
+                f"--segment {self.segment_s:g} is not between 1 and 60 seconds",
+                "4 is what the model was trained on",
+            )
+        if not 0.0 <= self.overlap <= 0.5:
+            raise UsageError(
+                f"--overlap {self.overlap:g} is not between 0 and 0.5", "0.25 is the default"
+            )
 
 
 @dataclass(frozen=True)

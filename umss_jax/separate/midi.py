@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import AudioConfig
 from umss_jax.separate.config import NoteConfig
 
 _A4_HZ, _A4_NOTE = 440.0, 69
@@ -24,7 +23,7 @@ class Note(NamedTuple):
     """Of MIDI, 0 to 127; 69 is A4 at 440 Hz."""
 
 
-def notes(f0_hz_250: np.ndarray, config: NoteConfig = NoteConfig()) -> list[Note]:
+def notes(f0_hz: np.ndarray, frame_s: float, config: NoteConfig = NoteConfig()) -> list[Note]:
     """Cuts the track of one voice into notes.
 
     Short gaps are bridged and a running median takes vibrato away. A note begins with the nearest
@@ -32,15 +31,14 @@ def notes(f0_hz_250: np.ndarray, config: NoteConfig = NoteConfig()) -> list[Note
     a voice between two semitones does not flicker; stretches shorter than a note are dropped.
 
     Args:
-        f0_hz_250: ``[frames]`` in Hz, every 16 ms from 0 s, 0 where unvoiced.
+        f0_hz: ``[frames]`` in Hz from 0 s, 0 where unvoiced.
+        frame_s: from one frame to the next.
         config: Times and hysteresis.
 
     Returns:
         Notes in order, without overlap.
     """
-    audio = AudioConfig()
-    frame_s = audio.hop_samples / audio.sample_rate_hz
-    f0_hz = np.asarray(f0_hz_250, np.float64)
+    f0_hz = np.asarray(f0_hz, np.float64)
     found: list[Note] = []
     shortest = _frames(config.shortest_note_s, frame_s)
     for start, end in _voiced_runs(f0_hz > 0, _frames(config.largest_gap_s, frame_s)):

@@ -10,23 +10,27 @@ import csv
 import importlib.util
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from umss_jax.audio.recording import Recording, scan
-from umss_jax.audio.segments import frame_times_s, plan_segments
-from umss_jax.config import AudioConfig
+from umss_jax.audio.resampling import read_16k
+from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.separate.joining import concatenate_tracks
 from umss_jax.separate.midi import notes, write_midi
-from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS
+from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted
 from umss_jax.separate.pitch_plot import SalienceImage, image_columns, write_plot
-from umss_jax.separate.pitch_tracks import PitchBlock, PitchEngine, concatenate_tracks, track_blocks
-from umss_jax.separate.stems import f0_row, read_blocks_16k
+from umss_jax.separate.stems import f0_row
+from umss_jax.separate.stream import PitchBlock, Progress, track_blocks
+
+if TYPE_CHECKING:
+    from umss_jax.inference import ModelEngine
 
 
 class PitchOptions(NamedTuple):
@@ -77,10 +81,10 @@ def pitch_paths(path: Path, out: Path, options: PitchOptions) -> list[Path]:
 def track_file(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    engine: PitchEngine,
+    engine: ModelEngine,
     config: SeparationConfig | None = None,
     options: PitchOptions | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
     recording: Recording | None = None,
 ) -> list[Path]:
     """Finds the pitches of one file and writes them to ``OUT/<track>.f0.csv``.
@@ -111,7 +115,6 @@ def track_file(
         UsageError: Options that cannot be met.
     """
     config, options, path = config or SeparationConfig(), options or PitchOptions(), Path(path)
-    plan_segments(config)
     check_options(options, bool(engine.voices))
     targets = pitch_paths(path, Path(out), options)
     wanted = missing_paths(targets, options)
@@ -134,31 +137,32 @@ def missing_paths(targets: list[Path], options: PitchOptions) -> list[Path]:
     Raises:
         OutputError: a file would be replaced unasked, or a folder has its name.
     """
+    missing = []
     for target in targets:
         if target.is_dir():
             raise OutputError(f"{target} is a folder", "move it away or choose another -o")
-        if target.exists() and not (options.overwrite or options.skip_existing):
-            raise OutputError(f"{target} exists", "use --overwrite or --skip-existing")
-    return [target for target in targets if not (options.skip_existing and target.exists())]
+        if is_wanted(target, options.overwrite, options.skip_existing):
+            missing.append(target)
+    return missing
 
 
 def _write_all(
     recording: Recording,
     made: list[Path],
-    engine: PitchEngine,
+    engine: ModelEngine,
     config: SeparationConfig,
     options: PitchOptions,
-    progress: Callable[[str, float], None] | None,
+    progress: Progress | None,
 ) -> None:
     """Writes the files in one pass over the recording."""
     by_suffix = dict(zip(options.suffixes(), made, strict=True))
-    samples_16k, blocks_16k = read_blocks_16k(recording)
-    plan = plan_segments(config)
-    times = frame_times_s(-(-samples_16k // plan.frame_hop))
+    audio = engine.config.audio
+    sound = read_16k(recording, audio)
+    times = frame_times_s(-(-sound.samples // audio.hop_samples), audio)
     hz = engine.frequencies_hz
     image = SalienceImage(len(hz), len(times), image_columns(recording.duration_s))
     kept: list[np.ndarray] = []
-    frame_s = plan.frame_hop / AudioConfig().sample_rate_hz
+    frame_s = audio.hop_samples / audio.sample_rate_hz
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(made[0].open("w", newline="", encoding="ascii"))
         write_rows = _voice_rows if engine.voices else _multi_f0_rows
@@ -169,10 +173,7 @@ def _write_all(
             path = by_suffix[SALIENCE]
             store = stack.enter_context(_salience_archive(path, times, hz))
         frame = 0
-        blocks = track_blocks(
-            blocks_16k, samples_16k, recording.downmix, recording.peak, engine, config
-        )
-        for block in blocks:
+        for block in track_blocks(sound, engine, config):
             frames = block.f0_hz_250.shape[1]
             write_rows(table, times[frame : frame + frames], block)
             if store is not None:
@@ -186,7 +187,7 @@ def _write_all(
                 progress("tracking", frames * frame_s)
     if options.midi:
         tracks = zip(engine.voices, concatenate_tracks(kept), strict=True)
-        write_midi(by_suffix[MIDI], {voice: notes(f0_hz) for voice, f0_hz in tracks})
+        write_midi(by_suffix[MIDI], {voice: notes(f0_hz, frame_s) for voice, f0_hz in tracks})
     if options.plot:
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)

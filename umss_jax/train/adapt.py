@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import AudioConfig
 from umss_jax.device import compile_ahead
 from umss_jax.errors import AudioError
-from umss_jax.separate.stems import read_blocks_16k
 from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
 from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
 
@@ -109,13 +109,16 @@ def adapt(
 
 
 def training_segments(
-    recording: Recording, config: AdaptationConfig = AdaptationConfig()
+    recording: Recording,
+    config: AdaptationConfig = AdaptationConfig(),
+    audio: AudioConfig = AudioConfig(),
 ) -> np.ndarray:
     """Segments of a recording to train on, read in one pass and in constant memory.
 
     Args:
         recording: from :func:`umss_jax.audio.recording.scan`.
         config: distance of the segments, and how many at most.
+        audio: of the model that will be adapted.
 
     Returns:
         [N, samples] float32, the mono mixture at 16 kHz, each scaled to peak 1; N ≥ 1. Silent
@@ -124,15 +127,14 @@ def training_segments(
     Raises:
         AudioError: all of it is silent, or it cannot be read.
     """
-    audio = AudioConfig()
     step = round(config.segment_step_s * audio.sample_rate_hz)
     plan = SegmentPlan(audio.example_samples, audio.example_samples - step, audio.hop_samples)
-    samples, blocks = read_blocks_16k(recording)
-    count = plan.count(samples)
+    sound = read_16k(recording, audio)
+    count = plan.count(sound.samples)
     wanted = {round(i) for i in np.linspace(0, count - 1, min(count, config.max_segments))}
     downmix = np.asarray(recording.downmix, np.float32)
     heard = []
-    for index, segment in enumerate(cut_segments(blocks, samples, len(downmix), plan)):
+    for index, segment in enumerate(cut_segments(sound.blocks, sound.samples, len(downmix), plan)):
         if index not in wanted:
             continue
         mixture = downmix @ segment

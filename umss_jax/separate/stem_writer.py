@@ -1,0 +1,210 @@
+"""Stems at 16 kHz become audio files that sum to the recording, at its rate and in its channels.
+
+The residual is what the *written* stems leave of the input, so rounding and cutting of the stems
+end up in it instead of in the sum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from umss_jax.audio.config import FileConfig
+from umss_jax.audio.recording import Recording, read_blocks, system_name
+from umss_jax.audio.resampling import StreamResampler
+from umss_jax.config import VOICES
+from umss_jax.errors import AudioError, UsageError
+from umss_jax.separate.config import ClipMode
+from umss_jax.separate.outputs import SOUNDS
+from umss_jax.separate.stream import Progress
+
+_RIFF_LIMIT_BYTES = 0xFFFF_0000
+
+
+class Encoding(NamedTuple):
+    """How stems are written."""
+
+    extension: str
+    container: str
+    subtype: str
+    full_scale: int
+    """Integer that stands for 1; 0 for floating point."""
+
+
+WAV_24 = Encoding("wav", "WAV", "PCM_24", 1 << 23)
+WAV_FLOAT = Encoding("wav", "WAV", "FLOAT", 0)
+FLAC_24 = Encoding("flac", "FLAC", "PCM_24", 1 << 23)
+
+
+def choose_encoding(flac: bool, float32: bool) -> Encoding:
+    """WAV of 24 bits unless asked otherwise.
+
+    Raises:
+        UsageError: FLAC and float32 together, which FLAC cannot hold.
+    """
+    if flac and float32:
+        raise UsageError("--flac and --float32 exclude each other", "choose one of them")
+    if flac:
+        return FLAC_24
+    return WAV_FLOAT if float32 else WAV_24
+
+
+class StemWriter:
+    """Writes one stem block by block.
+
+    Args:
+        path: File to create.
+        encoding: Format.
+        recording: The input: its rate, channels and length are the stem's.
+
+    Raises:
+        AudioError: The format cannot hold this rate or number of channels.
+    """
+
+    def __init__(self, path: Path, encoding: Encoding, recording: Recording) -> None:
+        container = encoding.container
+        if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
+            container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
+        try:
+            self._file = soundfile.SoundFile(
+                system_name(path),
+                "w",
+                recording.sample_rate_hz,
+                recording.channels,
+                encoding.subtype,
+                format=container,
+            )
+        except (soundfile.SoundFileError, ValueError, TypeError) as error:
+            raise AudioError(
+                f"{recording.path}: {container} cannot hold {recording.channels} channels at "
+                f"{recording.sample_rate_hz} Hz",
+                "write WAV instead" if container == "FLAC" else "convert the input",
+            ) from error
+
+    def write(self, block: np.ndarray) -> None:
+        """Appends ``[channels, n]``: float32, or int32 of 24 bits for a 24-bit encoding."""
+        if block.dtype == np.int32:
+            block = block << 8  # libsndfile takes the upper 24 bits of each integer.
+        self._file.write(np.ascontiguousarray(block.T))
+
+    def close(self) -> None:
+        """Finishes the file."""
+        self._file.close()
+
+
+class Level(NamedTuple):
+    """At which level the files of a recording were written."""
+
+    gain: float
+    """Of all files; 1 unless the stems had to be turned down."""
+    clipped_samples: int
+    """Samples that were cut at full scale."""
+
+
+def write_stems(
+    recording: Recording,
+    scratch: Path,
+    rate_16k: int,
+    folder: Path,
+    encoding: Encoding,
+    clip_mode: ClipMode,
+    progress: Progress | None = None,
+) -> Level:
+    """Writes the five files in one pass over the recording, or in two where they would clip.
+
+    Args:
+        recording: The input.
+        scratch: Its stems at the model's rate, interleaved float32 ``[n, J, C]``.
+        rate_16k: That rate.
+        folder: Where the files are written.
+        encoding: Format.
+        clip_mode: What happens where a stem would pass full scale.
+        progress: Told ``writing`` and the seconds done.
+    """
+
+    def write(gain: float, progress: Progress | None) -> tuple[float, int]:
+        stems = _upsampled(recording, scratch, rate_16k)
+        return _write_at(recording, stems, folder, encoding, gain, clip_mode, progress)
+
+    gain = 1.0
+    peak, clipped = write(gain, progress)
+    if clipped and clip_mode == ClipMode.RESCALE:
+        gain = FileConfig().rescaled_peak / peak
+        _, clipped = write(gain, None)
+    return Level(gain, clipped)
+
+
+def _write_at(
+    recording: Recording,
+    upsampled: Iterator[np.ndarray],
+    folder: Path,
+    encoding: Encoding,
+    gain: float,
+    clip_mode: ClipMode,
+    progress: Progress | None,
+) -> tuple[float, int]:
+    """Writes the five files at one gain; returns their peak before cutting, and samples cut."""
+    channels = recording.channels
+    rescale = clip_mode == ClipMode.RESCALE
+    peak, clipped = 0.0, 0
+    with contextlib.ExitStack() as stack:
+        writers = []
+        for name in SOUNDS:
+            writer = StemWriter(folder / f"{name}.{encoding.extension}", encoding, recording)
+            stack.callback(writer.close)
+            writers.append(writer)
+        ready = np.zeros((len(VOICES) * channels, 0), np.float32)
+        for block in read_blocks(recording, FileConfig().block_samples):
+            while ready.shape[1] < block.shape[1]:
+                ready = np.concatenate([ready, next(upsampled)], axis=1)
+            stems = ready[:, : block.shape[1]].reshape(len(VOICES), channels, -1)
+            ready = ready[:, block.shape[1] :]
+            left = _to_full_scale(block, gain, encoding)
+            for voice, writer in enumerate(writers):
+                is_residual = voice == len(VOICES)
+                exact = left if is_residual else _to_full_scale(stems[voice], gain, encoding)
+                written, block_peak, cut = _limit(exact, encoding, clip_mode)
+                writer.write(written)
+                # What is cut will not stay so when rescaling: it must not swell the residual.
+                left = left - (exact if encoding.full_scale and rescale else written)
+                peak, clipped = max(peak, block_peak), clipped + cut
+            if progress is not None:
+                progress("writing", block.shape[1] / recording.sample_rate_hz)
+    return peak, clipped
+
+
+def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[np.ndarray]:
+    """The stems at the recording's rate, ``[J · C, n]``."""
+    width = len(VOICES) * recording.channels
+    resampler = StreamResampler(rate_16k, recording.sample_rate_hz, width, recording.samples)
+    block_bytes = FileConfig().block_samples // 4 * width * 4
+    with scratch.open("rb") as file:
+        while data := file.read(block_bytes):
+            yield resampler.push(np.frombuffer(data, np.float32).reshape(-1, width).T)
+    yield resampler.finish()
+
+
+def _to_full_scale(block: np.ndarray, gain: float, encoding: Encoding) -> np.ndarray:
+    """float64 in units of the file: rounded to its integers, or as it is for floating point."""
+    scaled = block.astype(np.float64) * gain
+    return np.rint(scaled * encoding.full_scale) if encoding.full_scale else scaled
+
+
+def _limit(
+    exact: np.ndarray, encoding: Encoding, clip_mode: ClipMode
+) -> tuple[np.ndarray, float, int]:
+    """What is written of a block, its peak relative to full scale, and how many samples are cut."""
+    full_scale = encoding.full_scale or 1
+    peak = float(np.abs(exact).max(initial=0.0)) / full_scale
+    if encoding.full_scale:
+        limited = np.clip(exact, -full_scale, full_scale - 1)
+        return limited.astype(np.int32), peak, int(np.count_nonzero(limited != exact))
+    if clip_mode == ClipMode.CLAMP:
+        limited = np.clip(exact, -1.0, 1.0)
+        return limited.astype(np.float32), peak, int(np.count_nonzero(limited != exact))
+    return exact.astype(np.float32), peak, 0
