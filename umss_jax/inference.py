@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,9 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import Assigner, ModelConfig
-from umss_jax.dsp.masks import soft_mask_channels
-from umss_jax.networks.unet import separate_channels
 from umss_jax.pitch.continuity import heuristic_f0_250
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.separate.stream import SegmentResult
-
-
-class _Voices(NamedTuple):
-    stems: jax.Array
-    output: model.ModelOutput | model.UnetSeparation
 
 
 class ModelEngine:
@@ -116,9 +109,9 @@ class ModelEngine:
         channels: np.ndarray,
         seeds: np.ndarray,
         f0_hz_250: np.ndarray | None = None,
-    ) -> _Voices:
+    ) -> model.Separated:
         known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
-        voices: _Voices = self._voices(self.variables, mixture, channels, seeds, known)
+        voices: model.Separated = self._voices(self.variables, mixture, channels, seeds, known)
         return voices
 
     def _salience_fn(self, variables: Mapping[str, Any], mixture: jax.Array) -> jax.Array:
@@ -135,25 +128,13 @@ class ModelEngine:
         channels: jax.Array,
         seeds: jax.Array,
         f0_hz_250: jax.Array | None,
-    ) -> _Voices:
-        if "unet" in variables["params"]:
-            analysis = (
-                model.analyse(variables, mixture, self.config)
-                if f0_hz_250 is None
-                else model.given_f0(f0_hz_250, self.config)
-            )
-            separation = model.separate_by_unet(variables, mixture, analysis, self.config)
-            magnitude = separation.unet.magnitude
-            return _Voices(separate_channels(channels, magnitude, self.config.unet), separation)
-
-        def draw(seed: jax.Array) -> jax.Array:
-            one = jnp.zeros((1, mixture.shape[-1]))
-            return model.draw_uniform(jax.random.key(seed), one, self.config)[0]
-
-        output = model.forward(
-            variables, mixture, jax.vmap(draw)(seeds), self.config, f0_hz_250=f0_hz_250
+    ) -> model.Separated:
+        analysis = (
+            model.analyse(variables, mixture, self.config)
+            if f0_hz_250 is None
+            else model.given_f0(f0_hz_250, self.config)
         )
-        return _Voices(soft_mask_channels(channels, output.sources, self.config.mask), output)
+        return model.separate(variables, mixture, channels, analysis, seeds, self.config)
 
     def reported_f0(
         self, output: model.ModelOutput | model.UnetSeparation | model.Analysis

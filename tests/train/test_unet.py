@@ -21,10 +21,10 @@ from umss_jax.errors import UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
-from umss_jax.train import run as training_run
 from umss_jax.train import run_folder
+from umss_jax.train.objectives import Batch
 from umss_jax.train.run_weights import initial_variables
-from umss_jax.train.step import Batch, init_state, make_train_step, step_body
+from umss_jax.train.step import init_state, make_train_step, step_body
 from umss_jax.train.unet_loss import unet_loss
 from umss_jax.weights import store as weights
 
@@ -90,16 +90,16 @@ def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, prepared)
 
 def test_resumed_it_equals_an_uninterrupted_run(whole, prepared, monkeypatch):
     """Running statistics and the draws of voices and dropout included."""
-    log = training_run._PhaseRun._log_step
+    log = run_folder.RunFolder.log
 
-    def interrupt(self, step, *details):
-        log(self, step, *details)
-        if step == 7:
+    def interrupt(self, row):
+        log(self, row)
+        if row["step"] == 7:
             raise KeyboardInterrupt
 
     settings = ["name=resumed", "epochs=[6]", "checkpoint_steps=2", *SETTINGS]
     with monkeypatch.context() as patch:
-        patch.setattr(training_run._PhaseRun, "_log_step", interrupt)
+        patch.setattr(run_folder.RunFolder, "log", interrupt)
         with pytest.raises(KeyboardInterrupt):
             small_run.train(prepared, *settings)
     small_run.train(prepared, *settings)

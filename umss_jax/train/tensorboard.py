@@ -1,65 +1,17 @@
-"""What one sees of a run: a bar with the loss terms, and TensorBoard."""
+"""What TensorBoard shows of a run: curves, and the sounds and pitches of one example."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.model import ModelOutput
 
-_TERMS = ("total", "rec", "l1", "l2", "l3")
 _COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
-
-
-class Bar:
-    """Progress over the steps of a phase: loss terms, examples per second, time left.
-
-    Args:
-        title: of the phase.
-        steps: of the phase in all.
-        done: of these before.
-        batch: examples a step.
-        quiet: show nothing.
-    """
-
-    def __init__(self, title: str, steps: int, done: int, batch: int, quiet: bool) -> None:
-        self._batch = batch
-        self._bar = tqdm(
-            total=steps * batch,
-            initial=done * batch,
-            desc=title,
-            unit="ex",
-            unit_scale=True,
-            disable=quiet,
-        )
-        self._validation = ""
-
-    def step(self, metrics: Mapping[str, float]) -> None:
-        """One step done."""
-        terms = [f"{name} {metrics[name]:.4g}" for name in _TERMS if metrics[name]]
-        self._bar.set_postfix_str(" ".join(terms) + self._validation, refresh=False)
-        self._bar.update(self._batch)
-
-    def validated(self, loss: float, best: float) -> None:
-        """A validation done."""
-        self._validation = f" | valid {loss:.4g} best {best:.4g}"
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
 
 class Board:
