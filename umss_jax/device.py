@@ -102,14 +102,7 @@ def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:
 
 
 def compile_at_first_call(jitted: Any) -> Callable[..., Any]:
-    """As :func:`compile_ahead`, with the arguments of the first call.
-
-    Args:
-        jitted: what :func:`jax.jit` returned.
-
-    Returns:
-        The function, for arguments of the shapes of the first call.
-    """
+    """As :func:`compile_ahead`, for arguments of the shapes of the first call."""
     program: Callable[..., Any] | None = None
 
     def call(*arguments: Any) -> Any:

@@ -8,7 +8,7 @@ Everything is pure: variables in, :class:`ModelOutput` out. What follows the F0 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -238,70 +238,33 @@ def draw_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax
     return draw_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
 
 
+class VoiceModel(NamedTuple):
+    """What separates once the F0 is known: :data:`SOURCE_FILTER` or :data:`UNET`."""
+
+    parts: tuple[str, ...]
+    """Those after the F0 networks, in the order of the data flow."""
+    needs_stems: bool
+    """Whether it learns from stems alone, and never from a mixture."""
+
+
+SOURCE_FILTER = VoiceModel(("encoder", "decoder"), needs_stems=False)
+"""The paper's: source-filter synthesis of every voice."""
+
+UNET = VoiceModel(("unet",), needs_stems=True)
+"""The supervised baseline: a U-Net that is told the F0."""
+
+
+def voice_model(parts: Iterable[str]) -> VoiceModel:
+    """The voice model that some parts belong to: where there is a U-Net, it separates."""
+    return UNET if set(UNET.parts) <= set(parts) else SOURCE_FILTER
+
+
 class Separated(NamedTuple):
     """Stems, and everything that was computed on the way to them."""
 
     stems: jax.Array
     """[B, J, C, samples], of every channel."""
     output: ModelOutput | UnetSeparation
-
-
-class VoiceModel(NamedTuple):
-    """What separates once the F0 is known: :data:`SOURCE_FILTER` or :data:`UNET`."""
-
-    parts: tuple[str, ...]
-    """Those after the F0 networks, in the order of the data flow."""
-    separate: Callable[..., Separated]
-    """As :func:`separate`."""
-    needs_stems: bool
-    """Whether it learns from stems alone, and never from a mixture."""
-
-
-def _separate_by_synthesis(
-    variables: Variables,
-    mixture: jax.Array,
-    channels: jax.Array,
-    analysis: Analysis,
-    seeds: jax.Array,
-    config: ModelConfig,
-) -> Separated:
-    """Stems by soft masks from the synthesised voices."""
-
-    def sample(seed: jax.Array) -> jax.Array:
-        return draw_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
-
-    output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
-    return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
-
-
-def _separate_by_unet(
-    variables: Variables,
-    mixture: jax.Array,
-    channels: jax.Array,
-    analysis: Analysis,
-    seeds: jax.Array,
-    config: ModelConfig,
-) -> Separated:
-    """Stems by soft masks from the magnitudes that the U-Net estimates."""
-    network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
-    unet = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
-    stems = separate_channels(mixture[:, None], unet.magnitude, config.unet)[:, :, 0]
-    return Separated(
-        separate_channels(channels, unet.magnitude, config.unet),
-        UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=stems),
-    )
-
-
-SOURCE_FILTER = VoiceModel(("encoder", "decoder"), _separate_by_synthesis, needs_stems=False)
-"""The paper's: source-filter synthesis of every voice."""
-
-UNET = VoiceModel(("unet",), _separate_by_unet, needs_stems=True)
-"""The supervised baseline: a U-Net that is told the F0."""
-
-
-def voice_model(parts: Iterable[str]) -> VoiceModel:
-    """The voice model of weights or of a training: a U-Net separates wherever there is one."""
-    return UNET if set(UNET.parts) <= set(parts) else SOURCE_FILTER
 
 
 def separate(
@@ -312,7 +275,10 @@ def separate(
     seeds: jax.Array,
     config: ModelConfig,
 ) -> Separated:
-    """Stems of every channel of a mixture whose F0 is known, by the voice model of the weights.
+    """Stems of every channel of a mixture whose F0 is known, by soft masks.
+
+    The masks come from the voices that the voice model of the weights synthesises, or from the
+    magnitudes that it estimates.
 
     Args:
         variables: needs the parts of the voice model.
@@ -322,8 +288,18 @@ def separate(
         seeds: [B], uint32, of the noise.
         config: sizes and constants.
     """
-    chosen = voice_model(variables["params"])
-    return chosen.separate(variables, mixture, channels, analysis, seeds, config)
+    if voice_model(variables["params"]) is UNET:
+        network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
+        unet = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
+        own = separate_channels(mixture[:, None], unet.magnitude, config.unet)[:, :, 0]
+        separation = UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=own)
+        return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)
+
+    def sample(seed: jax.Array) -> jax.Array:
+        return draw_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
+
+    output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
+    return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
 
 
 def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from umss_jax.synth import source_filter as synth
 from umss_jax.synth.harmonic import harmonic_controls
 from umss_jax.train import step as training
 from umss_jax.train.config import LossConfig, OptimiserConfig
-from umss_jax.train.objectives import Batch, objective_for
+from umss_jax.train.objectives import Batch, LossInput, objective_for
 from umss_jax.train.optimiser import make_optimiser
 from weights_convert import import_file
 from weights_convert.torch_2024 import UMSS_2024
@@ -230,7 +230,7 @@ def test_gradients_equal_those_of_a_float64_oscillator_bank(variables, batches, 
         def total(params, batch_stats, batch):
             objective = objective_for(TRAINABLE, ModelConfig(), LossConfig())
             own = {"params": params, "batch_stats": batch_stats}
-            return objective(own, batch, jax.random.key(0), 0, True).terms["total"]
+            return objective(LossInput(own, batch, jax.random.key(0), 0, True)).terms["total"]
 
         return jax.jit(jax.grad(total))(variables["params"], variables["batch_stats"], batches[0])
 

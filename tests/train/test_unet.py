@@ -22,10 +22,10 @@ from umss_jax.inference import ModelEngine
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
 from umss_jax.train import run_folder
-from umss_jax.train.objectives import Batch
+from umss_jax.train.config import LossConfig
+from umss_jax.train.objectives import Batch, objective_for, unet_loss
 from umss_jax.train.run_weights import initial_variables
 from umss_jax.train.step import init_state, make_train_step, step_body
-from umss_jax.train.unet_loss import unet_loss
 from umss_jax.weights import store as weights
 
 UNET = UnetConfig(fft_size=512, channels=(2, 3), condition_channels=(3,), dropout_layers=1)
@@ -116,7 +116,9 @@ def test_a_divided_batch_trains_as_a_whole_one(variables):
     optimiser, whole = optax.sgd(1e-2), batch()
     step = make_train_step(optimiser, ("unet",), SMALL)
     expected, wanted = step(init_state(variables, optimiser), whole, jax.random.key(1))
-    body = step_body(optimiser, ("unet",), SMALL, axis="data")
+    body = step_body(
+        objective_for(("unet",), SMALL, LossConfig(), "data"), optimiser, ("unet",), "data"
+    )
     halves = jax.tree.map(lambda leaf: leaf.reshape(2, 2, *leaf.shape[1:]), whole)
     mapped = jax.jit(jax.vmap(body, in_axes=(None, 0, None), axis_name="data"))
     states, metrics = mapped(init_state(variables, optimiser), halves, jax.random.key(1))

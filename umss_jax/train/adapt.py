@@ -67,7 +67,7 @@ def adapt(
     segments = _analysed(engine, mixtures_16k, config)
     history: list[dict[str, float]] = []
 
-    def log(done: int, values: dict[str, float], seconds: float) -> None:
+    def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
         history.append(values)
         if progress:
             progress(1)

@@ -7,11 +7,11 @@ A run is resumed like one of :mod:`umss_jax.train.run`, from its folder, at any 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,22 @@ from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_t
 from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import PretrainConfig
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
-from umss_jax.train.objectives import Loss
+from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
-from umss_jax.train.phase import PhaseRecord, RunResult
-from umss_jax.train.run_folder import RunFolder
+from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
-from umss_jax.train.step import TrainState, init_state, update_step
+from umss_jax.train.step import TrainState, init_state, step_body
 from umss_jax.train.tensorboard import Board
 from umss_jax.weights import store
 from umss_jax.weights.tree import parts, select_parts
 
-PHASES = ("salience", "assignment")
+PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
+
+_Mixes = PitchedMixes | HeardMixes
+"""What the salience network learns from, or the assignment network."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class _Run:
 def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     """Trains the F0 networks, or resumes a run of the same folder and settings where it stopped.
 
+    The assignment network learns from what the best salience network of the run hears.
+
     Args:
         config: the run.
         folder: of this run; see :mod:`umss_jax.train.run_folder`.
@@ -68,27 +73,22 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunRe
         WeightsError: initial weights are missing or damaged.
         NotFiniteError: a loss or gradient stopped being finite.
     """
-    run_folder = RunFolder(folder, config)
-    with run_folder.going():
-        return _pretrain(config, run_folder, quiet)
-
-
-def _pretrain(config: PretrainConfig, folder: RunFolder, quiet: bool) -> RunResult:
-    """Both networks, the second from the best weights of the first."""
-    pieces, held_out = open_pitched(config.train), open_pitched(config.validation)
-    run = _Run(config, folder, pieces, held_out, quiet)
-    variables = _initial(config)
+    files = RunFolder(folder, config)
     steps, best_loss = 0, math.inf
-    for number, part in enumerate(PHASES):
-        if not config.steps[number]:
-            continue
-        state, progress = _train_part(run, number, variables)
-        keep_phase(folder.path, number, part)
-        kept = phase_weights(folder.path, number, part)
-        # Nothing is kept where no validation loss was ever finite.
-        variables = store.load(kept)[0] if kept.is_file() else merged(variables, state)
-        steps, best_loss = steps + config.steps[number], progress.best_loss
-    return RunResult(steps, best_loss, folder.path / WEIGHTS)
+    with files.going():
+        pieces, held_out = open_pitched(config.train), open_pitched(config.validation)
+        run = _Run(config, files, pieces, held_out, quiet)
+        variables = _initial(config)
+        for number, part in enumerate(PHASES):
+            if not config.steps[number]:
+                continue
+            state, progress = _train_part(run, number, variables)
+            keep_phase(folder, number, part)
+            kept = phase_weights(folder, number, part)
+            # Nothing is kept where no validation had a finite loss.
+            variables = store.load(kept)[0] if kept.is_file() else merged(variables, state)
+            steps, best_loss = steps + config.steps[number], progress.best_loss
+    return RunResult(steps, best_loss, folder / WEIGHTS)
 
 
 def _initial(config: PretrainConfig) -> dict[str, Any]:
@@ -97,14 +97,9 @@ def _initial(config: PretrainConfig) -> dict[str, Any]:
     missing = tuple(part for part in PHASES if part not in parts(known))
     initialise = partial(model.init_variables, config=config.model, parts=missing)
     fresh = jax.jit(initialise)(jax.random.key(config.seed))
+    own = select_parts(known, [part for part in PHASES if part not in missing])
     return {
-        name: jax.tree.map(
-            np.asarray,
-            {
-                **fresh[name],
-                **{part: tree for part, tree in known.get(name, {}).items() if part in PHASES},
-            },
-        )
+        name: jax.tree.map(np.asarray, {**fresh[name], **own.get(name, {})})
         for name in ("params", "batch_stats")
     }
 
@@ -120,80 +115,53 @@ def _train_part(
         (part,), replace(config.optimiser, warmup_steps=warmup, total_steps=max(2, steps))
     )
     objective = partial(_OBJECTIVES[part], config=config)
-    step = jax.jit(update_step(objective, optimiser, (part,)), donate_argnums=0)
-    examples = _examples(run, number, variables)
-    record = PhaseRecord(
+    step = jax.jit(step_body(objective, optimiser, (part,)), donate_argnums=0)
+    mixes, unaltered = _mixes(run, number, variables)
+    first = 0 if part == "salience" or config.distinct_mixes else _PHASE_EXAMPLES
+    files = PhaseFiles(
         folder=run.folder,
         board=Board(None),
         config=config,
         kind="pretraining",
         number=number,
         name=part,
-        epoch_steps=config.validation_steps,
         variables=variables,
     )
 
-    def log(step: int, values: dict[str, float], seconds: float) -> None:
-        record.log_step(step, {"total": values["total"]}, seconds)
+    def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
+        files.log_step(epoch, step, {"total": values["total"]}, seconds)
 
     loop = Loop(
         name=part,
         steps=steps,
         batch=batch,
         step=compile_at_first_call(step),
-        batches=examples.from_step,
+        batches=partial(_batches, mixes, batch, first),
         key=jax.random.key(config.seed),
-        begin=record.begin,
         log=log,
         remedy="lower optimiser.learning_rate",
         validation=Validation(
             interval_steps=config.validation_steps,
             objective=objective,
-            batches=examples.held_out,
+            batches=partial(_held_out, unaltered, batch, config.validation_examples),
             term="total",
-            keep=record.keep,
-            log=record.log_validation,
         ),
-        checkpoints=record.checkpoints,
+        files=files,
         quiet=run.quiet,
     )
     return run_loop(loop, init_state(select_parts(variables, (part,)), optimiser))
 
 
-@dataclass(frozen=True)
-class _Examples:
-    """The batches that a network learns from."""
-
-    mixes: PitchedMixes | HeardMixes
-    unaltered: PitchedMixes | HeardMixes
-    """Of the held-out pieces."""
-    first: int
-    """Number of the first example of the phase."""
-    batch: int
-    held_out_count: int
-
-    def from_step(self, done: int) -> Iterator[NamedBatch]:
-        """All batches after so many steps, without end."""
-        for step in itertools.count(done):
-            yield NamedBatch(self.mixes.batch(self.first + step * self.batch, self.batch))
-
-    def held_out(self) -> Iterator[tuple[int, PitchedExample | HeardExample]]:
-        """Number of the first example, and a batch."""
-        for first in range(0, self.held_out_count, self.batch):
-            yield first, self.unaltered.batch(first, min(self.batch, self.held_out_count - first))
-
-
-def _examples(run: _Run, number: int, variables: dict[str, Any]) -> _Examples:
-    """Mixes for the salience network; for the assignment network what that hears in mixes."""
+def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _Mixes]:
+    """Examples to train on, and unaltered ones of the held-out pieces."""
     config, aligned = run.config, PHASES[number] == "assignment"
     audio = config.model.audio
-    samples = round(config.crop_s[number] * audio.sample_rate_hz / audio.hop_samples)
-    samples *= audio.hop_samples
+    frames = round(config.crop_s[number] * audio.sample_rate_hz / audio.hop_samples)
+    samples = frames * audio.hop_samples
     mixes = PitchedMixes(run.pieces, config.seed, samples, config.augmentation, aligned)
     unaltered = PitchedMixes(run.held_out, _VALIDATION_SEED, samples, None)
-    rest = config.batch[number], config.validation_examples
     if not aligned:
-        return _Examples(mixes, unaltered, 0, *rest)
+        return mixes, unaltered
 
     @jax.jit
     def hear(mixture: np.ndarray) -> jax.Array:
@@ -201,48 +169,46 @@ def _examples(run: _Run, number: int, variables: dict[str, Any]) -> _Examples:
         return model.estimate_salience(variables, features, config.model)
 
     heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
-    first = 0 if config.distinct_mixes else _PHASE_EXAMPLES
-    return _Examples(heard, HeardMixes(unaltered, hear, _VALIDATION_SEED), first, *rest)
+    return heard, HeardMixes(unaltered, hear, _VALIDATION_SEED)
 
 
-def _salience_loss(
-    variables: model.Variables,
-    example: PitchedExample,
-    key: jax.Array,
-    first_example: int | jax.Array,
-    train: bool,
-    *,
-    config: PretrainConfig,
-) -> Loss:
-    """Cross-entropy of the salience, an :data:`Objective`: the mean over bins and frames.
+def _batches(mixes: _Mixes, batch: int, first: int, done: int) -> Iterator[NamedBatch]:
+    """All batches after so many steps, without end; ``first`` is the phase's first example."""
+    for step in count(done):
+        yield NamedBatch(mixes.batch(first + step * batch, batch))
+
+
+def _held_out(unaltered: _Mixes, batch: int, examples: int) -> Iterator[tuple[int, Any]]:
+    """Number of the first example, and a batch."""
+    for first in range(0, examples, batch):
+        yield first, unaltered.batch(first, min(batch, examples - first))
+
+
+def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
+    """Cross-entropy of the salience, the mean over bins and frames.
 
     In training it counts in the middle of a crop, in evaluation in full length.
     """
+    example: PitchedExample = given.batch
     targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
     features = model.features(jnp.asarray(example.mixture), config.model)
-    if train and config.window_frames:
+    if given.train and config.window_frames:
         first = max(0, (targets.shape[-1] - config.window_frames) // 2)
         window = slice(first, first + config.window_frames)
         features = jax.tree.map(lambda x: x[..., window], features)
         targets = targets[..., window]
-    salience = model.estimate_salience(variables, features, config.model)
+    salience = model.estimate_salience(given.variables, features, config.model)
     value = binary_cross_entropy(salience, mixture_target(targets))
-    return Loss({"total": value}, variables["batch_stats"])
+    return Loss({"total": value}, given.variables["batch_stats"])
 
 
-def _assignment_loss(
-    variables: model.Variables,
-    example: HeardExample,
-    key: jax.Array,
-    first_example: int | jax.Array,
-    train: bool,
-    *,
-    config: PretrainConfig,
-) -> Loss:
-    """Cross-entropy of the voices' saliences, an :data:`Objective`: the mean over all of them."""
+def _assignment_loss(given: LossInput, config: PretrainConfig) -> Loss:
+    """Cross-entropy of the voices' saliences, the mean over voices, bins and frames."""
+    example: HeardExample = given.batch
     targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
-    assigned = model.assign(variables, jnp.asarray(example.salience), config.model)
-    return Loss({"total": binary_cross_entropy(assigned, targets)}, variables["batch_stats"])
+    assigned = model.assign(given.variables, jnp.asarray(example.salience), config.model)
+    value = binary_cross_entropy(assigned, targets)
+    return Loss({"total": value}, given.variables["batch_stats"])
 
 
 _OBJECTIVES: dict[str, Callable[..., Loss]] = {

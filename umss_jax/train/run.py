@@ -7,35 +7,33 @@ a phase leaves it out the sum of the others (reference: ``train.py``, ``valid``)
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from umss_jax import model
-from umss_jax.config import Assigner, ModelConfig
+from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
-from umss_jax.train.loop import Loop, NamedBatch, Validated, Validation, run_loop
+from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Batch, objective_for, parts_used
 from umss_jax.train.optimiser import learning_rate, make_optimiser
-from umss_jax.train.phase import PhaseRecord, RunResult
-from umss_jax.train.run_folder import RunFolder
+from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
 from umss_jax.train.sharding import ParallelStep
 from umss_jax.train.step import TrainState, init_state
-from umss_jax.train.strategies import SCHEDULES, Phase, Start, cached, weighted
+from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.train.tensorboard import Board
 from umss_jax.weights.tree import select_parts
 
@@ -70,30 +68,24 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
         WeightsError: initial weights are missing or damaged.
         NotFiniteError: a loss or gradient stopped being finite.
     """
-    run_folder = RunFolder(folder, config, writes=jax.process_index() == 0)
-    with run_folder.going():
-        return _train(config, run_folder, quiet)
-
-
-def _train(config: TrainConfig, folder: RunFolder, quiet: bool) -> RunResult:
-    """The phases, each from where the one before ended."""
+    files = RunFolder(folder, config, writes=jax.process_index() == 0)
+    has_board = config.tensorboard and files.writes
     schedule = SCHEDULES[config.strategy]
     with_sources = any(phase.with_sources for phase in schedule)
-    mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
-    variables, model_config = initial_variables(config)
-    config = replace(config, model=model_config)
-    has_board = config.tensorboard and folder.writes
-    steps_before, best_loss = 0, math.inf
-    with closing(Board(folder.path / "tensorboard" if has_board else None)) as board:
-        run = _Run(config, folder, board, mixes, excerpts, quiet)
-        for number, phase in enumerate(schedule):
-            state, progress = _train_phase(run, number, phase, variables, steps_before)
-            variables = merged(variables, state)
-            if folder.writes and len(schedule) > 1:
-                keep_phase(folder.path, number, phase.name)
-            steps_before += int(state.step)
-            best_loss = progress.best_loss
-    return RunResult(steps_before, best_loss, folder.path / WEIGHTS)
+    steps, best_loss = 0, math.inf
+    with files.going():
+        mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
+        variables, model_config = initial_variables(config)
+        config = replace(config, model=model_config)
+        with closing(Board(folder / "tensorboard" if has_board else None)) as board:
+            run = _Run(config, files, board, mixes, excerpts, quiet)
+            for number, phase in enumerate(schedule):
+                state, progress = _train_phase(run, number, phase, variables, steps)
+                variables = merged(variables, state)
+                if files.writes and len(schedule) > 1:
+                    keep_phase(folder, number, phase.name)
+                steps, best_loss = steps + int(state.step), progress.best_loss
+    return RunResult(steps, best_loss, folder / WEIGHTS)
 
 
 def _train_phase(
@@ -112,20 +104,32 @@ def _train_phase(
             f"a batch of {config.batch} cannot be divided by {step.device_count} devices",
             "set batch to a multiple of that",
         )
-    batches = _Batches(run, number, phase, strategy.start, _analysis(config, phase, variables))
-    record = PhaseRecord(
+    # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
+    wanted = config.f0_assigner if phase.step.start == "f0" else Assigner.AUTO
+    assigner = resolve_assigner(wanted, variables, config.weights)
+    analysis = AnalysisCache(variables, config.model, assigner, config.cache_salience)
+
+    def batch(examples: Examples) -> Batch:
+        return analysis.batch(examples, strategy.start, phase.with_sources)
+
+    files = PhaseFiles(
         folder=run.folder,
         board=run.board,
         config=config,
         kind=config.strategy,
         number=number,
         name=phase.name,
-        epoch_steps=epoch_steps,
         variables=variables,
         steps_before=steps_before,
         rate=learning_rate(optimiser_config),
     )
-    key = jax.random.fold_in(jax.random.key(config.seed), number)
+    validation = Validation(
+        interval_steps=epoch_steps,
+        objective=objective_for(trainable, config.model, loss),
+        batches=partial(_held_out, run, batch),
+        term="rec" if loss.rec_weight else "total",
+        patience=config.patience,
+    )
     loop = Loop(
         name=phase.name,
         title=f"{phase.name} {number + 1}/{len(SCHEDULES[config.strategy])}",
@@ -133,22 +137,13 @@ def _train_phase(
         batch=config.batch,
         step=step,
         place=step.place,
-        batches=batches.from_step,
-        key=key,
-        begin=record.begin,
-        log=record.log_step,
+        batches=partial(_batches, run, batch, number * _PHASE_STEPS),
+        key=jax.random.fold_in(jax.random.key(config.seed), number),
+        log=files.log_step,
         remedy="begin another run from these weights with a lower optimiser.learning_rate or with "
         "optimiser.clip_norm",
-        validation=Validation(
-            interval_steps=epoch_steps,
-            objective=objective_for(trainable, config.model, loss),
-            batches=batches.held_out,
-            term="rec" if loss.rec_weight else "total",
-            keep=record.keep,
-            log=partial(_log_validation, run, record, key),
-            patience=config.patience,
-        ),
-        checkpoints=record.checkpoints,
+        validation=validation,
+        files=files,
         checkpoint_steps=config.checkpoint_steps,
         quiet=run.quiet,
     )
@@ -166,64 +161,17 @@ def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> Opt
     )
 
 
-def _analysis(config: TrainConfig, phase: Phase, variables: dict[str, Any]) -> AnalysisCache:
-    """The frozen F0 networks of a phase."""
-    # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
-    wanted = config.f0_assigner if phase.step.start == "f0" else Assigner.AUTO
-    assigner = resolve_assigner(wanted, variables, config.weights)
-    return AnalysisCache(variables, config.model, assigner, config.cache_salience)
+def _batches(
+    run: _Run, batch: Callable[[Examples], Batch], first: int, done: int
+) -> Iterator[NamedBatch]:
+    """This host's share of each batch after so many steps of a phase, without end."""
+    hosts, host = jax.process_count(), jax.process_index()
+    for step in count(first + done):
+        examples = run.mixes.batch(step, run.config.batch, hosts, host)
+        yield NamedBatch(batch(examples), examples.names)
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The batches of a phase."""
-
-    run: _Run
-    number: int
-    phase: Phase
-    start: Start
-    """What they begin with."""
-    analysis: AnalysisCache
-
-    def from_step(self, done: int) -> Iterator[NamedBatch]:
-        """This host's share of each batch after so many steps, without end."""
-        hosts, host = jax.process_count(), jax.process_index()
-        for step in itertools.count(self.number * _PHASE_STEPS + done):
-            examples = self.run.mixes.batch(step, self.run.config.batch, hosts, host)
-            yield NamedBatch(self._batch(examples), examples.names)
-
-    def held_out(self) -> Iterator[tuple[int, Batch]]:
-        """Number of the first excerpt, and a batch of them; every host does all."""
-        excerpts, size = self.run.excerpts, self.run.config.batch
-        for first in range(0, len(excerpts), size):
-            yield first, self._batch(stack(excerpts[first : first + size]))
-
-    def _batch(self, examples: Examples) -> Batch:
-        return self.analysis.batch(examples, self.start, self.phase.with_sources)
-
-
-def _log_validation(run: _Run, record: PhaseRecord, key: jax.Array, found: Validated) -> None:
-    """Rows, and for TensorBoard what the model makes of one excerpt, where it synthesises."""
-    record.log_validation(found)
-    state, batch, config = found.state, found.first_batch, run.config.model
-    if not run.board.is_on or model.voice_model(state.params) is not model.SOURCE_FILTER:
-        return
-    one = jax.tree.map(lambda leaf: leaf[:1], batch)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    sources = None if one.sources is None else one.sources[0]
-    step = record.steps_before + int(state.step)
-    run.board.example(_output(variables, one, key, config), sources, config, step)
-
-
-@partial(jax.jit, static_argnames="config")
-def _output(
-    variables: model.Variables, batch: Batch, key: jax.Array, config: ModelConfig
-) -> model.ModelOutput:
-    return model.forward(
-        variables,
-        batch.mixture,
-        model.draw_uniform(key, jnp.asarray(batch.mixture), config),
-        config,
-        salience=batch.salience,
-        f0_hz_250=batch.f0_hz_250,
-    )
+def _held_out(run: _Run, batch: Callable[[Examples], Batch]) -> Iterator[tuple[int, Batch]]:
+    """Number of the first excerpt, and a batch of them; every host does all."""
+    for first in range(0, len(run.excerpts), run.config.batch):
+        yield first, batch(stack(run.excerpts[first : first + run.config.batch]))

@@ -15,7 +15,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from umss_jax.errors import OutputError, UmssError, UsageError
 from umss_jax.files import write_text
@@ -24,6 +24,16 @@ from umss_jax.train.settings import build, differences, plain, to_toml
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
 """Settings that a resumed run may have otherwise: they do not change the steps done before."""
+
+
+class RunResult(NamedTuple):
+    """How a run ended."""
+
+    steps: int
+    """Of all phases."""
+    best_loss: float
+    """Of the last phase."""
+    weights: Path
 
 
 class RunFolder:

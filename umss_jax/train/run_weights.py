@@ -76,9 +76,8 @@ def initial_variables(config: TrainConfig) -> tuple[dict[str, Any], ModelConfig]
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
     """All parts, those of the state as it has them; NumPy."""
-    changed = {"params": state.params, "batch_stats": state.batch_stats}
     result: dict[str, Any] = jax.tree.map(
-        np.asarray, {name: {**trees, **changed[name]} for name, trees in variables.items()}
+        np.asarray, {name: {**trees, **state.variables[name]} for name, trees in variables.items()}
     )
     return result
 

@@ -20,7 +20,7 @@ from umss_jax.config import ModelConfig
 from umss_jax.device import compile_at_first_call
 from umss_jax.errors import DeviceError
 from umss_jax.train.config import LossConfig, Parallel
-from umss_jax.train.objectives import Batch, Metrics
+from umss_jax.train.objectives import Batch, Metrics, objective_for
 from umss_jax.train.step import TrainState, make_train_step, step_body
 
 _AXIS = "data"
@@ -55,7 +55,7 @@ class ParallelStep:
         if len(self._devices) == 1:
             self._step = compile_at_first_call(make_train_step(optimiser, trainable, model, loss))
             return
-        body = step_body(optimiser, trainable, model, loss, axis=_AXIS)
+        body = step_body(objective_for(trainable, model, loss, _AXIS), optimiser, trainable, _AXIS)
         if self._method is Parallel.PMAP:
             self._step = jax.pmap(
                 body,

@@ -12,7 +12,7 @@ import optax
 
 from umss_jax.config import ModelConfig
 from umss_jax.train.config import LossConfig
-from umss_jax.train.objectives import Loss, Metrics, Objective, objective_for
+from umss_jax.train.objectives import Loss, LossInput, Metrics, Objective, objective_for
 
 
 class TrainState(NamedTuple):
@@ -24,9 +24,14 @@ class TrainState(NamedTuple):
     batch_stats: dict[str, Any]
     opt_state: optax.OptState
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Parameters and running statistics, as the model takes them."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
 
 Step = Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]
-"""``(state, batch, key) -> (state, metrics)``."""
+"""``(state, batch, key) -> (state, metrics)``; the key is that of the whole phase."""
 
 
 def init_state(variables: dict[str, Any], optimiser: optax.GradientTransformation) -> TrainState:
@@ -47,52 +52,38 @@ def make_train_step(
     model: ModelConfig = ModelConfig(),
     loss: LossConfig = LossConfig(),
 ) -> Step:
-    """The jitted step of one device; see :func:`step_body`.
+    """The jitted step of one device on a :class:`Batch`.
 
-    The state is donated: use the returned one.
-    """
-    return jax.jit(step_body(optimiser, trainable, model, loss), donate_argnums=0)
-
-
-def step_body(
-    optimiser: optax.GradientTransformation,
-    trainable: tuple[str, ...],
-    model: ModelConfig = ModelConfig(),
-    loss: LossConfig = LossConfig(),
-    axis: str | None = None,
-) -> Step:
-    """One training step as a pure function: of a whole batch, or of one device's share of it.
+    The state is donated: use the returned one. The metrics are ``total, rec, l1, l2, l3``
+    (unweighted terms) and ``gradient_norm``.
 
     Args:
         optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`.
         trainable: parts that train.
         model: sizes and constants.
         loss: weights of the terms.
-        axis: name of the mapped axis over which the batch is divided into equal shares; gradients
-            and metrics are averaged over it.
-
-    Returns:
-        ``step(state, batch, key)`` of a :class:`Batch`; ``key`` is that of the whole run. The
-        metrics are ``total, rec, l1, l2, l3`` (unweighted terms) and ``gradient_norm``, scalars.
     """
-    return update_step(objective_for(trainable, model, loss, axis), optimiser, trainable, axis)
+    objective = objective_for(trainable, model, loss)
+    return jax.jit(step_body(objective, optimiser, trainable), donate_argnums=0)
 
 
-def update_step(
+def step_body(
     objective: Objective,
     optimiser: optax.GradientTransformation,
     trainable: tuple[str, ...],
     axis: str | None = None,
 ) -> Step:
-    """One step down the gradient of any objective.
+    """One training step as a pure function: of a whole batch, or of one device's share of it.
 
-    Where the loss or the gradient is not finite, the state comes back as it was.
+    Where the loss or the gradient is not finite, the state comes back as it was. To the terms of
+    the objective the metrics add ``gradient_norm``.
 
     Args:
         objective: what is minimised.
-        optimiser: gets no gradient for the parts that do not train.
-        trainable: parts that train. Those before the first of them have no backward pass.
-        axis: as in :func:`step_body`.
+        optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`, for the same parts.
+        trainable: parts that train; nothing before the first of them has a backward pass.
+        axis: name of the mapped axis over which the batch is divided into equal shares; gradients
+            and metrics are averaged over it.
     """
 
     def step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
@@ -100,10 +91,9 @@ def update_step(
         first = 0 if axis is None else jax.lax.axis_index(axis) * share
 
         def loss_of(trained: dict[str, Any]) -> tuple[jax.Array, Loss]:
-            params = {**state.params, **trained}
-            variables = {"params": params, "batch_stats": state.batch_stats}
+            variables = {"params": {**state.params, **trained}, "batch_stats": state.batch_stats}
             now = jax.random.fold_in(key, state.step)
-            loss = objective(variables, batch, now, first, True)
+            loss = objective(LossInput(variables, batch, now, first, train=True))
             return loss.terms["total"], loss
 
         trained = {part: state.params[part] for part in trainable}

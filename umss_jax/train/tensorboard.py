@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import VOICES, ModelConfig
-from umss_jax.model import ModelOutput
+from umss_jax.model import (
+    SOURCE_FILTER,
+    ModelOutput,
+    Variables,
+    draw_uniform,
+    forward,
+    voice_model,
+)
 
 _COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
 
@@ -41,6 +51,24 @@ class Board:
         if self._writer is not None:
             for name, value in metrics.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def show(
+        self, variables: Variables, batch: Any, key: jax.Array, config: ModelConfig, step: int
+    ) -> None:
+        """What the source-filter model makes of the first example of a batch.
+
+        Args:
+            variables: of all parts that the batch passes through.
+            batch: of a training step.
+            key: of the noise.
+            config: sizes and constants.
+            step: of the whole run.
+        """
+        if not self.is_on or voice_model(variables["params"]) is not SOURCE_FILTER:
+            return
+        one = jax.tree.map(lambda leaf: leaf[:1], batch)
+        sources = None if one.sources is None else one.sources[0]
+        self.example(_output(variables, one, key, config), sources, config, step)
 
     def example(
         self, output: ModelOutput, sources: np.ndarray | None, config: ModelConfig, step: int
@@ -80,6 +108,13 @@ class Board:
         """Writes what is left."""
         if self._writer is not None:
             self._writer.close()
+
+
+@partial(jax.jit, static_argnames="config")
+def _output(variables: Variables, batch: Any, key: jax.Array, config: ModelConfig) -> ModelOutput:
+    uniform = draw_uniform(key, jnp.asarray(batch.mixture), config)
+    given = {"salience": batch.salience, "f0_hz_250": batch.f0_hz_250}
+    return forward(variables, batch.mixture, uniform, config, **given)
 
 
 def f0_picture(f0_hz_250: np.ndarray, config: ModelConfig) -> np.ndarray:
