@@ -99,3 +99,15 @@ def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:
     if give_back is not None:  # of glibc
         give_back(0)
     return compiled
+
+
+def compile_at_first_call(jitted: Any) -> Callable[..., Any]:
+    """As :func:`compile_ahead`, for arguments of the shapes of the first call."""
+    program: Callable[..., Any] | None = None
+
+    def call(*arguments: Any) -> Any:
+        nonlocal program
+        program = program or compile_ahead(jitted, *arguments)
+        return program(*arguments)
+
+    return call

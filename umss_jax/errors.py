@@ -54,6 +54,10 @@ class WeightsError(UmssError):
     """Stored weights are missing, damaged or do not fit the model."""
 
 
+class NotFiniteError(UmssError):
+    """A loss or a gradient of training was NaN or infinite; the state before that step is kept."""
+
+
 class DatasetError(UmssError):
     """A dataset on disk is not laid out as expected or misses a file."""
 

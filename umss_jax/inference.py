@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,6 @@ import numpy as np
 from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
-from umss_jax.dsp.masks import soft_mask_channels
-from umss_jax.networks.unet import separate_channels
 from umss_jax.pitch.continuity import heuristic_f0_250, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -143,15 +141,12 @@ class ModelEngine:
         channels: np.ndarray,
         seeds: np.ndarray,
         f0_hz_250: np.ndarray | None = None,
-    ) -> _Voices:
+    ) -> model.Separated:
         known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
-        voices: _Voices = _voices(self.variables, mixture, channels, seeds, known, self.config)
+        voices: model.Separated = _voices(
+            self.variables, mixture, channels, seeds, known, self.config
+        )
         return voices
-
-
-class _Voices(NamedTuple):
-    stems: jax.Array
-    output: model.ModelOutput | model.UnetSeparation
 
 
 # Compiled once for all engines of equal settings, so that an adapted one needs no compilation.
@@ -179,20 +174,9 @@ def _voices(
     seeds: jax.Array,
     f0_hz_250: jax.Array | None,
     config: ModelConfig,
-) -> _Voices:
-    if "unet" in variables["params"]:
-        analysis = (
-            model.analyse(variables, mixture, config)
-            if f0_hz_250 is None
-            else model.given_f0(f0_hz_250, config)
-        )
-        separation = model.separate_by_unet(variables, mixture, analysis, config)
-        magnitude = separation.unet.magnitude
-        return _Voices(separate_channels(channels, magnitude, config.unet), separation)
-
-    def noise(seed: jax.Array) -> jax.Array:
-        one = jnp.zeros((1, mixture.shape[-1]))
-        return model.draw_uniform(jax.random.key(seed), one, config)[0]
-
-    output = model.forward(variables, mixture, jax.vmap(noise)(seeds), config, f0_hz_250=f0_hz_250)
-    return _Voices(soft_mask_channels(channels, output.sources, config.mask), output)
+) -> model.Separated:
+    if f0_hz_250 is None:
+        analysis = model.analyse(variables, mixture, config)
+    else:
+        analysis = model.given_f0(f0_hz_250, config)
+    return model.separate(variables, mixture, channels, analysis, seeds, config)

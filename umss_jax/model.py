@@ -2,12 +2,13 @@
 
 Three entry points of one data flow: :func:`features` (no parameters), :func:`analyse` (mixture or
 salience → F0) and :func:`resynthesise` (mixture and F0 → voices); :func:`forward` joins them.
-Everything is pure: variables in, :class:`ModelOutput` out.
+Everything is pure: variables in, :class:`ModelOutput` out. What follows the F0 is one of two
+:class:`VoiceModel`: source-filter synthesis, or the U-Net of the supervised baseline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
+from umss_jax.dsp.masks import soft_mask_channels
 from umss_jax.dsp.resample import resample
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
@@ -33,11 +35,11 @@ from umss_jax.synth.source_filter import Controls, RawControls, physical_control
 Variables = Mapping[str, Any]
 """``{'params': {part: …}, 'batch_stats': {part: …}}``, parts as in :data:`PARTS`."""
 
-PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder")
-"""The four networks, in the order of the data flow."""
+F0_PARTS: tuple[str, ...] = ("salience", "assignment")
+"""The networks that F0 comes from, in the order of the data flow."""
 
-UNET_PARTS: tuple[str, ...] = ("salience", "assignment", "unet")
-"""Those of the supervised baseline, which separates by a U-Net on the same F0."""
+PARTS: tuple[str, ...] = (*F0_PARTS, "encoder", "decoder")
+"""The four networks, in the order of the data flow."""
 
 ALL_PARTS: tuple[str, ...] = (*PARTS, "unet")
 """Whatever variables may hold."""
@@ -234,21 +236,68 @@ def draw_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax
     return draw_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
 
 
-def separate_by_unet(
-    variables: Variables, mixture: jax.Array, analysis: Analysis, config: ModelConfig
-) -> UnetSeparation:
-    """Stems by the U-Net's soft masks, from the mixture and the F0 of its voices.
+class VoiceModel(NamedTuple):
+    """What separates once the F0 is known: :data:`SOURCE_FILTER` or :data:`UNET`."""
+
+    parts: tuple[str, ...]
+    """Those after the F0 networks, in the order of the data flow."""
+    needs_stems: bool
+    """Whether it learns from stems alone, and never from a mixture."""
+
+
+SOURCE_FILTER = VoiceModel(("encoder", "decoder"), needs_stems=False)
+"""The paper's: source-filter synthesis of every voice."""
+
+UNET = VoiceModel(("unet",), needs_stems=True)
+"""The supervised baseline: a U-Net that is told the F0."""
+
+
+def voice_model(parts: Iterable[str]) -> VoiceModel:
+    """The voice model that some parts belong to: where there is a U-Net, it separates."""
+    return UNET if set(UNET.parts) <= set(parts) else SOURCE_FILTER
+
+
+class Separated(NamedTuple):
+    """Stems, and everything that was computed on the way to them."""
+
+    stems: jax.Array
+    """[B, J, C, samples], of every channel."""
+    output: ModelOutput | UnetSeparation
+
+
+def separate(
+    variables: Variables,
+    mixture: jax.Array,
+    channels: jax.Array,
+    analysis: Analysis,
+    seeds: jax.Array,
+    config: ModelConfig,
+) -> Separated:
+    """Stems of every channel of a mixture whose F0 is known, by soft masks.
+
+    The masks come from the voices that the voice model of the weights synthesises, or from the
+    magnitudes that it estimates.
 
     Args:
-        variables: needs the part ``unet``.
-        mixture: [B, samples], a multiple of 256.
+        variables: needs the parts of the voice model.
+        mixture: [B, samples], a multiple of 256, peak 1.
+        channels: [B, C, samples], whose downmix that is.
         analysis: with ``f0_hz_250`` [B, J, samples / 256].
+        seeds: [B], uint32, of the noise.
         config: sizes and constants.
     """
-    network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
-    output = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
-    stems = separate_channels(mixture[:, None], output.magnitude, config.unet)[:, :, 0]
-    return UnetSeparation(mixture, **analysis._asdict(), unet=output, stems=stems)
+    if voice_model(variables["params"]) is UNET:
+        network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
+        unet = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
+        own = separate_channels(mixture[:, None], unet.magnitude, config.unet)[:, :, 0]
+        separation = UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=own)
+        return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)
+
+    def sample(seed: jax.Array) -> jax.Array:
+        return draw_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
+
+    output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
+    return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
 
 
 def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import optax
 from umss_jax import model
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig, SynthConfig
 from umss_jax.train.config import LossConfig, Parallel
+from umss_jax.train.objectives import Batch
 from umss_jax.train.sharding import ParallelStep, start_hosts
-from umss_jax.train.step import Batch, init_state
+from umss_jax.train.step import init_state
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_CACHE"])

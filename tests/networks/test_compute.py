@@ -12,7 +12,9 @@ from umss_jax import model
 from umss_jax.config import Compute, ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.networks.conv import ConvBlock
 from umss_jax.networks.frequency_conv import same_conv
-from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.objectives import Batch
+from umss_jax.train.optimiser import make_optimiser
+from umss_jax.train.step import init_state, make_train_step
 
 BFLOAT16 = Compute.BFLOAT16
 SMALL = ModelConfig(

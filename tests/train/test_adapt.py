@@ -7,7 +7,7 @@ import soundfile
 from small_engine import F0_HZ, small_engine
 
 from umss_jax.audio.recording import scan
-from umss_jax.errors import AudioError
+from umss_jax.errors import NotFiniteError
 from umss_jax.train.adapt import adapt, training_segments
 from umss_jax.train.config import AdaptationConfig
 
@@ -80,5 +80,5 @@ def test_training_segments_of_a_file(tmp_path):
 
 def test_losses_that_are_no_numbers_stop_the_adaptation(engine, choir):
     config = AdaptationConfig(steps=4, batch=1, learning_rate=1e30, warmup_steps=1)
-    with pytest.raises(AudioError, match="finite"):
+    with pytest.raises(NotFiniteError, match="finite"):
         adapt(engine, choir, config)

@@ -11,7 +11,9 @@ from umss_jax.cli.weights import bring_published
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.train.adapt import adapt
 from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
-from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.objectives import Batch
+from umss_jax.train.optimiser import make_optimiser
+from umss_jax.train.step import init_state, make_train_step
 
 TRAINABLE = ("encoder", "decoder")
 RECONSTRUCTION = LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)

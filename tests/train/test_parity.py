@@ -22,6 +22,8 @@ from umss_jax.synth import source_filter as synth
 from umss_jax.synth.harmonic import harmonic_controls
 from umss_jax.train import step as training
 from umss_jax.train.config import LossConfig, OptimiserConfig
+from umss_jax.train.objectives import Batch, LossInput, objective_for
+from umss_jax.train.optimiser import make_optimiser
 from weights_convert import import_file
 from weights_convert.torch_2024 import UMSS_2024
 
@@ -60,9 +62,7 @@ def batches(golden):
 
     def batch(step):
         draws = golden(f"train_step_{step}_noise")["uniform_voiced"]  # of [0, 1)
-        return training.Batch(
-            mixture=mixture, salience=salience, uniform=jnp.asarray(2 * draws - 1)[None]
-        )
+        return Batch(mixture=mixture, salience=salience, uniform=jnp.asarray(2 * draws - 1)[None])
 
     return [batch(step) for step in range(3)]
 
@@ -80,7 +80,7 @@ def replay(variables):
 
     ``nudge`` is added to the assigned saliences where F0 is picked from them, and nowhere else.
     """
-    optimiser = training.make_optimiser(TRAINABLE)
+    optimiser = make_optimiser(TRAINABLE)
     train_step = training.make_train_step(optimiser, TRAINABLE)
 
     def step(state, batch, nudge):
@@ -227,17 +227,12 @@ def test_gradients_equal_those_of_a_float64_oscillator_bank(variables, batches, 
 
     def gradient():
         # A new function each time, so that it is traced with what is patched in.
-        return jax.jit(
-            lambda v, b: jax.grad(training.batch_loss, has_aux=True)(
-                v["params"],
-                v["batch_stats"],
-                b,
-                jax.random.key(0),
-                TRAINABLE,
-                ModelConfig(),
-                LossConfig(),
-            )[0]
-        )(variables, batches[0])
+        def total(params, batch_stats, batch):
+            objective = objective_for(TRAINABLE, ModelConfig(), LossConfig())
+            own = {"params": params, "batch_stats": batch_stats}
+            return objective(LossInput(own, batch, jax.random.key(0), 0, True)).terms["total"]
+
+        return jax.jit(jax.grad(total))(variables["params"], variables["batch_stats"], batches[0])
 
     ours = gradient()
     monkeypatch.setattr(synth, "harmonic_signal", bank.harmonic_signal_by_bank(torch.float64))

@@ -125,7 +125,7 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(recordings, tmp_path, monkeypatc
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     assert _run(recordings, tmp_path, "name=whole") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "whole" / "weights.safetensors")
-    real, seen, stops = pretrain._make_step, [], [5]
+    real, seen, stops = pretrain.compile_at_first_call, [], [5]
 
     def breaking(*arguments):
         step = real(*arguments)
@@ -138,11 +138,11 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(recordings, tmp_path, monkeypatc
 
         return counted
 
-    monkeypatch.setattr(pretrain, "_make_step", breaking)
+    monkeypatch.setattr(pretrain, "compile_at_first_call", breaking)
     assert _run(recordings, tmp_path, "name=cut") == 130  # in the first phase
     seen, stops = [], [2 + 3]  # saved after the fourth of its six steps
     assert _run(recordings, tmp_path, "name=cut") == 130  # in the second
-    monkeypatch.setattr(pretrain, "_make_step", real)
+    monkeypatch.setattr(pretrain, "compile_at_first_call", real)
     assert _run(recordings, tmp_path, "name=cut") == 0
     whole, cut = (
         [(row["kind"], row["name"], row["step"], row["total"]) for row in _rows(tmp_path / name)]

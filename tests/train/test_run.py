@@ -19,10 +19,9 @@ from weight_files import assert_same
 
 from umss_jax.cli.weights import bring_published
 from umss_jax.config import VOICE_THRESHOLDS, VOICES
-from umss_jax.errors import UmssError, UsageError
+from umss_jax.errors import NotFiniteError, UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.train import f0_cache as analysis_cache
-from umss_jax.train import run as training_run
 from umss_jax.train import run_folder
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.run_weights import initial_variables, phase_weights
@@ -212,18 +211,18 @@ def test_early_stopping(prepared):
 
 def test_a_loss_that_is_no_number_stops_with_step_term_and_batch(prepared, monkeypatch):
     """The state of the step before is kept."""
-    real = training_run._PhaseRun._batch
+    real = analysis_cache.AnalysisCache.batch
     calls = []
 
-    def poisoned(self, examples):
+    def poisoned(self, examples, *details):
         calls.append(examples.names)
-        batch = real(self, examples)
+        batch = real(self, examples, *details)
         if len(calls) == 4:  # after three validation excerpts in two batches: the second step
             batch.mixture[1, 7] = np.nan
         return batch
 
-    monkeypatch.setattr(training_run._PhaseRun, "_batch", poisoned)
-    with pytest.raises(UmssError) as raised:
+    monkeypatch.setattr(analysis_cache.AnalysisCache, "batch", poisoned)
+    with pytest.raises(NotFiniteError) as raised:
         small_run.train(prepared, "name=poisoned")
     message = str(raised.value)
     assert "step 2 of synthesis: " in message

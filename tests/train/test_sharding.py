@@ -14,8 +14,9 @@ from places import HELPERS
 
 from umss_jax.errors import DeviceError
 from umss_jax.train.config import Parallel
+from umss_jax.train.objectives import Batch
 from umss_jax.train.sharding import ParallelStep, start_hosts
-from umss_jax.train.step import Batch, TrainState
+from umss_jax.train.step import TrainState
 
 SCRIPT = HELPERS / "parallel_steps.py"
 

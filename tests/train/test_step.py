@@ -10,7 +10,9 @@ from comparison import relative_error
 from umss_jax import model
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
 from umss_jax.train.config import LossConfig, OptimiserConfig
-from umss_jax.train.step import Batch, init_state, learning_rate, make_optimiser, make_train_step
+from umss_jax.train.objectives import Batch
+from umss_jax.train.optimiser import learning_rate, make_optimiser
+from umss_jax.train.step import init_state, make_train_step
 
 # Half a second and small layers; the stages are the same.
 SMALL = ModelConfig(

@@ -22,11 +22,11 @@ from umss_jax.errors import UsageError
 from umss_jax.inference import ModelEngine
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import condition_f0, magnitude_spectrogram
-from umss_jax.train import run as training_run
 from umss_jax.train import run_folder
+from umss_jax.train.config import LossConfig
+from umss_jax.train.objectives import Batch, objective_for, unet_loss
 from umss_jax.train.run_weights import initial_variables
-from umss_jax.train.step import Batch, init_state, make_train_step, step_body
-from umss_jax.train.unet_loss import unet_loss
+from umss_jax.train.step import init_state, make_train_step, step_body
 from umss_jax.weights import store as weights
 
 UNET = UnetConfig(fft_size=512, channels=(2, 3), condition_channels=(3,), dropout_layers=1)
@@ -91,16 +91,16 @@ def test_a_run_lowers_the_loss_and_leaves_f0_networks_and_u_net(whole, prepared)
 
 def test_resumed_it_equals_an_uninterrupted_run(whole, prepared, monkeypatch):
     """Running statistics and the draws of voices and dropout included."""
-    log = training_run._PhaseRun._log_step
+    log = run_folder.RunFolder.log
 
-    def interrupt(self, step, *details):
-        log(self, step, *details)
-        if step == 7:
+    def interrupt(self, row):
+        log(self, row)
+        if row["step"] == 7:
             raise KeyboardInterrupt
 
     settings = ["name=resumed", "epochs=[6]", "checkpoint_steps=2", *SETTINGS]
     with monkeypatch.context() as patch:
-        patch.setattr(training_run._PhaseRun, "_log_step", interrupt)
+        patch.setattr(run_folder.RunFolder, "log", interrupt)
         with pytest.raises(KeyboardInterrupt):
             small_run.train(prepared, *settings)
     small_run.train(prepared, *settings)
@@ -118,7 +118,9 @@ def test_a_divided_batch_trains_as_a_whole_one(variables):
     optimiser, whole = optax.sgd(1e-2), batch()
     step = make_train_step(optimiser, ("unet",), SMALL)
     expected, wanted = step(init_state(variables, optimiser), whole, jax.random.key(1))
-    body = step_body(optimiser, ("unet",), SMALL, axis="data")
+    body = step_body(
+        objective_for(("unet",), SMALL, LossConfig(), "data"), optimiser, ("unet",), "data"
+    )
     halves = jax.tree.map(lambda leaf: leaf.reshape(2, 2, *leaf.shape[1:]), whole)
     mapped = jax.jit(jax.vmap(body, in_axes=(None, 0, None), axis_name="data"))
     states, metrics = mapped(init_state(variables, optimiser), halves, jax.random.key(1))

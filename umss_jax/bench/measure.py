@@ -27,7 +27,9 @@ from umss_jax.bench.stages import STAGES
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
-from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.objectives import Batch, parts_used
+from umss_jax.train.optimiser import make_optimiser
+from umss_jax.train.step import init_state, make_train_step
 from umss_jax.train.strategies import STRATEGIES
 
 SEPARATION = "separation"
@@ -108,10 +110,7 @@ def measure_strategy(
         timing = measure(lambda: engine.separate(heard, heard[:, None], seeds).stems_16k, repeats)
         return row(name, "", batch, seconds, timing, products_of(config), products_of(direct))
     strategy = STRATEGIES[name]
-    needed = set(strategy.trainable)
-    if strategy.start == "mixture":
-        needed = set(model.PARTS)
-    parts = tuple(part for part in model.PARTS if part in needed)
+    parts = parts_used(strategy.start, strategy.trainable)
     variables = model.init_variables(jax.random.key(0), config, parts)
     optimiser = make_optimiser(strategy.trainable)
     state = init_state(variables, optimiser)

@@ -1,21 +1,27 @@
-"""Adaptation: training a model on one recording itself, unsupervised, before separating it."""
+"""Adaptation: unsupervised training of a model on one recording itself, before separating it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import AudioConfig
-from umss_jax.device import compile_ahead
+from umss_jax.device import compile_at_first_call
 from umss_jax.errors import AudioError
-from umss_jax.train.config import AdaptationConfig, LossConfig, OptimiserConfig
-from umss_jax.train.step import Batch, init_state, make_optimiser, make_train_step
+from umss_jax.train.config import AdaptationConfig, OptimiserConfig
+from umss_jax.train.loop import Loop, NamedBatch, run_loop
+from umss_jax.train.objectives import Batch, parts_used
+from umss_jax.train.optimiser import make_optimiser
+from umss_jax.train.run_weights import merged
+from umss_jax.train.step import init_state, make_train_step
+from umss_jax.train.strategies import STRATEGIES
+from umss_jax.weights.tree import select_parts
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -44,7 +50,7 @@ def adapt(
     else the salience, from which each step goes on. No stems are involved.
 
     Args:
-        engine: model with all its parts; encoder and decoder may be freshly drawn.
+        engine: model with all its parts; encoder and decoder may be freshly initialised.
         mixtures_16k: [N, samples] at 16 kHz from :func:`training_segments`, each of peak 1.
         config: steps, batch, learning rates, seed.
         progress: called with 1 after each step.
@@ -53,59 +59,64 @@ def adapt(
         The engine with its new weights, and the course of the losses.
 
     Raises:
-        AudioError: the losses stopped being finite.
+        NotFiniteError: the losses stopped being finite.
     """
-    trainable = ("encoder", "decoder") + (("assignment",) if config.train_assignment else ())
-    optimiser = make_optimiser(
-        trainable,
-        OptimiserConfig(
-            learning_rate=config.learning_rate,
-            f0_learning_rate_factor=config.f0_learning_rate_factor,
-            warmup_steps=config.warmup_steps,
-            # A run shorter than the warm-up ends before the full rate is reached.
-            total_steps=max(config.warmup_steps + 1, config.steps),
-            final_fraction=config.final_fraction,
-        ),
-    )
-    loss = (
-        LossConfig()
-        if config.train_assignment
-        else LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)
-    )
-    train_step = make_train_step(optimiser, trainable, engine.config, loss)
-    # The step needs nothing of the networks that its batches come after.
-    used = set(trainable)
-    state = init_state(
-        {
-            name: {part: tree for part, tree in parts.items() if part in used}
-            for name, parts in engine.variables.items()
-        },
-        optimiser,
-    )
-    known = [_analysed(engine, mixture[None], config.train_assignment) for mixture in mixtures_16k]
-    order = np.random.default_rng(config.seed)
-    rng = jax.random.key(config.seed)
-    batch_size = min(config.batch, len(mixtures_16k))
-    history: list[dict[str, jax.Array]] = []
-    for _ in range(config.steps):
-        chosen = order.choice(len(mixtures_16k), batch_size, replace=False)
-        stacked = jnp.asarray(np.concatenate([known[i] for i in chosen]))
-        batch = Batch(mixture=jnp.asarray(mixtures_16k[chosen]))
-        batch = batch._replace(**{"salience" if config.train_assignment else "f0_hz_250": stacked})
-        if not history:
-            train_step = compile_ahead(train_step, state, batch, rng)
-        state, metrics = train_step(state, batch, rng)
-        history.append(metrics)
+    strategy = STRATEGIES["sf_sft_cached" if config.train_assignment else "sf_sf_cached"]
+    optimiser = make_optimiser(strategy.trainable, _optimiser_config(config))
+    step = make_train_step(optimiser, strategy.trainable, engine.config, strategy.loss)
+    segments = _analysed(engine, mixtures_16k, config)
+    history: list[dict[str, float]] = []
+
+    def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
+        history.append(values)
         if progress:
-            jax.block_until_ready(metrics["total"])
             progress(1)
-    merged = {name: {**parts, **getattr(state, name)} for name, parts in _as_dicts(engine).items()}
-    course = {key: np.asarray([float(row[key]) for row in history]) for key in (history or [{}])[0]}
-    if not all(np.isfinite(values).all() for values in course.values()):
-        raise AudioError(
-            "the losses of the adaptation did not stay finite", "try fewer --adapt steps"
-        )
-    return Adapted(engine.with_variables(merged, adaptation=_record(config)), course)
+
+    loop = Loop(
+        name="adaptation",
+        steps=config.steps,
+        batch=min(config.batch, len(mixtures_16k)),
+        step=compile_at_first_call(step),
+        batches=partial(_batches, segments, config),
+        key=jax.random.key(config.seed),
+        log=log,
+        remedy="try fewer --adapt steps",
+        quiet=True,
+    )
+    used = select_parts(engine.variables, parts_used(strategy.start, strategy.trainable))
+    state, _ = run_loop(loop, init_state(used, optimiser))
+    adapted = engine.with_variables(merged(engine.variables, state), adaptation=_record(config))
+    course = {key: np.asarray([row[key] for row in history]) for key in (history or [{}])[0]}
+    return Adapted(adapted, course)
+
+
+def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) -> Batch:
+    """All segments, with what the frozen networks say of each: salience, or F0."""
+    analyse = engine.salience if config.train_assignment else engine.f0_hz_250
+    known: Any = np.concatenate([analyse(mixture[None]) for mixture in mixtures_16k])
+    if config.train_assignment:
+        return Batch(mixtures_16k, salience=known)
+    return Batch(mixtures_16k, f0_hz_250=known)
+
+
+def _optimiser_config(config: AdaptationConfig) -> OptimiserConfig:
+    return OptimiserConfig(
+        learning_rate=config.learning_rate,
+        f0_learning_rate_factor=config.f0_learning_rate_factor,
+        warmup_steps=config.warmup_steps,
+        # A run shorter than the warm-up ends before the full rate is reached.
+        total_steps=max(config.warmup_steps + 1, config.steps),
+        final_fraction=config.final_fraction,
+    )
+
+
+def _batches(segments: Batch, config: AdaptationConfig, done: int) -> Iterator[NamedBatch]:
+    """Batches of different segments, chosen at random, from the first step on and without end."""
+    order = np.random.default_rng(config.seed)
+    count = len(segments.mixture)
+    while True:
+        chosen = order.choice(count, min(config.batch, count), replace=False)
+        yield NamedBatch(jax.tree.map(lambda array, chosen=chosen: array[chosen], segments))
 
 
 def training_segments(
@@ -144,15 +155,6 @@ def training_segments(
     if not heard:
         raise AudioError("nothing to adapt to: the recording is silent", "check the file")
     return np.stack(heard)
-
-
-def _analysed(engine: ModelEngine, mixture_16k: np.ndarray, keep_salience: bool) -> np.ndarray:
-    """What the frozen networks say of one segment: salience, or F0 with 0 = unvoiced."""
-    return engine.salience(mixture_16k) if keep_salience else engine.f0_hz_250(mixture_16k)
-
-
-def _as_dicts(engine: ModelEngine) -> dict[str, dict[str, object]]:
-    return {name: dict(parts) for name, parts in engine.variables.items()}
 
 
 def _record(config: AdaptationConfig) -> dict[str, object]:

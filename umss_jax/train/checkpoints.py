@@ -23,7 +23,7 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells of every file i
 _NOT_VALIDATED = 1e30  # JSON has no infinity; such a checkpoint is never the best
 
 
-class Progress(NamedTuple):
+class PhaseProgress(NamedTuple):
     """Where a phase stands, apart from its state."""
 
     epoch: int = 0
@@ -67,7 +67,7 @@ class Checkpoints:
         except OSError as error:
             raise OutputError(f"{folder} cannot be written ({error})", "make room") from error
 
-    def save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:
+    def save(self, state: TrainState, progress: PhaseProgress, loss: float | None = None) -> None:
         """Writes a checkpoint of the state's step unless there is one; returns before it is done.
 
         Args:
@@ -87,26 +87,20 @@ class Checkpoints:
             metrics={"loss": _NOT_VALIDATED if loss is None else float(loss)},
         )
 
-    def latest_step(self) -> int | None:
-        """Step of the newest checkpoint."""
-        step: int | None = self._manager.latest_step()
-        return step
-
-    def best_step(self) -> int | None:
-        """Step of the checkpoint with the lowest validation loss."""
-        step: int | None = self._manager.best_step()
-        return step
-
-    def restore(self, like: TrainState, step: int) -> tuple[TrainState, Progress]:
-        """A checkpoint as NumPy arrays.
+    def latest(self, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
+        """The latest checkpoint, or where there is none the state before the first step.
 
         Args:
-            like: a state of the same structure.
-            step: one of those that are there.
+            fresh: that state.
 
         Raises:
-            CheckpointError: it does not fit or is damaged.
+            CheckpointError: the checkpoint does not fit or is damaged.
         """
+        step = self._manager.latest_step()
+        return (fresh, PhaseProgress()) if step is None else self._restored(fresh, step)
+
+    def _restored(self, like: TrainState, step: int) -> tuple[TrainState, PhaseProgress]:
+        """A checkpoint as NumPy arrays; ``like`` has the same structure."""
         wanted = {
             name: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
             for name, leaf in _flat(like).items()
@@ -123,10 +117,10 @@ class Checkpoints:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
                 f"checkpoint {step} in {self._folder} cannot be restored ({reason})",
-                "delete it to go on from the one before, or the folder to begin again",
+                "delete it to resume from the one before, or the folder to begin again",
             ) from error
         state = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        return state, Progress(**restored.progress)
+        return state, PhaseProgress(**restored.progress)
 
     def wait(self) -> None:
         """Returns when everything is written."""

@@ -1,6 +1,6 @@
 """What frozen F0 networks say of examples, computed once and kept on disk.
 
-A batch may begin at the F0 or at the salience instead of the mixture (`training.Batch`). Both are
+A batch may begin at the F0 or at the salience instead of the mixture (`objectives.Batch`). Both are
 kept under ``$UMSS_JAX_HOME/analysis``, by the weights and settings that made them and the samples
 of the mixture, so that another run over the same examples finds them.
 """
@@ -19,7 +19,7 @@ from umss_jax.data.mixes import Examples
 from umss_jax.errors import OutputError
 from umss_jax.files import arrays_sha256, home, write_array
 from umss_jax.inference import ModelEngine
-from umss_jax.train.step import Batch
+from umss_jax.train.objectives import Batch
 from umss_jax.train.strategies import Start
 from umss_jax.weights.tree import flatten
 

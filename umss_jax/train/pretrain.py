@@ -8,57 +8,59 @@ A run is resumed like one of :mod:`umss_jax.train.run`, from its folder, at any 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from umss_jax import model
-from umss_jax.config import ModelConfig
-from umss_jax.data.mixes import Prefetched
 from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
 from umss_jax.data.salience_mixes import HeardExample, HeardMixes
-from umss_jax.errors import UmssError
+from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.train.checkpoints import Checkpoints, Progress
+from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import PretrainConfig
-from umss_jax.train.progress import Bar
-from umss_jax.train.run_folder import RunFolder
-from umss_jax.train.run_weights import WEIGHTS
-from umss_jax.train.step import TrainState, init_state, make_optimiser
+from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
+from umss_jax.train.objectives import Loss, LossInput
+from umss_jax.train.optimiser import make_optimiser
+from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.run_folder import RunFolder, RunResult
+from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
+from umss_jax.train.step import TrainState, init_state, step_body
+from umss_jax.train.tensorboard import Board
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
-from umss_jax.weights.tree import parts
+from umss_jax.weights.tree import parts, select_parts
 
-PHASES = ("salience", "assignment")
+PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
 
-
-Example = PitchedExample | HeardExample
+_Mixes = PitchedMixes | HeardMixes
 """What the salience network learns from, or the assignment network."""
-Step = Callable[[TrainState, Example], tuple[TrainState, jax.Array]]
-"""``(state, example) -> (state, loss)``."""
 
 
-class PretrainResult(NamedTuple):
-    """How a run ended."""
+@dataclass(frozen=True)
+class _Run:
+    """What the training of both networks shares."""
 
-    steps: int
-    best_loss: float
-    """Of the last phase."""
-    weights: Path
+    config: PretrainConfig
+    folder: RunFolder
+    pieces: list[tuple[PitchedVoice, ...]]
+    held_out: list[tuple[PitchedVoice, ...]]
+    quiet: bool
 
 
-def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> PretrainResult:
-    """Trains the F0 networks, or goes on where a run of the same folder and settings stopped.
+def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunResult:
+    """Trains the F0 networks, or resumes a run of the same folder and settings where it stopped.
+
+    The assignment network learns from what the best salience network of the run hears.
 
     Args:
         config: the run.
@@ -69,261 +71,149 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> Pretr
         UsageError: settings that do not fit the run in the folder.
         DatasetError: recordings or their F0 are missing or broken.
         WeightsError: initial weights are missing or damaged.
+        NotFiniteError: a loss or gradient stopped being finite.
     """
-    run = RunFolder(folder, config)
-    with run.going():
-        return _pretrain(config, run, quiet)
-
-
-def _pretrain(config: PretrainConfig, run: RunFolder, quiet: bool) -> PretrainResult:
-    pieces = open_pitched(config.train)
-    held_out = open_pitched(config.validation)
-    variables = _initial(config)
+    files = RunFolder(folder, config)
     steps, best_loss = 0, math.inf
-    for number, part in enumerate(PHASES):
-        if not config.steps[number]:
-            continue
-        variables, best_loss = _PhaseRun(config, run, number, part, variables).train(
-            pieces, held_out, quiet
-        )
-        steps += config.steps[number]
-    return PretrainResult(steps, best_loss, run.path / WEIGHTS)
+    with files.going():
+        pieces, held_out = open_pitched(config.train), open_pitched(config.validation)
+        run = _Run(config, files, pieces, held_out, quiet)
+        variables = _initial(config)
+        for number, part in enumerate(PHASES):
+            if not config.steps[number]:
+                continue
+            state, progress = _train_part(run, number, variables)
+            keep_phase(folder, number, part)
+            kept = phase_weights(folder, number, part)
+            # Nothing is kept where no validation had a finite loss.
+            variables = store.load(kept).variables if kept.is_file() else merged(variables, state)
+            steps, best_loss = steps + config.steps[number], progress.best_loss
+    return RunResult(steps, best_loss, folder / WEIGHTS)
 
 
 def _initial(config: PretrainConfig) -> dict[str, Any]:
-    """Both networks: those of ``config.weights``, or drawn."""
-    key = jax.random.key(config.seed)
+    """Both networks: those of ``config.weights``, or initialised from the seed."""
     known: dict[str, Any] = {}
     if config.weights:
         known = load_weights(config.weights, config.model).variables
-    drawn = tuple(part for part in PHASES if part not in parts(known))
-    fresh = jax.jit(partial(model.init_variables, config=config.model, parts=drawn))(key)
+    missing = tuple(part for part in PHASES if part not in parts(known))
+    initialise = partial(model.init_variables, config=config.model, parts=missing)
+    fresh = jax.jit(initialise)(jax.random.key(config.seed))
+    own = select_parts(known, [part for part in PHASES if part not in missing])
     return {
-        name: jax.tree.map(
-            np.asarray,
-            {
-                **fresh[name],
-                **{part: tree for part, tree in known.get(name, {}).items() if part in PHASES},
-            },
-        )
+        name: jax.tree.map(np.asarray, {**fresh[name], **own.get(name, {})})
         for name in ("params", "batch_stats")
     }
 
 
-class _PhaseRun:
-    """The training of one network."""
-
-    def __init__(
-        self,
-        config: PretrainConfig,
-        run: RunFolder,
-        number: int,
-        part: str,
-        variables: dict[str, Any],
-    ) -> None:
-        self.config, self.run, self.number, self.part = config, run, number, part
-        self.variables = variables
-        self.steps, self.batch = config.steps[number], config.batch[number]
-        hop = config.model.audio.hop_samples
-        rate = config.model.audio.sample_rate_hz
-        self.samples = round(config.crop_s[number] * rate / hop) * hop
-        warmup = min(config.optimiser.warmup_steps, self.steps // 5)
-        optimiser = replace(config.optimiser, warmup_steps=warmup, total_steps=max(2, self.steps))
-        self.optimiser = make_optimiser((part,), optimiser)
-        self.checkpoints = Checkpoints(run.path / "checkpoints" / f"{number}_{part}")
-        self.loss_of, self.validation_loss_of = self._losses()
-
-    def train(
-        self,
-        pieces: list[tuple[PitchedVoice, ...]],
-        held_out: list[tuple[PitchedVoice, ...]],
-        quiet: bool,
-    ) -> tuple[dict[str, Any], float]:
-        """From the latest checkpoint to the last step; the best variables and their loss."""
-        config = self.config
-        mixes, altogether = self._examples(pieces, held_out)
-        validation = altogether.batch(0, config.validation_examples)
-        own = {
-            name: {self.part: tree[self.part]} if self.part in tree else {}
-            for name, tree in self.variables.items()
-        }
-        state, progress = init_state(own, self.optimiser), Progress()
-        latest = self.checkpoints.latest_step()
-        if latest is not None:
-            state, progress = self.checkpoints.restore(state, latest)
-        done = int(state.step)
-        if done < self.steps:
-            self.run.forget_after(self.number, done)
-        state = jax.device_put(jax.tree.map(np.array, jax.device_get(state)))
-        step_fn = _make_step(self.loss_of, self.optimiser)
-        batches = Prefetched(self._batches(mixes, done))
-        try:
-            with Bar(f"{self.part}", self.steps, done, self.batch, quiet) as bar:
-                for step in range(done, self.steps):
-                    example = next(batches)
-                    started = time.perf_counter()
-                    state, loss = step_fn(state, example)
-                    values = {"total": float(loss)}
-                    if not math.isfinite(values["total"]):
-                        raise UmssError(
-                            f"the loss of step {step + 1} is not finite",
-                            "lower optimiser.learning_rate",
-                        )
-                    seconds = round(time.perf_counter() - started, 4)
-                    self.run.log(
-                        {"kind": "train", **self._where(step + 1), **values, "seconds": seconds}
-                    )
-                    bar.step({**dict.fromkeys(("rec", "l1", "l2", "l3"), 0.0), **values})
-                    if (step + 1) % config.validation_steps == 0 or step + 1 == self.steps:
-                        progress = self._validate(state, progress, validation)
-                        bar.validated(progress.best_loss, progress.best_loss)
-        finally:
-            batches.close()
-            self.checkpoints.close()
-        return self._best(state), progress.best_loss
-
-    def _losses(self) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
-        """Of a training example, and of a validation example, which counts in full length."""
-        config, blur_bins = self.config.model, self.config.blur_bins
-        if self.part == "assignment":
-            assigned = partial(_assignment_loss, config=config, blur_bins=blur_bins)
-            return assigned, jax.jit(assigned)
-        loss = partial(_salience_loss, config=config, blur_bins=blur_bins)
-        return (
-            partial(loss, window_frames=self.config.window_frames),
-            jax.jit(partial(loss, window_frames=0)),
-        )
-
-    def _examples(
-        self, pieces: list[tuple[PitchedVoice, ...]], held_out: list[tuple[PitchedVoice, ...]]
-    ) -> tuple[PitchedMixes | HeardMixes, PitchedMixes | HeardMixes]:
-        """Examples to train on, and unaltered ones of the held-out pieces."""
-        config = self.config
-        aligned = self.part == "assignment"
-        mixes = PitchedMixes(pieces, config.seed, self.samples, config.augmentation, aligned)
-        validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None)
-        if self.part == "salience":
-            return mixes, validation
-
-        @jax.jit
-        def hear(mixture: np.ndarray) -> jax.Array:
-            features = model.features(jnp.asarray(mixture), config.model)
-            return model.estimate_salience(self.variables, features, config.model)
-
-        heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
-        return heard, HeardMixes(validation, hear, _VALIDATION_SEED)
-
-    def _batches(self, mixes: PitchedMixes | HeardMixes, done: int) -> Iterator[Example]:
-        first = (
-            _PHASE_EXAMPLES if self.part == "assignment" and not self.config.distinct_mixes else 0
-        )
-        for step in range(done, self.steps):
-            yield mixes.batch(first + step * self.batch, self.batch)
-
-    def _validate(
-        self,
-        state: TrainState,
-        progress: Progress,
-        validation: Example,
-    ) -> Progress:
-        """The loss on held-out pieces; saves, and keeps the weights where they are the best."""
-        step = int(state.step)
-        count, total = len(validation.f0_hz_344), 0.0
-        for first in range(0, count, self.batch):
-            some = type(validation)(*(array[first : first + self.batch] for array in validation))
-            loss = self.validation_loss_of(state.params, state.batch_stats, some)
-            total += float(loss) * len(some.f0_hz_344)
-        mean = total / count
-        progress = progress._replace(epoch=progress.epoch + 1)
-        if mean < progress.best_loss:
-            progress = progress._replace(best_loss=mean, best_epoch=progress.epoch)
-            self._keep(state, step, mean)
-        self.checkpoints.save(state, progress, mean)
-        self.run.log({"kind": "valid", **self._where(step), "total": mean})
-        self.run.set_state(
-            "running",
-            phase=self.part,
-            epoch=progress.epoch,
-            step=step,
-            best_loss=progress.best_loss,
-        )
-        return progress
-
-    def _keep(self, state: TrainState, step: int, loss: float) -> None:
-        metadata = {
-            "origin": f"trained here: pretraining, {self.part}, step {step}",
-            "initial_weights": self.config.weights,
-            "validation_loss": loss,
-        }
-        store.save(self.run.path / WEIGHTS, self._merged(state), self.config.model, metadata)
-
-    def _merged(self, state: TrainState) -> dict[str, Any]:
-        trained = {"params": state.params, "batch_stats": state.batch_stats}
-        return {
-            name: jax.tree.map(np.asarray, {**trees, **trained[name]})
-            for name, trees in self.variables.items()
-        }
-
-    def _best(self, state: TrainState) -> dict[str, Any]:
-        """Variables after the phase: the best ones that were kept."""
-        kept = self.run.path / "phases" / f"{self.number}_{self.part}.safetensors"
-        path = kept if kept.is_file() else self.run.path / WEIGHTS
-        if not path.is_file():
-            return self._merged(state)
-        variables, config, metadata = store.load(path)
-        if path != kept:
-            store.save(kept, variables, config, metadata)
-        return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
-
-    def _where(self, step: int) -> dict[str, Any]:
-        epoch = (step - 1) // self.config.validation_steps + 1
-        return {"phase": self.number, "name": self.part, "epoch": epoch, "step": step}
-
-
-def _salience_loss(
-    params: dict[str, Any],
-    batch_stats: dict[str, Any],
-    example: PitchedExample,
-    config: ModelConfig,
-    blur_bins: float,
-    window_frames: int,
-) -> jax.Array:
-    """Cross-entropy of the salience, [] (the mean over bins and frames)."""
-    targets = pitch_targets(jnp.asarray(example.f0_hz_344), blur_bins, config.hcqt)
-    features = model.features(jnp.asarray(example.mixture), config)
-    if window_frames:
-        first = max(0, (targets.shape[-1] - window_frames) // 2)
-        window = slice(first, first + window_frames)
-        features = jax.tree.map(lambda x: x[..., window], features)
-        targets = targets[..., window]
-    variables = {"params": params, "batch_stats": batch_stats}
-    salience = model.estimate_salience(variables, features, config)
-    return binary_cross_entropy(salience, mixture_target(targets))
-
-
-def _assignment_loss(
-    params: dict[str, Any],
-    batch_stats: dict[str, Any],
-    example: HeardExample,
-    config: ModelConfig,
-    blur_bins: float,
-) -> jax.Array:
-    """Cross-entropy of the voices' saliences, [] (the mean over voices, bins and frames)."""
-    targets = pitch_targets(jnp.asarray(example.f0_hz_344), blur_bins, config.hcqt)
-    variables = {"params": params, "batch_stats": batch_stats}
-    return binary_cross_entropy(
-        model.assign(variables, jnp.asarray(example.salience), config), targets
+def _train_part(
+    run: _Run, number: int, variables: dict[str, Any]
+) -> tuple[TrainState, PhaseProgress]:
+    """One network, from its latest checkpoint if there is one."""
+    config, part = run.config, PHASES[number]
+    steps, batch = config.steps[number], config.batch[number]
+    warmup = min(config.optimiser.warmup_steps, steps // 5)
+    optimiser = make_optimiser(
+        (part,), replace(config.optimiser, warmup_steps=warmup, total_steps=max(2, steps))
+    )
+    objective = partial(_OBJECTIVES[part], config=config)
+    step = jax.jit(step_body(objective, optimiser, (part,)), donate_argnums=0)
+    mixes, unaltered = _mixes(run, number, variables)
+    first = 0 if part == "salience" or config.distinct_mixes else _PHASE_EXAMPLES
+    files = PhaseFiles(
+        folder=run.folder,
+        board=Board(None),
+        config=config,
+        kind="pretraining",
+        number=number,
+        name=part,
+        variables=variables,
     )
 
+    def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
+        files.log_step(epoch, step, {"total": values["total"]}, seconds)
 
-def _make_step(loss_of: Callable[..., jax.Array], optimiser: optax.GradientTransformation) -> Step:
-    """The jitted step; the state is donated."""
+    loop = Loop(
+        name=part,
+        steps=steps,
+        batch=batch,
+        step=compile_at_first_call(step),
+        batches=partial(_batches, mixes, batch, first),
+        key=jax.random.key(config.seed),
+        log=log,
+        remedy="lower optimiser.learning_rate",
+        validation=Validation(
+            interval_steps=config.validation_steps,
+            objective=objective,
+            batches=partial(_held_out, unaltered, batch, config.validation_examples),
+            term="total",
+        ),
+        files=files,
+        quiet=run.quiet,
+    )
+    return run_loop(loop, init_state(select_parts(variables, (part,)), optimiser))
 
-    @partial(jax.jit, donate_argnums=0)
-    def step(state: TrainState, example: Example) -> tuple[TrainState, jax.Array]:
-        loss, gradient = jax.value_and_grad(loss_of)(state.params, state.batch_stats, example)
-        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return state._replace(step=state.step + 1, params=params, opt_state=opt_state), loss
 
-    return step
+def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _Mixes]:
+    """Examples to train on, and unaltered ones of the held-out pieces."""
+    config, aligned = run.config, PHASES[number] == "assignment"
+    audio = config.model.audio
+    frames = round(config.crop_s[number] * audio.sample_rate_hz / audio.hop_samples)
+    samples = frames * audio.hop_samples
+    mixes = PitchedMixes(run.pieces, config.seed, samples, config.augmentation, aligned)
+    unaltered = PitchedMixes(run.held_out, _VALIDATION_SEED, samples, None)
+    if not aligned:
+        return mixes, unaltered
+
+    @jax.jit
+    def hear(mixture: np.ndarray) -> jax.Array:
+        features = model.features(jnp.asarray(mixture), config.model)
+        return model.estimate_salience(variables, features, config.model)
+
+    heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
+    return heard, HeardMixes(unaltered, hear, _VALIDATION_SEED)
+
+
+def _batches(mixes: _Mixes, batch: int, first: int, done: int) -> Iterator[NamedBatch]:
+    """All batches after so many steps, without end; ``first`` is the phase's first example."""
+    for step in count(done):
+        yield NamedBatch(mixes.batch(first + step * batch, batch))
+
+
+def _held_out(unaltered: _Mixes, batch: int, examples: int) -> Iterator[tuple[int, Any]]:
+    """Number of the first example, and a batch."""
+    for first in range(0, examples, batch):
+        yield first, unaltered.batch(first, min(batch, examples - first))
+
+
+def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
+    """Cross-entropy of the salience, the mean over bins and frames.
+
+    In training it counts in the middle of a crop, in evaluation in full length.
+    """
+    example: PitchedExample = given.batch
+    targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
+    features = model.features(jnp.asarray(example.mixture), config.model)
+    if given.train and config.window_frames:
+        first = max(0, (targets.shape[-1] - config.window_frames) // 2)
+        window = slice(first, first + config.window_frames)
+        features = jax.tree.map(lambda x: x[..., window], features)
+        targets = targets[..., window]
+    salience = model.estimate_salience(given.variables, features, config.model)
+    value = binary_cross_entropy(salience, mixture_target(targets))
+    return Loss({"total": value}, given.variables["batch_stats"])
+
+
+def _assignment_loss(given: LossInput, config: PretrainConfig) -> Loss:
+    """Cross-entropy of the voices' saliences, the mean over voices, bins and frames."""
+    example: HeardExample = given.batch
+    targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
+    assigned = model.assign(given.variables, jnp.asarray(example.salience), config.model)
+    value = binary_cross_entropy(assigned, targets)
+    return Loss({"total": value}, given.variables["batch_stats"])
+
+
+_OBJECTIVES: dict[str, Callable[..., Loss]] = {
+    "salience": _salience_loss,
+    "assignment": _assignment_loss,
+}

@@ -16,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from umss_jax.config import with_networks
 from umss_jax.config_tree import build, differences, plain, to_toml
@@ -28,6 +28,16 @@ _FORMAT_2 = "# umss-jax run, format 2: the model's settings are those that its w
 
 _MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
 """Settings that a resumed run may have otherwise: they do not change the steps done before."""
+
+
+class RunResult(NamedTuple):
+    """How a run ended."""
+
+    steps: int
+    """Of all phases."""
+    best_loss: float
+    """Of the last phase."""
+    weights: Path
 
 
 class RunFolder:

@@ -41,7 +41,7 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
             another condition.
     """
     trained = {part for phase in SCHEDULES[config.strategy] for part in phase.step.trainable}
-    wanted = model.UNET_PARTS if "unet" in trained else model.PARTS
+    wanted = (*model.F0_PARTS, *model.voice_model(trained).parts)
     known: dict[str, Any] = {}
     if config.weights:
         loaded = load_weights(config.weights, config.model)
@@ -69,9 +69,8 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
     """All parts, those of the state as it has them; NumPy."""
-    changed = {"params": state.params, "batch_stats": state.batch_stats}
     result: dict[str, Any] = jax.tree.map(
-        np.asarray, {name: {**trees, **changed[name]} for name, trees in variables.items()}
+        np.asarray, {name: {**trees, **state.variables[name]} for name, trees in variables.items()}
     )
     return result
 

@@ -17,10 +17,11 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from umss_jax.config import ModelConfig
-from umss_jax.device import compile_ahead
+from umss_jax.device import compile_at_first_call
 from umss_jax.errors import DeviceError
 from umss_jax.train.config import LossConfig, Parallel
-from umss_jax.train.step import Batch, Metrics, TrainState, make_train_step, step_body
+from umss_jax.train.objectives import Batch, Metrics, objective_for
+from umss_jax.train.step import TrainState, make_train_step, step_body
 
 _AXIS = "data"
 
@@ -29,7 +30,7 @@ class ParallelStep:
     """The training step on every device of every host.
 
     Args:
-        optimiser: from :func:`umss_jax.train.step.make_optimiser`.
+        optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`.
         trainable: parts that train.
         model: sizes and constants.
         loss: weights of the terms.
@@ -51,11 +52,10 @@ class ParallelStep:
         self._method = Parallel(method)
         self._mesh = Mesh(np.asarray(self._devices), (_AXIS,))
         self._step: Callable[..., tuple[TrainState, Metrics]]
-        self._compiled = False
         if len(self._devices) == 1:
-            self._step = make_train_step(optimiser, trainable, model, loss)
+            self._step = compile_at_first_call(make_train_step(optimiser, trainable, model, loss))
             return
-        body = step_body(optimiser, trainable, model, loss, axis=_AXIS)
+        body = step_body(objective_for(trainable, model, loss, _AXIS), optimiser, trainable, _AXIS)
         if self._method is Parallel.PMAP:
             self._step = jax.pmap(
                 body,
@@ -106,9 +106,6 @@ class ParallelStep:
             DeviceError: the share is not a multiple of this host's devices.
         """
         if len(self._devices) == 1:
-            if not self._compiled:
-                self._step = compile_ahead(self._step, state, batch, rng)
-                self._compiled = True
             return self._step(state, batch, rng)
         share = len(batch.mixture)
         count = len(self._local)

@@ -1,65 +1,27 @@
-"""What one sees of a run: a bar with the loss terms, and TensorBoard."""
+"""What TensorBoard shows of a run: curves, and the sounds and pitches of one example."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from umss_jax.config import VOICES, ModelConfig
-from umss_jax.model import ModelOutput
+from umss_jax.model import (
+    SOURCE_FILTER,
+    ModelOutput,
+    Variables,
+    draw_uniform,
+    forward,
+    voice_model,
+)
 
-_TERMS = ("total", "rec", "l1", "l2", "l3")
 _COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
-
-
-class Bar:
-    """Progress over the steps of a phase: loss terms, examples per second, time left.
-
-    Args:
-        title: of the phase.
-        steps: of the phase in all.
-        done: of these before.
-        batch: examples a step.
-        quiet: show nothing.
-    """
-
-    def __init__(self, title: str, steps: int, done: int, batch: int, quiet: bool) -> None:
-        self._batch = batch
-        self._bar = tqdm(
-            total=steps * batch,
-            initial=done * batch,
-            desc=title,
-            unit="ex",
-            unit_scale=True,
-            disable=quiet,
-        )
-        self._validation = ""
-
-    def step(self, metrics: Mapping[str, float]) -> None:
-        """One step done."""
-        terms = [f"{name} {metrics[name]:.4g}" for name in _TERMS if metrics[name]]
-        self._bar.set_postfix_str(" ".join(terms) + self._validation, refresh=False)
-        self._bar.update(self._batch)
-
-    def validated(self, loss: float, best: float) -> None:
-        """A validation done."""
-        self._validation = f" | valid {loss:.4g} best {best:.4g}"
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
 
 class Board:
@@ -89,6 +51,24 @@ class Board:
         if self._writer is not None:
             for name, value in metrics.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def show(
+        self, variables: Variables, batch: Any, key: jax.Array, config: ModelConfig, step: int
+    ) -> None:
+        """What the source-filter model makes of the first example of a batch.
+
+        Args:
+            variables: of all parts that the batch passes through.
+            batch: of a training step.
+            key: of the noise.
+            config: sizes and constants.
+            step: of the whole run.
+        """
+        if not self.is_on or voice_model(variables["params"]) is not SOURCE_FILTER:
+            return
+        one = jax.tree.map(lambda leaf: leaf[:1], batch)
+        sources = None if one.sources is None else one.sources[0]
+        self.example(_output(variables, one, key, config), sources, config, step)
 
     def example(
         self, output: ModelOutput, sources: np.ndarray | None, config: ModelConfig, step: int
@@ -128,6 +108,13 @@ class Board:
         """Writes what is left."""
         if self._writer is not None:
             self._writer.close()
+
+
+@partial(jax.jit, static_argnames="config")
+def _output(variables: Variables, batch: Any, key: jax.Array, config: ModelConfig) -> ModelOutput:
+    uniform = draw_uniform(key, jnp.asarray(batch.mixture), config)
+    given = {"salience": batch.salience, "f0_hz_250": batch.f0_hz_250}
+    return forward(variables, batch.mixture, uniform, config, **given)
 
 
 def f0_picture(f0_hz_250: np.ndarray, config: ModelConfig) -> np.ndarray:

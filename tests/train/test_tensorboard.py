@@ -7,7 +7,7 @@ import pytest
 
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.model import ModelOutput
-from umss_jax.train.progress import Board, f0_picture
+from umss_jax.train.tensorboard import Board, f0_picture
 
 CONFIG = ModelConfig()
 

@@ -1,0 +1,190 @@
+"""What a training step minimises: L_full of the source-filter model, or the loss of the U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from umss_jax import model
+from umss_jax.config import ModelConfig
+from umss_jax.networks.registry import unet_network
+from umss_jax.networks.unet import Unet, condition_f0, magnitude_spectrogram
+from umss_jax.train.config import LossConfig
+from umss_jax.train.losses import LossTerms, full_loss
+from umss_jax.train.strategies import Start
+
+Metrics = dict[str, jax.Array]
+"""Scalars by name."""
+
+
+class Batch(NamedTuple):
+    """One batch. Only the mixture is needed: training is unsupervised."""
+
+    mixture: jax.Array
+    """[B, samples] at 16 kHz, each scaled to peak 1."""
+    f0_hz_250: jax.Array | None = None
+    """[B, J, 250], Hz, 0 = unvoiced: known F0, which replaces the F0 networks (UMSS)."""
+    salience: jax.Array | None = None
+    """[B, 360, 344]: cached output of a frozen salience network."""
+    uniform: jax.Array | None = None
+    """[B, J, samples + 256]: recorded noise, which replaces sampled noise."""
+    sources: jax.Array | None = None
+    """[B, J, samples]: true voices; L_rec then compares voices instead of mixtures."""
+
+
+class LossInput(NamedTuple):
+    """What the loss of a batch depends on."""
+
+    variables: model.Variables
+    """``params`` and ``batch_stats`` of the parts that the batch passes through."""
+    batch: Any
+    """A NamedTuple whose arrays all begin with the axis of the examples."""
+    key: jax.Array
+    first_example: int | jax.Array
+    """Number of the first example here in the global batch: what is random in an example depends
+    on the key and on its number, not on how the batch is divided over devices."""
+    train: bool
+    """Training or evaluation mode; decided in Python, so no argument of a jitted function."""
+
+
+class Loss(NamedTuple):
+    """The loss of a batch, and what computing it changed."""
+
+    terms: Metrics
+    """``total`` is minimised."""
+    batch_stats: dict[str, Any]
+    """Running statistics of all parts."""
+
+
+Objective = Callable[[LossInput], Loss]
+
+
+def objective_for(
+    trainable: tuple[str, ...], config: ModelConfig, loss: LossConfig, axis: str | None = None
+) -> Objective:
+    """The objective of the voice model that the trainable parts belong to.
+
+    Args:
+        trainable: parts that train.
+        config: sizes and constants.
+        loss: weights of the terms.
+        axis: name of the mapped axis over which the batch is divided, if it is.
+    """
+    chosen = _OBJECTIVES[model.voice_model(trainable)]
+    return partial(chosen, config=config, loss=loss, axis=axis)
+
+
+def parts_used(start: Start, trainable: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts that a batch passes through, in the order of the data flow.
+
+    Args:
+        start: what the batch begins with.
+        trainable: parts that train.
+    """
+    passed = {"mixture": 0, "salience": 1, "f0": 2}[start]
+    return (*model.F0_PARTS, *model.voice_model(trainable).parts)[passed:]
+
+
+def _source_filter_loss(
+    given: LossInput, config: ModelConfig, loss: LossConfig, axis: str | None
+) -> Loss:
+    """L_full, the same in training and in evaluation."""
+    batch: Batch = given.batch
+    uniform = batch.uniform
+    if uniform is None:
+        numbers = given.first_example + jnp.arange(batch.mixture.shape[0])
+
+        def sample(number: jax.Array, mixture: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(given.key, number)
+            return model.draw_uniform(key, mixture[None], config)[0]
+
+        uniform = jax.vmap(sample)(numbers, batch.mixture)
+    output = model.forward(
+        given.variables,
+        batch.mixture,
+        uniform,
+        config,
+        salience=batch.salience,
+        f0_hz_250=batch.f0_hz_250,
+    )
+    if batch.sources is None:
+        target, estimate = output.mixture, output.mixture_hat
+    else:
+        target, estimate = batch.sources, output.sources
+    terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
+    return Loss(terms._asdict(), given.variables["batch_stats"])
+
+
+def _unet_loss(given: LossInput, config: ModelConfig, loss: LossConfig, axis: str | None) -> Loss:
+    """The supervised loss of the U-Net as L_rec.
+
+    Raises:
+        ValueError: the batch has no sources or no F0.
+    """
+    batch: Batch = given.batch
+    if batch.sources is None or batch.f0_hz_250 is None:
+        raise ValueError("a U-Net learns from batches with sources and F0")
+    value, changed = unet_loss(
+        {collection: trees["unet"] for collection, trees in given.variables.items()},
+        batch.mixture,
+        batch.sources,
+        model.given_f0(batch.f0_hz_250, config).f0_hz_250,
+        given.first_example + jnp.arange(batch.mixture.shape[0]),
+        unet_network(config, axis),
+        given.key if given.train else None,
+    )
+    zero = jnp.zeros(())
+    terms = LossTerms(total=value, rec=value, l1=zero, l2=zero, l3=zero)
+    return Loss(terms._asdict(), {**given.variables["batch_stats"], "unet": changed})
+
+
+class UnetLoss(NamedTuple):
+    """A loss and what computing it changed."""
+
+    value: jax.Array
+    """Mean absolute difference of magnitudes, scalar."""
+    batch_stats: Any
+    """Running statistics, which move in training only."""
+
+
+def unet_loss(
+    variables: Any,
+    mixture: jax.Array,
+    sources: jax.Array,
+    f0_hz_250: jax.Array,
+    numbers: jax.Array,
+    module: Unet,
+    key: jax.Array | None = None,
+) -> UnetLoss:
+    """Mean |Δ magnitude| of a voice chosen for each example (reference: ``train_u_nets.py``).
+
+    Args:
+        variables: of the module.
+        mixture: [B, samples].
+        sources: [B, J, samples], the true voices.
+        f0_hz_250: [B, J, frames], Hz, above 0.
+        numbers: [B], of the examples in the global batch.
+        module: the network; its axis is the one over which the batch is divided.
+        key: training mode: voices and dropout are random. None: evaluation mode, example n is
+            asked for voice n modulo J.
+    """
+    voices = sources.shape[1]
+    if key is None:
+        chosen, keys = numbers % voices, None
+    else:
+        each = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+        chosen = jax.vmap(lambda one: jax.random.randint(one, (), 0, voices))(each)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(each, 0)
+    rows = jnp.arange(len(mixture))
+    f0_hz = condition_f0(f0_hz_250[rows, chosen], module.config)
+    output: Any
+    output, changed = module.apply(variables, mixture, f0_hz, keys, mutable=["batch_stats"])
+    target = magnitude_spectrogram(sources[rows, chosen], module.config)
+    return UnetLoss(jnp.mean(jnp.abs(output.magnitude - target)), changed["batch_stats"])
+
+
+_OBJECTIVES = {model.SOURCE_FILTER: _source_filter_loss, model.UNET: _unet_loss}
