@@ -27,7 +27,7 @@ def f0(
     from umss_jax.config import VOICES, AudioConfig
     from umss_jax.data.config import SetConfig
     from umss_jax.data.pitched_mixes import open_pitched
-    from umss_jax.evaluate.metrics import melody_scores
+    from umss_jax.evaluate.pitch_metrics import melody_scores
 
     rate = AudioConfig().sample_rate_hz
     tracker = load_tracker(name, assigner=assigner)

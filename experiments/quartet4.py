@@ -75,7 +75,7 @@ def multif0(
 
     from umss_jax.api import load_tracker
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
-    from umss_jax.evaluate import metrics
+    from umss_jax.evaluate.pitch_metrics import multi_pitch_scores
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
@@ -85,7 +85,7 @@ def multif0(
         assert excerpt.f0_hz_250 is not None
         salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
         peaks_hz = multi_f0_peaks(salience, least)
-        scores.append(metrics.multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
+        scores.append(multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")
 

@@ -21,7 +21,7 @@ from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import OutputError
-from umss_jax.evaluate.metrics import melody_scores
+from umss_jax.evaluate.pitch_metrics import melody_scores
 from umss_jax.files import working_folder
 from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices

@@ -16,7 +16,7 @@ import numpy as np
 
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import apply_masks, soft_mask_stems
-from umss_jax.evaluate import metrics
+from umss_jax.evaluate import metrics, pitch_metrics
 from umss_jax.evaluate.baselines import comb_masks
 from umss_jax.evaluate.bss import BssScores, bss_scores
 from umss_jax.evaluate.config import EvaluationConfig, F0Windows
@@ -41,11 +41,11 @@ class StemScores(NamedTuple):
 class F0Scores(NamedTuple):
     """F0 scores of one excerpt."""
 
-    scores: metrics.MelodyScores
+    scores: pitch_metrics.MelodyScores
     """[J, windows]."""
     kept: np.ndarray
     """[J, windows]."""
-    multi_pitch: metrics.MultiPitchScores
+    multi_pitch: pitch_metrics.MultiPitchScores
     """Scalars."""
 
 
@@ -69,10 +69,10 @@ class F0Evaluation(NamedTuple):
     """F0 scores of a test set; arrays are [excerpts, J, windows]."""
 
     names: tuple[str, ...]
-    scores: metrics.MelodyScores
+    scores: pitch_metrics.MelodyScores
     kept: np.ndarray
     summary: dict[str, Summary]
-    multi_pitch: metrics.MultiPitchScores
+    multi_pitch: pitch_metrics.MultiPitchScores
     """[excerpts]: the same tracks, voices not told apart."""
 
 
@@ -248,12 +248,12 @@ def score_f0(
         raise ValueError(f"{excerpt.name}: F0 tracks {estimate.shape}, expected {reference.shape}")
     estimate = np.where(estimate < config.minimum_f0_hz, 0.0, estimate)
     slices = f0_windows(reference.shape[-1], windows, config)
-    parts = [metrics.melody_scores(reference[:, s], estimate[:, s], config) for s in slices]
+    parts = [pitch_metrics.melody_scores(reference[:, s], estimate[:, s], config) for s in slices]
     loud = metrics.frame_energy(excerpt.sources, config) >= config.minimum_energy
     return F0Scores(
-        metrics.MelodyScores(*(np.stack(v, axis=-1) for v in zip(*parts, strict=True))),
+        pitch_metrics.MelodyScores(*(np.stack(v, axis=-1) for v in zip(*parts, strict=True))),
         np.ones_like(loud[:, :1]) if windows == F0Windows.EXCERPT else loud,
-        metrics.multi_pitch_scores(reference.T, estimate.T, config),
+        pitch_metrics.multi_pitch_scores(reference.T, estimate.T, config),
     )
 
 
@@ -265,10 +265,10 @@ def collect_f0(
         raise ValueError("there are no excerpts")
     result = F0Evaluation(
         tuple(names),
-        metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
+        pitch_metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
         np.stack([one.kept for one in scores]),
         {},
-        metrics.MultiPitchScores(
+        pitch_metrics.MultiPitchScores(
             *map(np.stack, zip(*(s.multi_pitch for s in scores), strict=True))
         ),
     )
