@@ -7,7 +7,7 @@ from weight_files import random_variables
 
 from umss_jax.api import load, load_tracker, load_weights, model_name
 from umss_jax.audio.segments import plan_segments
-from umss_jax.config import Assigner, ModelConfig, TrackAssigner
+from umss_jax.config import Assigner, AudioConfig, ModelConfig, TrackAssigner
 from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 from umss_jax.dsp.hcqt import hcqt
 from umss_jax.dsp.resample import resample
@@ -185,7 +185,9 @@ def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner)
     """Published networks, a real quartet of three segments: every pitch equal, to the last bit."""
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UMSS_SHARED", str(shared))
-    excerpts = csd_excerpts(shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS])
+    excerpts = csd_excerpts(
+        shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS], audio=AudioConfig()
+    )
     audio = np.concatenate([next(excerpts).mixture, next(excerpts).mixture])
     assert plan_segments().count(len(audio)) == 3
     options = {"assigner": assigner, "device": "cpu"}

@@ -10,14 +10,10 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.dsp.masks import apply_masks, soft_mask_stems
 from umss_jax.evaluate import metrics, pitch_metrics
-from umss_jax.evaluate.baselines import comb_masks
 from umss_jax.evaluate.bss import BssScores, bss_scores
 from umss_jax.evaluate.config import EvaluationConfig, F0Windows
 from umss_jax.evaluate.statistics import Summary, summarise
@@ -273,38 +269,3 @@ def collect_f0(
         ),
     )
     return result._replace(summary=summarise_f0(result, config=config))
-
-
-def unprocessed(excerpt: Excerpt) -> np.ndarray:
-    """The mixture as the estimate of every voice: where a separation starts from."""
-    return np.repeat(excerpt.mixture[None], len(excerpt.sources), axis=0)
-
-
-def ideal_ratio_masks(excerpt: Excerpt) -> np.ndarray:
-    """Soft masks of the true voices: the ceiling of what soft masking can reach."""
-    return masked_stems(excerpt.mixture, excerpt.sources)
-
-
-def masked_stems(mixture: np.ndarray, sources: np.ndarray | jax.Array) -> np.ndarray:
-    """Stems [J, S] of a mixture [S] by the soft masks of voices [J, S]."""
-    return np.asarray(_soft_mask_stems(mixture, sources))
-
-
-def harmonic_comb(f0: F0Estimator | None = None) -> StemEstimator:
-    """A comb without learning on the reference's F0, or on that of an estimator."""
-
-    def estimate(excerpt: Excerpt) -> np.ndarray:
-        f0_hz_250 = excerpt.f0_hz_250 if f0 is None else f0(excerpt)
-        if f0_hz_250 is None:
-            raise ValueError(f"{excerpt.name}: there is no reference F0")
-        return np.asarray(_comb_stems(excerpt.mixture, jnp.asarray(f0_hz_250, jnp.float32)))
-
-    return estimate
-
-
-_soft_mask_stems = jax.jit(soft_mask_stems)
-
-
-@jax.jit
-def _comb_stems(mixture: jax.Array, f0_hz_250: jax.Array) -> jax.Array:
-    return apply_masks(mixture, comb_masks(f0_hz_250))

@@ -8,7 +8,6 @@ scratch file there; a second pass over the input brings them to its rate and wri
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import platform
@@ -38,6 +37,7 @@ from umss_jax.audio.segments import frame_times_s, plan_segments
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import OutputError
 from umss_jax.files import file_sha256, working_folder
+from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separate.config import ClipMode, SeparationConfig
 from umss_jax.separate.outputs import is_of_pitches, is_page
 from umss_jax.separate.stream import SegmentEngine, separate_blocks
@@ -145,11 +145,6 @@ def read_blocks_16k(recording: Recording) -> tuple[int, Iterator[np.ndarray]]:
     return samples_16k, blocks()
 
 
-def f0_row(time_s: float, f0_hz: np.ndarray) -> tuple[str, ...]:
-    """One line of an F0 table: time, then a pitch per voice in Hz, 0 where unvoiced."""
-    return (f"{time_s:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in f0_hz))
-
-
 def _separate_to_scratch(
     recording: Recording,
     scratch: Path,
@@ -163,16 +158,14 @@ def _separate_to_scratch(
     samples_16k, blocks_16k = read_blocks_16k(recording)
     frame = 0
     with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(("time_s", *VOICES))
+        table.write(voices_header())
         for block in separate_blocks(
             blocks_16k, samples_16k, recording.downmix, recording.peak, engine, config
         ):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
             frames = block.f0_hz_250.shape[-1]
             times = frame_times_s(frame + frames)[frame:]
-            for time_s, f0_hz in zip(times, block.f0_hz_250.T, strict=True):
-                rows.writerow(f0_row(time_s, f0_hz))
+            table.write(voice_rows(times, block.f0_hz_250))
             frame += frames
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / rate_16k)

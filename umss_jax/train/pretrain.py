@@ -22,8 +22,8 @@ import optax
 
 from umss_jax import model
 from umss_jax.config import ModelConfig
-from umss_jax.data.mixes import Prefetched
 from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
+from umss_jax.data.prefetch import Prefetched
 from umss_jax.data.salience_mixes import HeardExample, HeardMixes
 from umss_jax.errors import UmssError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
@@ -75,8 +75,8 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> Pretr
 
 
 def _pretrain(config: PretrainConfig, run: RunFolder, quiet: bool) -> PretrainResult:
-    pieces = open_pitched(config.train)
-    held_out = open_pitched(config.validation)
+    pieces = open_pitched(config.train, config.model.audio)
+    held_out = open_pitched(config.validation, config.model.audio)
     variables = _initial(config)
     steps, best_loss = 0, math.inf
     for number, part in enumerate(PHASES):
@@ -201,8 +201,11 @@ class _PhaseRun:
         """Examples to train on, and unaltered ones of the held-out pieces."""
         config = self.config
         aligned = self.part == "assignment"
-        mixes = PitchedMixes(pieces, config.seed, self.samples, config.augmentation, aligned)
-        validation = PitchedMixes(held_out, _VALIDATION_SEED, self.samples, None)
+        mixes_of = partial(
+            PitchedMixes, samples=self.samples, audio=config.model.audio, grid=config.model.hcqt
+        )
+        mixes = mixes_of(pieces, config.seed, config=config.augmentation, aligned=aligned)
+        validation = mixes_of(held_out, _VALIDATION_SEED, config=None)
         if self.part == "salience":
             return mixes, validation
 
@@ -211,8 +214,14 @@ class _PhaseRun:
             features = model.features(jnp.asarray(mixture), config.model)
             return model.estimate_salience(self.variables, features, config.model)
 
-        heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
-        return heard, HeardMixes(validation, hear, _VALIDATION_SEED)
+        heard_of = partial(HeardMixes, hear=hear, grid=config.model.hcqt)
+        heard = heard_of(
+            mixes,
+            seed=config.seed,
+            distinct=config.distinct_mixes,
+            transposed_bins=config.transposed_bins,
+        )
+        return heard, heard_of(validation, seed=_VALIDATION_SEED)
 
     def _batches(self, mixes: PitchedMixes | HeardMixes, done: int) -> Iterator[Example]:
         first = (

@@ -21,7 +21,8 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import Assigner, ModelConfig
-from umss_jax.data.mixes import Example, Examples, Prefetched, RandomMixes, open_sets, stack
+from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
+from umss_jax.data.prefetch import Prefetched
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.train.checkpoints import Checkpoints, Progress
