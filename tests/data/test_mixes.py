@@ -1,7 +1,6 @@
-"""Layouts of datasets, decoded audio, random mixes, validation excerpts, prefetching."""
+"""Layouts of datasets, decoded audio, random mixes, validation excerpts."""
 
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ from umss_jax.data import layouts as data_layouts
 from umss_jax.data import mixes as data
 from umss_jax.data.config import DataConfig, SetConfig
 from umss_jax.data.pieces import find_pieces, open_pieces
-from umss_jax.data.prefetch import Prefetched
-from umss_jax.errors import DatasetError, UmssError
+from umss_jax.errors import DatasetError
 
 AUDIO = AudioConfig(example_samples=4096)
 
@@ -271,31 +269,3 @@ def test_check_says_what_is_there(tmp_path, capsys):
     assert err.count("\n") == 1
     shutil.rmtree(tmp_path / "short")
     assert run(["data", "check", str(tmp_path)]) == 0
-
-
-def test_prefetching_is_ahead_in_order_and_passes_errors_on():
-    made, main = [], threading.get_ident()
-
-    def items():
-        for number in range(3):
-            made.append(threading.get_ident())
-            yield number
-        raise UmssError("broken", "mend it")
-
-    prefetched = Prefetched(items())
-    assert [next(prefetched) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(UmssError, match="broken"):
-        next(prefetched)
-    assert set(made) == {made[0]} != {main}
-    prefetched.close()
-
-
-def test_prefetching_can_be_left_early():
-    def endless():
-        while True:
-            yield 0
-
-    prefetched = Prefetched(endless())
-    next(prefetched)
-    prefetched.close()
-    assert not prefetched._thread.is_alive()
