@@ -24,19 +24,19 @@ def f0(
     import numpy as np
 
     from umss_jax.api import load_tracker
-    from umss_jax.config import VOICES, AudioConfig
+    from umss_jax.config import VOICES
     from umss_jax.data.config import SetConfig
     from umss_jax.data.pitched_mixes import open_pitched
-    from umss_jax.evaluate.metrics import melody_scores
+    from umss_jax.evaluate.pitch_metrics import melody_scores
 
-    rate = AudioConfig().sample_rate_hz
     tracker = load_tracker(name, assigner=assigner)
+    audio = tracker.engine.config.audio
     measures = ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy")
     rows = []
-    for voices in open_pitched(SetConfig(folders=(str(folder),))):
+    for voices in open_pitched(SetConfig(folders=(str(folder),)), audio):
         mixture = np.sum([voice.samples for voice in voices], axis=0)
         reference = np.stack([voice.f0_hz_250 for voice in voices])
-        estimate = tracker.track(mixture, rate).f0_hz_250
+        estimate = tracker.track(mixture, audio.sample_rate_hz).f0_hz_250
         frames = min(reference.shape[-1], estimate.shape[-1])
         scores = melody_scores(reference[:, :frames], estimate[:, :frames])
         rows.append([getattr(scores, measure) for measure in measures])

@@ -49,11 +49,12 @@ def f0(
     """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
     from umss_jax.api import load
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.evaluate.config import EvaluationConfig
     from umss_jax.evaluate.protocol import evaluate_f0
 
     engine = load(name, assigner=assigner, draw_missing=True).engine
     result = evaluate_f0(
-        csd_excerpts(data, [NINO_DIOS]),
+        csd_excerpts(data, [NINO_DIOS], audio=EvaluationConfig().audio),
         lambda excerpt: engine.f0_hz_250(excerpt.mixture[None])[0],
         windows="excerpt",
     )
@@ -75,17 +76,17 @@ def multif0(
 
     from umss_jax.api import load_tracker
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
-    from umss_jax.evaluate import metrics
+    from umss_jax.evaluate.pitch_metrics import multi_pitch_scores
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
     least = engine.config.f0.multi_f0_threshold if threshold is None else threshold
     scores = []
-    for excerpt in csd_excerpts(data, [NINO_DIOS]):
+    for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):
         assert excerpt.f0_hz_250 is not None
         salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
         peaks_hz = multi_f0_peaks(salience, least)
-        scores.append(metrics.multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
+        scores.append(multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")
 
@@ -132,6 +133,7 @@ def score_stems(data: Path, stems: Path):  # type: ignore[no-untyped-def]
 
     from umss_jax.config import VOICES
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
+    from umss_jax.evaluate.config import EvaluationConfig
     from umss_jax.evaluate.protocol import evaluate_stems
 
     separated = np.stack([soundfile.read(stems / f"{voice}.wav")[0] for voice in VOICES])
@@ -142,7 +144,9 @@ def score_stems(data: Path, stems: Path):  # type: ignore[no-untyped-def]
 
     covered = (
         excerpt
-        for excerpt in csd_excerpts(data, [NINO_DIOS], with_f0=False)
+        for excerpt in csd_excerpts(
+            data, [NINO_DIOS], with_f0=False, audio=EvaluationConfig().audio
+        )
         if round(excerpt.start_s * 16_000) + excerpt.mixture.size <= separated.shape[1]
     )
     return evaluate_stems(covered, cut)

@@ -30,6 +30,7 @@ from experiments.table_text import markdown
 from umss_jax.data.config import Dataset
 from umss_jax.data.test_sets import quartets_of
 from umss_jax.errors import UmssError, UsageError
+from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.train.run_folder import read_state
 from umss_jax.train.run_weights import WEIGHTS
 from umss_jax.train.settings import build_run, read_tree
@@ -213,11 +214,18 @@ def _check(test_set: TestSet, session: Session) -> int:
     folder = session.datasets / test_set.folder
     if not folder.is_dir():
         raise AbsentError(f"the test set {test_set.folder} is not in {session.datasets}")
+    protocol = EvaluationConfig()
     try:
-        takes = quartets_of(Dataset(test_set.dataset), folder, test_set.songs)
+        quartets = quartets_of(
+            Dataset(test_set.dataset),
+            folder,
+            test_set.songs,
+            audio=protocol.audio,
+            length_tolerance_s=protocol.stem_length_tolerance_s,
+        )
     except UmssError as error:
         raise AbsentError(f"the test set is not whole ({error}); --song takes a part") from error
-    count = sum(len(take.start_frames) for take in takes)
+    count = sum(len(quartet.start_frames) for quartet in quartets)
     return min(count, test_set.limit) if test_set.limit else count
 
 

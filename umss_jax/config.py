@@ -29,6 +29,11 @@ class AudioConfig:
     hop_samples: int = 256
 
     @property
+    def hop_s(self) -> float:
+        """Distance of the frames of encoder, decoder and synthesiser (0.016 s)."""
+        return self.hop_samples / self.sample_rate_hz
+
+    @property
     def frames_250(self) -> int:
         """Frames of encoder, decoder and synthesiser in one example (250)."""
         return self.example_samples // self.hop_samples

@@ -19,10 +19,11 @@ from umss_jax.audio.recording import scan
 from umss_jax.chorales.config import ChoraleConfig, DemoConfig
 from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
-from umss_jax.config import VOICES, AudioConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import OutputError
-from umss_jax.evaluate.metrics import melody_scores
+from umss_jax.evaluate.pitch_metrics import melody_scores
 from umss_jax.files import working_folder
+from umss_jax.pitch.tables import read_voices
 from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices
 from umss_jax.separate.config import SeparationConfig
@@ -89,8 +90,7 @@ def run_demo(
         tell(f"synthetic singers sing {config.score!r}")
         rendering = _render(seed, config)
         mixture = rendering.stems.sum(axis=0)
-        rate = AudioConfig().sample_rate_hz
-        soundfile.write(work / MIXTURE, mixture, rate, subtype="PCM_24")
+        soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
         tell("separating")
         separation = SeparationConfig(seed=seed)
@@ -135,7 +135,7 @@ def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[Dem
     """Of every voice and of all; from the files, as a user has them."""
     stems = np.stack([soundfile.read(folder / f"{voice}.wav")[0] for voice in VOICES])
     separated = score_voices(list(VOICES), rendering.stems, stems, mixture)
-    estimate = np.loadtxt(folder / "f0.csv", delimiter=",", skiprows=1, ndmin=2)[:, 1:].T
+    estimate = read_voices(folder / "f0.csv").f0_hz
     reference = rendering.f0_hz_250[:, : estimate.shape[1]]
     accuracy = melody_scores(reference, estimate).raw_pitch_accuracy
     return [

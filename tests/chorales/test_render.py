@@ -19,9 +19,9 @@ from umss_jax.chorales.formants import (
     vowel_polynomial,
 )
 from umss_jax.chorales.scores import embedded_scores, parse_scores
-from umss_jax.config import VOICES
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.layouts import find_layout
-from umss_jax.data.pitched_mixes import read_f0
+from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError, UsageError
 
 SHORT = ChoraleConfig(longest_s=9.0, singers_probability=(1.0,), dry_probability=1.0)
@@ -132,7 +132,7 @@ def test_folder_is_one_that_training_reads(tmp_path, capsys):
     for (file,) in layout.pieces[0].voices:
         samples, rate = soundfile.read(file)
         assert rate == 16_000
-        f0_hz = read_f0(file.with_suffix(".f0.csv"))
+        f0_hz = read_f0(file, AudioConfig())
         assert len(f0_hz) == len(samples) // 256 + 1
         assert np.mean(f0_hz > 0) > 0.3
 

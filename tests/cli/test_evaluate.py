@@ -13,7 +13,7 @@ from umss_jax import cli
 from umss_jax.cli.evaluate import evaluate
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, OutputError, UsageError
-from umss_jax.evaluate import rows as evaluation_models
+from umss_jax.evaluate import run as evaluation_run
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -178,7 +178,7 @@ def test_the_starter_weights_are_evaluated_unless_told_otherwise(nino_dios, monk
         asked.append(model)
         return []
 
-    monkeypatch.setattr(evaluation_models, "model_rows", rows)
+    monkeypatch.setattr(evaluation_run, "model_rows", rows)
     assert run(*nino_dios, "--limit", 1).exit_code == 0
     assert run("mine", "other", *nino_dios, "--limit", 1).exit_code == 0
     assert run("--baselines", *nino_dios, "--limit", 1).exit_code == 0

@@ -218,11 +218,12 @@ def test_names_that_are_not_utf_8(tmp_path):
 @pytest.mark.slow
 def test_published_networks_on_real_voices(shared, tmp_path, capfd, monkeypatch):
     """Four solo singers, mixed: the continuity rule finds most of what CREPE heard in each."""
+    from umss_jax.config import AudioConfig
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 
     monkeypatch.setenv("UMSS_SHARED", str(shared))
     root = shared / "datasets" / "ChoralSingingDataset"
-    excerpt = next(csd_excerpts(root, [NINO_DIOS]))
+    excerpt = next(csd_excerpts(root, [NINO_DIOS], audio=AudioConfig()))
     path = tmp_path / "nino.wav"
     soundfile.write(path, 0.9 * excerpt.mixture, 16_000)
     reference = excerpt.f0_hz_250

@@ -6,11 +6,14 @@ import soundfile
 from typer.testing import CliRunner
 
 from umss_jax.cli.data import app
+from umss_jax.config import AudioConfig
 from umss_jax.data import crepe as crepe_f0
-from umss_jax.data.excerpts import Take, cut_excerpts, f0_files, has_f0
+from umss_jax.data.excerpts import Quartet, cut_excerpts
+from umss_jax.data.references import f0_files, has_f0
 from umss_jax.errors import DatasetError, UsageError
 
 VOICES = ("soprano", "alto", "tenor", "bass")
+AUDIO = AudioConfig()
 
 
 def test_pitch_is_the_mean_of_the_bins_around_the_highest():
@@ -35,19 +38,19 @@ def choir(tmp_path, monkeypatch):
     return tmp_path / "choir"
 
 
-def known(samples):
-    frames = 1 + len(samples) // 256
+def known(samples, audio):
+    frames = 1 + len(samples) // audio.hop_samples
     return crepe_f0.CrepeTrack(np.arange(frames) + 100.125, np.full(frames, 0.5))
 
 
 @pytest.mark.parametrize("as_table", [False, True])
 def test_what_is_written_is_what_the_evaluation_reads(choir, as_table):
     files = tuple(choir / "hymn" / f"{voice}.wav" for voice in VOICES)
-    written = [crepe_f0.write_track(file, as_table, known) for file in files]
+    written = [crepe_f0.write_track(file, AUDIO, as_table, known) for file in files]
     table, (frequency, _) = f0_files(files[0])
     assert written[0] == (table if as_table else frequency)
     assert all(has_f0(file) for file in files)
-    (excerpt,) = cut_excerpts([Take("hymn", "hymn", files, (10,))])
+    (excerpt,) = cut_excerpts([Quartet("hymn", "hymn", files, (10,))], audio=AUDIO)
     np.testing.assert_allclose(excerpt.f0_hz_250[2], np.arange(10, 260) + 100.125)
     if as_table:
         assert table.read_text().splitlines()[:3] == [
@@ -82,7 +85,7 @@ def test_the_command_tracks_what_has_no_track_yet(choir, monkeypatch):
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torchcrepe", None)
     with pytest.raises(UsageError, match=r'install it by pip install "umss-jax\[crepe\]"'):
-        crepe_f0.track(np.zeros(1_000))
+        crepe_f0.track(np.zeros(1_000), AUDIO)
 
 
 @pytest.mark.slow
@@ -93,7 +96,7 @@ def test_tracks_equal_those_that_come_with_the_dataset(shared):
     folder = shared / "datasets" / "ChoralSingingDataset" / "Nino_Dios"
     recording = folder / "audio_16kHz" / "nino_Soprano_405.wav"
     samples, _ = soundfile.read(recording, stop=8 * 16_000, dtype="float32")
-    track = crepe_f0.track(samples)
+    track = crepe_f0.track(samples, AUDIO)
     expected = np.loadtxt(f0_files(recording)[0], delimiter=",", skiprows=1)[: 8 * 62]
     sure = expected[:, 2] > 0.6
     assert sure.sum() > 100

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import soundfile
 
+from umss_jax.config import AudioConfig
 from umss_jax.data import excerpts
 from umss_jax.errors import DatasetError
 from umss_jax.evaluate import metrics
 
+AUDIO = AudioConfig()
 TINY = excerpts.Song("Tiny", "Tiny", 8, 1)
 
 
 @pytest.fixture(scope="module")
 def quartet4(shared):
     root = shared / "datasets" / "ChoralSingingDataset"
-    return list(excerpts.csd_excerpts(root, (excerpts.NINO_DIOS,)))
+    return list(excerpts.csd_excerpts(root, (excerpts.NINO_DIOS,), audio=AUDIO))
 
 
 def test_names_and_energies_equal_the_papers(shared, quartet4):
@@ -41,12 +43,12 @@ def test_sources_sum_to_a_mixture_of_peak_one(quartet4):
 
 
 def test_starts_are_floored_to_the_grid():
-    starts = excerpts.excerpt_start_frames(103)
+    starts = excerpts.excerpt_start_frames(103, AUDIO)
     assert len(starts) == 24
     assert starts[0] == 249
     assert starts == [int(4 * (n + 1) // 0.016) for n in range(24)]
-    assert len(excerpts.excerpt_start_frames(134)) == 32
-    assert len(excerpts.excerpt_start_frames(190)) == 46
+    assert len(excerpts.excerpt_start_frames(134, AUDIO)) == 32
+    assert len(excerpts.excerpt_start_frames(190, AUDIO)) == 46
 
 
 @pytest.fixture
@@ -66,19 +68,19 @@ def tiny(tmp_path):
 
 
 def test_crepe_arrays_are_cut_at_the_excerpt_and_thresholded(tiny):
-    (excerpt,) = excerpts.csd_excerpts(tiny, (TINY,))
+    (excerpt,) = excerpts.csd_excerpts(tiny, (TINY,), audio=AUDIO)
     np.testing.assert_allclose(excerpt.sources[:, 0], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
     # 249 is odd: confidence exactly at the threshold is voiced
     np.testing.assert_array_equal(excerpt.f0_hz_250[:, 0], [349, 449, 549, 649])
     np.testing.assert_array_equal(excerpt.f0_hz_250[:, 1], 0)
-    (without,) = excerpts.csd_excerpts(tiny, (TINY,), with_f0=False)
+    (without,) = excerpts.csd_excerpts(tiny, (TINY,), with_f0=False, audio=AUDIO)
     assert without.f0_hz_250 is None
 
 
 def test_wrong_layouts_are_one_line_errors(tiny):
     def error(root=tiny):
         with pytest.raises(DatasetError) as caught:
-            list(excerpts.csd_excerpts(root, (TINY,)))
+            list(excerpts.csd_excerpts(root, (TINY,), audio=AUDIO))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 

@@ -1,7 +1,6 @@
-"""Layouts of datasets, decoded audio, random mixes, validation excerpts, prefetching."""
+"""Layouts of datasets, decoded audio, random mixes, validation excerpts."""
 
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from umss_jax.config import AudioConfig
 from umss_jax.data import layouts as data_layouts
 from umss_jax.data import mixes as data
 from umss_jax.data.config import DataConfig, SetConfig
-from umss_jax.errors import DatasetError, UmssError
+from umss_jax.data.pieces import find_pieces, open_pieces
+from umss_jax.errors import DatasetError
 
 AUDIO = AudioConfig(example_samples=4096)
 
@@ -132,7 +132,7 @@ def test_decoding_16_khz_mono_changes_nothing(tmp_path):
 
 
 def opened(root):
-    return data.open_pieces(data.find_pieces(SetConfig(folders=(str(root),)))[0], audio=AUDIO)
+    return open_pieces(find_pieces(SetConfig(folders=(str(root),))), audio=AUDIO)
 
 
 def test_random_mixes_are_cut_from_the_recordings(tmp_path):
@@ -208,9 +208,9 @@ def test_validation_excerpts_are_those_of_the_test_protocol(shared):
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
 
     folder = shared / "datasets" / "ChoralSingingDataset"
-    pieces = data.open_pieces(data.find_pieces(SetConfig((str(folder),), singers=(4,)))[0])
-    got = data.validation_excerpts(pieces)
-    wanted = list(csd_excerpts(folder, [NINO_DIOS], with_f0=False))
+    pieces = open_pieces(find_pieces(SetConfig((str(folder),), singers=(4,))), AudioConfig())
+    got = data.validation_excerpts(pieces, audio=AudioConfig())
+    wanted = list(csd_excerpts(folder, [NINO_DIOS], with_f0=False, audio=AudioConfig()))
     assert len(got) == len(wanted) == 24
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_allclose(ours.mixture, theirs.mixture, atol=1e-6)
@@ -218,13 +218,12 @@ def test_validation_excerpts_are_those_of_the_test_protocol(shared):
 
 
 def test_validation_excerpts_of_parts_start_at_40_ms(tmp_path):
-    pieces = data.open_pieces(
-        data.find_pieces(SetConfig((str(letters(tmp_path, "BC", ["1_BC001_1", "2_BC002_2"])),)))[0]
-    )
-    names = [example.name for example in data.validation_excerpts(pieces)]
+    folder = letters(tmp_path, "BC", ["1_BC001_1", "2_BC002_2"])
+    pieces = open_pieces(find_pieces(SetConfig((str(folder),))), AudioConfig())
+    names = [example.name for example in data.validation_excerpts(pieces, audio=AudioConfig())]
     # 0.04 // 0.016 and 4.04 // 0.016 frames of 16 ms
     assert [name.split(" at ")[1] for name in names] == ["0.032 s", "4.032 s"] * 2
-    assert len(data.validation_excerpts(pieces, most=3)) == 3
+    assert len(data.validation_excerpts(pieces, most=3, audio=AudioConfig())) == 3
 
 
 def test_broken_and_short_recordings_are_named(tmp_path):
@@ -240,10 +239,10 @@ def test_broken_and_short_recordings_are_named(tmp_path):
 
 def test_no_folder_and_no_complete_piece(tmp_path):
     with pytest.raises(DatasetError, match=r"set data\.train\.folders"):
-        data.find_pieces(SetConfig())
+        find_pieces(SetConfig())
     write(tmp_path / "part" / "alto.wav")
     with pytest.raises(DatasetError, match="no complete piece"):
-        data.find_pieces(SetConfig((str(tmp_path),)))
+        find_pieces(SetConfig((str(tmp_path),)))
 
 
 def test_supervision_needs_stems(tmp_path):
@@ -270,31 +269,3 @@ def test_check_says_what_is_there(tmp_path, capsys):
     assert err.count("\n") == 1
     shutil.rmtree(tmp_path / "short")
     assert run(["data", "check", str(tmp_path)]) == 0
-
-
-def test_prefetching_is_ahead_in_order_and_passes_errors_on():
-    made, main = [], threading.get_ident()
-
-    def items():
-        for number in range(3):
-            made.append(threading.get_ident())
-            yield number
-        raise UmssError("broken", "mend it")
-
-    prefetched = data.Prefetched(items())
-    assert [next(prefetched) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(UmssError, match="broken"):
-        next(prefetched)
-    assert set(made) == {made[0]} != {main}
-    prefetched.close()
-
-
-def test_prefetching_can_be_left_early():
-    def endless():
-        while True:
-            yield 0
-
-    prefetched = data.Prefetched(endless())
-    next(prefetched)
-    prefetched.close()
-    assert not prefetched._thread.is_alive()

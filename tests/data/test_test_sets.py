@@ -1,16 +1,23 @@
 """Test sets: which excerpts of which files, and one line for every wrong folder."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile
 
+from umss_jax.config import AudioConfig
+from umss_jax.data import excerpts as data_excerpts
+from umss_jax.data import test_sets
 from umss_jax.data.config import Dataset
-from umss_jax.data.excerpts import cut_excerpts
-from umss_jax.data.test_sets import f0_is_there, quartets_of
+from umss_jax.data.test_sets import f0_is_there
 from umss_jax.errors import DatasetError, UsageError
 
 LETTERS = "satb"
 VOICES = ("soprano", "alto", "tenor", "bass")
+AUDIO = AudioConfig()
+quartets_of = partial(test_sets.quartets_of, audio=AUDIO, length_tolerance_s=2.0)
+cut_excerpts = partial(data_excerpts.cut_excerpts, audio=AUDIO)
 
 
 def write(file, seconds=10.0, level=0.1, rate_hz=16_000, channels=1):
@@ -68,8 +75,8 @@ def folder(tmp_path, monkeypatch):
 
 def error(dataset, root, songs=(), cut=False):
     def run():
-        takes = quartets_of(dataset, root, songs)
-        return list(cut_excerpts(takes, with_f0=False)) if cut else takes
+        quartets = quartets_of(dataset, root, songs)
+        return list(cut_excerpts(quartets, with_f0=False)) if cut else quartets
 
     with pytest.raises((DatasetError, UsageError)) as caught:
         run()
@@ -78,24 +85,24 @@ def error(dataset, root, songs=(), cut=False):
 
 
 def test_cantoria(cantoria):
-    (take,) = quartets_of(Dataset.CANTORIA, cantoria, ["HCB"])
-    assert [file.stem[-1] for file in take.files] == list("SATB")
-    assert take.start_frames == tuple(int(4 * n // 0.016) for n in range(1, 9))
-    assert not f0_is_there([take])
-    excerpts = list(cut_excerpts([take], with_f0=False))
+    (quartet,) = quartets_of(Dataset.CANTORIA, cantoria, ["HCB"])
+    assert [file.stem[-1] for file in quartet.files] == list("SATB")
+    assert quartet.start_frames == tuple(int(4 * n // 0.016) for n in range(1, 9))
+    assert not f0_is_there([quartet])
+    excerpts = list(cut_excerpts([quartet], with_f0=False))
     assert excerpts[0].name == "HCB_satb_3.984"
     assert excerpts[0].song == "HCB"
     np.testing.assert_allclose(np.abs(excerpts[0].sources[:, 0]), [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
 
 
 def test_bcbsq_is_the_validation_set_of_the_reference(bcbsq):
-    takes = quartets_of(Dataset.BCBSQ, bcbsq)
+    quartets = quartets_of(Dataset.BCBSQ, bcbsq)
     names = ["8_BC012_part1", "9_BC020_part1", "8_BQ001_part1", "9_BQ003_part2"]
-    assert [take.name for take in takes] == [f"{name}_satb" for name in names]
+    assert [quartet.name for quartet in quartets] == [f"{name}_satb" for name in names]
     # 0.04 s later than elsewhere and from the beginning: frames 2 and 252
-    assert {take.start_frames for take in takes} == {(2, 252)}
-    assert f0_is_there(takes)
-    excerpt = next(cut_excerpts(takes))
+    assert {quartet.start_frames for quartet in quartets} == {(2, 252)}
+    assert f0_is_there(quartets)
+    excerpt = next(cut_excerpts(quartets))
     assert excerpt.name == "8_BC012_part1_satb_0.032"
     np.testing.assert_array_equal(excerpt.f0_hz_250[0], np.arange(2, 252) + 100)
     (chosen,) = quartets_of(Dataset.BCBSQ, bcbsq, ["BC/1_BC001*"])
@@ -133,9 +140,9 @@ def test_singers_of_a_section_are_quartets_of_their_own(tmp_path, monkeypatch):
     for section in ("Soprano", "ContraAlt", "tenor", "Bajos"):
         for singer in (1, 2):
             write(tmp_path / "csd" / "Song" / "audio_16kHz" / f"{section}_{singer}.wav", 9)
-    takes = quartets_of(Dataset.FOLDER, tmp_path / "csd")
-    assert [take.name for take in takes] == ["Song_singers_1", "Song_singers_2"]
-    assert [file.stem for file in takes[1].files][2:] == ["tenor_2", "Bajos_2"]
+    quartets = quartets_of(Dataset.FOLDER, tmp_path / "csd")
+    assert [quartet.name for quartet in quartets] == ["Song_singers_1", "Song_singers_2"]
+    assert [file.stem for file in quartets[1].files][2:] == ["tenor_2", "Bajos_2"]
 
 
 def test_a_root_one_level_off_is_named_with_the_right_one(cantoria, bcbsq):
@@ -154,7 +161,7 @@ def test_missing_stems_are_named(cantoria, bcbsq, folder):
     assert f"{bcbsq}: BC/8_BC012_part1 has no bass" in error("bcbsq", bcbsq)
     (folder / "hymn" / "alto.wav").unlink()
     assert f"{folder}: hymn has no alto" in error("folder", folder)
-    assert [take.song for take in quartets_of(Dataset.FOLDER, folder, ["psalm"])] == ["psalm"]
+    assert [quartet.song for quartet in quartets_of(Dataset.FOLDER, folder, ["psalm"])] == ["psalm"]
 
 
 def test_an_incomplete_training_part_does_not_matter(bcbsq):

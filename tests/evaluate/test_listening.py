@@ -9,8 +9,8 @@ import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts, make_rows, salience
 from page_sounds import sounds
 
-from umss_jax.config import VOICES
-from umss_jax.data.excerpts import Take
+from umss_jax.config import VOICES, AudioConfig
+from umss_jax.data.excerpts import Quartet
 from umss_jax.errors import OutputError, ReportError
 from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
 from umss_jax.evaluate.rows import Row
@@ -44,10 +44,15 @@ class Counting:
 
 
 def test_the_first_of_every_song_are_kept_first():
-    takes = [Take(name, name, (), starts) for name, starts in (("a", (249, 499)), ("b", (249,)))]
-    assert spread_excerpts(takes, 2) == ["a_3.984", "b_3.984"]
-    assert spread_excerpts(takes, 9) == ["a_3.984", "b_3.984", "a_7.984"]
-    assert spread_excerpts(takes, 0) == []
+    starts = {"a": (249, 499), "b": (249,)}
+    quartets = [Quartet(name, name, (), frames) for name, frames in starts.items()]
+
+    def names(count):
+        return spread_excerpts(quartets, count, AudioConfig())
+
+    assert names(2) == ["a_3.984", "b_3.984"]
+    assert names(9) == ["a_3.984", "b_3.984", "a_7.984"]
+    assert names(0) == []
 
 
 def test_what_is_kept_is_what_was_heard(tmp_path):

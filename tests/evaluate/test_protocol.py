@@ -4,13 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-from umss_jax.config import ModelConfig
+from umss_jax.config import AudioConfig, ModelConfig
 from umss_jax.data import excerpts
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import soft_mask_stems
 from umss_jax.evaluate import protocol as evaluation
-from umss_jax.evaluate.baselines import comb_magnitudes, comb_masks
-from umss_jax.evaluate.config import CombConfig
+from umss_jax.evaluate.baselines import (
+    comb_magnitudes,
+    comb_masks,
+    harmonic_comb,
+    ideal_ratio_masks,
+    unprocessed,
+)
 from umss_jax.model import analyse
 from umss_jax.pitch.continuity import heuristic_f0_250
 from weights_convert.convert import import_published
@@ -19,7 +24,7 @@ from weights_convert.convert import import_published
 @pytest.fixture(scope="module")
 def quartet4(shared):
     root = shared / "datasets" / "ChoralSingingDataset"
-    return list(excerpts.csd_excerpts(root, (excerpts.NINO_DIOS,)))
+    return list(excerpts.csd_excerpts(root, (excerpts.NINO_DIOS,), audio=AudioConfig()))
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def synthetic():
 
 
 def test_every_voice_and_second_is_scored_and_the_energy_rule_kept(synthetic):
-    result = evaluation.evaluate_stems(synthetic, evaluation.ideal_ratio_masks)
+    result = evaluation.evaluate_stems(synthetic, ideal_ratio_masks)
     assert result.names == ("loud", "quiet")
     assert result.scores.si_sdr_db.shape == (2, 4, 3)
     expected = np.ones((2, 4, 3), bool)
@@ -95,7 +100,7 @@ def test_wrong_shapes_are_errors(synthetic):
     with pytest.raises(ValueError, match="loud: F0 tracks"):
         evaluation.evaluate_f0(synthetic, lambda excerpt: excerpt.f0_hz_250[:3])
     with pytest.raises(ValueError, match="no excerpts"):
-        evaluation.evaluate_stems([], evaluation.unprocessed)
+        evaluation.evaluate_stems([], unprocessed)
     without = [synthetic[0]._replace(f0_hz_250=None)]
     with pytest.raises(ValueError, match="no reference F0"):
         evaluation.evaluate_f0(without, lambda excerpt: None)
@@ -118,7 +123,7 @@ def test_comb_is_the_sum_of_all_lobes():
 
 
 def test_comb_masks_are_shares():
-    masks = np.asarray(comb_masks(np.array([[100.0], [150.0]], np.float32), CombConfig()))
+    masks = np.asarray(comb_masks(np.array([[100.0], [150.0]], np.float32)))
     assert masks.min() >= 0
     total = masks.sum(axis=0)
     assert total.max() <= 1 + 1e-6
@@ -133,9 +138,9 @@ def test_ceiling_floor_and_comb_on_quartet_4(quartet4):
         assert (summary.frames, summary.undefined, (~result.kept).sum()) == (376, 0, 8)
         return summary
 
-    assert mean(evaluation.ideal_ratio_masks).mean == pytest.approx(10.56, abs=0.05)
-    assert mean(evaluation.unprocessed).mean == pytest.approx(-5.64, abs=0.05)
-    comb = mean(evaluation.harmonic_comb())
+    assert mean(ideal_ratio_masks).mean == pytest.approx(10.56, abs=0.05)
+    assert mean(unprocessed).mean == pytest.approx(-5.64, abs=0.05)
+    comb = mean(harmonic_comb())
     assert comb.mean == pytest.approx(3.63, abs=0.2)
     assert comb.median == pytest.approx(4.78, abs=0.2)
 
@@ -164,16 +169,14 @@ def test_published_f0_networks_and_heuristic_on_quartet_4(shared, quartet4):
     heuristics = evaluation.evaluate_f0(quartet4, heuristic, "excerpt").summary
     assert heuristics["overall_accuracy"].mean == pytest.approx(0.835, abs=0.01)
     assert heuristics["raw_pitch_accuracy"].mean == pytest.approx(0.830, abs=0.01)
-    stems = evaluation.evaluate_stems(
-        quartet4, evaluation.harmonic_comb(heuristic), undefined_as=-30.0
-    )
+    stems = evaluation.evaluate_stems(quartet4, harmonic_comb(heuristic), undefined_as=-30.0)
     assert stems.summary["si_sdr_db"].mean == pytest.approx(2.74, abs=0.2)
 
 
 def test_ideal_masks_equal_soft_masks_of_the_sources(synthetic):
     excerpt = synthetic[0]
     np.testing.assert_allclose(
-        evaluation.ideal_ratio_masks(excerpt),
+        ideal_ratio_masks(excerpt),
         soft_mask_stems(excerpt.mixture, excerpt.sources),
         atol=1e-6,
     )

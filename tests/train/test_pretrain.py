@@ -1,6 +1,7 @@
 """Pre-training: targets, altered mixes whose F0 stays true, runs that resume."""
 
 import json
+from functools import partial
 
 import jax.numpy as jnp
 import librosa
@@ -11,13 +12,15 @@ from places import ROOT
 from sung_pieces import PIECES, RATE
 
 from umss_jax import cli
-from umss_jax.config import VOICES, HcqtConfig
+from umss_jax.config import VOICES, AudioConfig, HcqtConfig
+from umss_jax.data import pitched_mixes
 from umss_jax.data.config import AugmentationConfig, SetConfig
-from umss_jax.data.pitched_mixes import PitchedMixes, interpolated_f0, open_pitched
+from umss_jax.data.pitched_mixes import interpolated_f0, open_pitched
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.settings import build_pretraining, read_tree
 
+PitchedMixes = partial(pitched_mixes.PitchedMixes, audio=AudioConfig(), grid=HcqtConfig())
 ALONE = AugmentationConfig(
     mixed_probability=1.0,
     voices_probability=(1.0, 0.0, 0.0, 0.0),
@@ -104,7 +107,7 @@ def test_missing_f0_is_named(recordings, tmp_path):
     for voice in VOICES:
         (folder / f"{voice}.wav").write_bytes((recordings / "piece0" / f"{voice}.wav").read_bytes())
     with pytest.raises(DatasetError, match=r"soprano\.f0\.csv"):
-        open_pitched(SetConfig(folders=(str(tmp_path),)))
+        open_pitched(SetConfig(folders=(str(tmp_path),)), AudioConfig())
 
 
 def _run(recordings, runs, *overrides):

@@ -23,6 +23,7 @@ from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
+from umss_jax.pitch.tables import track_text
 from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter
 from umss_jax.synth.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
 from umss_jax.synth.noise import NoiseControls, noise_signal
@@ -48,6 +49,7 @@ class Rendering(NamedTuple):
     pitch; of several singers the geometric mean."""
     singers: tuple[int, ...]
     """Of each part."""
+    sample_rate_hz: int = _SYNTH.sample_rate_hz
 
 
 def render(score: Score, seed: int, config: ChoraleConfig = ChoraleConfig()) -> Rendering:
@@ -225,13 +227,9 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
             inner.mkdir()
             tracks = zip(VOICES, rendering.stems, rendering.f0_hz_250, strict=True)
             for voice, stem, f0_hz in tracks:
-                soundfile.write(
-                    inner / f"{voice}.wav", stem, _SYNTH.sample_rate_hz, subtype="PCM_16"
-                )
-                rows = [
-                    f"{n * hop_s:.3f},{hz:.3f},{float(hz > 0):.1f}" for n, hz in enumerate(f0_hz)
-                ]
-                text = "\n".join(["time,frequency,confidence", *rows]) + "\n"
+                path = inner / f"{voice}.wav"
+                soundfile.write(path, stem, rendering.sample_rate_hz, subtype="PCM_16")
+                text = track_text(f0_hz, (f0_hz > 0).astype(float), hop_s, decimals=1)
                 (inner / f"{voice}.f0.csv").write_text(text, encoding="ascii")
             about = {
                 "title": rendering.score.title,

@@ -27,20 +27,21 @@ def check(
     Every recording is decoded (and kept for training); a broken one is refused by its name, after
     all others were looked at. Exit code 1 if one was, or if nothing complete is there.
     """
-    from umss_jax.config import AudioConfig
     from umss_jax.data.layouts import find_layout
-    from umss_jax.data.mixes import open_pieces, validation_excerpts
+    from umss_jax.data.mixes import validation_excerpts
+    from umss_jax.data.pieces import open_pieces
     from umss_jax.errors import DatasetError
+    from umss_jax.train.config import TrainConfig
 
     layout = find_layout(folder)
     typer.echo(f"layout: {layout.kind}, {len(layout.pieces)} complete pieces")
     for line in layout.missing:
         typer.echo(f"missing: {line}")
-    audio = AudioConfig()
+    audio = TrainConfig().model.audio
     broken, excerpts, samples = 0, 0, 0
     for piece in layout.pieces:
         try:
-            (opened,) = open_pieces([(piece, layout.kind)])
+            (opened,) = open_pieces([(piece, layout.kind)], audio)
             count = len(validation_excerpts([opened], audio=audio))
         except DatasetError as error:
             broken += 1
@@ -81,9 +82,10 @@ def f0(
     from tqdm import tqdm
 
     from umss_jax.data.crepe import write_track
-    from umss_jax.data.excerpts import has_f0
     from umss_jax.data.layouts import find_layout
+    from umss_jax.data.references import has_f0
     from umss_jax.errors import AudioError, DatasetError
+    from umss_jax.evaluate.config import EvaluationConfig
 
     layout = find_layout(folder)
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
@@ -99,10 +101,11 @@ def f0(
             "tracks already (--overwrite makes them anew)",
             err=True,
         )
+    audio = EvaluationConfig().audio
     broken = 0
     for file in tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty()):
         try:
-            typer.echo(str(write_track(file, csv)))
+            typer.echo(str(write_track(file, audio, csv)))
         except AudioError as error:
             broken += 1
             typer.echo(f"umss-jax: {error}", err=True)

@@ -16,37 +16,40 @@ import numpy as np
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig
 from umss_jax.data.config import CrepeConfig
-from umss_jax.data.excerpts import f0_files
+from umss_jax.data.references import f0_files
 from umss_jax.errors import UsageError
 from umss_jax.files import write_array, write_text
+from umss_jax.pitch.tables import track_text
 
 _CENTS = 1997.3794084376191 + 20.0 * np.arange(360)
 """Of the network's bins, above 10 Hz."""
 _REACH = 4
 """Bins on either side of the highest that its pitch is the average of."""
 
-_AUDIO = AudioConfig()
 _DEFAULT = CrepeConfig()
 
 
 class CrepeTrack(NamedTuple):
-    """Pitch every 16 ms; frame i stands at i · 256/16 000 s."""
+    """Pitch of every frame; frame i stands at i hops."""
 
     frequency_hz: np.ndarray
     """float64 [frames], a value in every frame."""
     confidence: np.ndarray
-    """float64 [frames] in [0, 1]; the evaluation takes frames from 0.4 on as voiced."""
+    """float64 [frames] in [0, 1]; :mod:`umss_jax.pitch.config` says from where on it is voiced."""
 
 
-def track(samples_16k: np.ndarray, config: CrepeConfig = _DEFAULT) -> CrepeTrack:
+def track(
+    samples_16k: np.ndarray, audio: AudioConfig, config: CrepeConfig = _DEFAULT
+) -> CrepeTrack:
     """F0 of a single voice.
 
     Args:
         samples_16k: ``[S]`` at 16 kHz.
+        audio: rate and hop.
         config: capacity of the network, frames at once.
 
     Returns:
-        1 + S // 256 frames.
+        1 + S // hop frames.
 
     Raises:
         UsageError: the extra is not installed.
@@ -59,11 +62,11 @@ def track(samples_16k: np.ndarray, config: CrepeConfig = _DEFAULT) -> CrepeTrack
             f"F0 by CREPE needs the extra crepe ({error})",
             'install it by pip install "umss-jax[crepe]"',
         ) from error
-    audio = torch.from_numpy(np.array(samples_16k, np.float32))[None]
+    samples = torch.from_numpy(np.array(samples_16k, np.float32))[None]
     activations = []
     with torch.no_grad():
         for frames in torchcrepe.preprocess(
-            audio, _AUDIO.sample_rate_hz, _AUDIO.hop_samples, config.batch_frames
+            samples, audio.sample_rate_hz, audio.hop_samples, config.batch_frames
         ):
             activations.append(torchcrepe.infer(frames, config.model).numpy())
     return pitch_of(np.concatenate(activations))
@@ -89,13 +92,15 @@ def pitch_of(activations: np.ndarray) -> CrepeTrack:
 
 def write_track(
     recording: Path,
+    audio: AudioConfig,
     as_table: bool = False,
-    run: Callable[[np.ndarray], CrepeTrack] = track,
+    run: Callable[[np.ndarray, AudioConfig], CrepeTrack] = track,
 ) -> Path:
     """Tracks a recording and writes its F0 beside it.
 
     Args:
         recording: of a single voice, any rate and format.
+        audio: rate and hop.
         as_table: one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy``
             files that the published code reads.
         run: what tracks.
@@ -107,20 +112,11 @@ def write_track(
         AudioError: the recording cannot be read.
         OutputError: its F0 cannot be written.
     """
-    found = run(DecodedAudio().load(recording))
+    found = run(DecodedAudio().load(recording), audio)
     table, (frequency, confidence) = f0_files(recording)
     if as_table:
-        write_text(table, _table(found))
+        write_text(table, track_text(*found, audio.hop_s, decimals=6))
         return table
     write_array(confidence, found.confidence)
     write_array(frequency, found.frequency_hz)
     return frequency
-
-
-def _table(found: CrepeTrack) -> str:
-    hop_s = _AUDIO.hop_samples / _AUDIO.sample_rate_hz
-    rows = (
-        f"{index * hop_s:.3f},{hz:.3f},{confidence:.6f}\n"
-        for index, (hz, confidence) in enumerate(zip(*found, strict=True))
-    )
-    return "time,frequency,confidence\n" + "".join(rows)

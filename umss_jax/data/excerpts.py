@@ -2,9 +2,7 @@
 
 Here is how excerpts are cut, and the Choral Singing Dataset; :mod:`umss_jax.data.test_sets` finds
 those of the other datasets. Layout, as in the reference: ``ROOT/<Song>/audio_16kHz/*.wav`` (one
-file per singer, 16 kHz mono) and ``ROOT/<Song>/crepe_f0_center/`` with either ``<singer>.f0.csv``
-(time, frequency, confidence; a row every 16 ms) or ``<singer>_frequency.npy`` and
-``<singer>_confidence.npy``.
+file per singer, 16 kHz mono), with F0 as :mod:`umss_jax.data.references` looks for it.
 """
 
 from __future__ import annotations
@@ -18,15 +16,12 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import AudioConfig
+from umss_jax.data.layouts import STEM_FOLDER
+from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError
-from umss_jax.evaluate.config import EvaluationConfig
-
-STEM_FOLDER = "audio_16kHz"
-F0_FOLDER = "crepe_f0_center"
+from umss_jax.pitch.config import CONFIDENCE
 
 _PART_OFFSET_S = 0.04  # of the first excerpt of a part of BC or BSQ (reference)
-_AUDIO = AudioConfig()
-_EVALUATION = EvaluationConfig()
 
 
 class Song(NamedTuple):
@@ -62,8 +57,8 @@ class Excerpt(NamedTuple):
     """float32 [J, S / 256], Hz, 0 where unvoiced; ``None`` where there is no reference."""
 
 
-class Take(NamedTuple):
-    """A quartet of a test set: one recording of each voice, and where its excerpts start."""
+class Quartet(NamedTuple):
+    """A piece of a test set: one recording of each voice, and where its excerpts start."""
 
     name: str
     """Of its excerpts, up to their start in seconds."""
@@ -76,7 +71,7 @@ class Take(NamedTuple):
     """Recordings of any rate and format, brought to 16 kHz; else another rate is an error."""
 
 
-def excerpt_start_frames(duration_s: int, audio: AudioConfig = _AUDIO) -> list[int]:
+def excerpt_start_frames(duration_s: int, audio: AudioConfig) -> list[int]:
     """Where the non-overlapping excerpts of a song begin.
 
     Args:
@@ -90,11 +85,10 @@ def excerpt_start_frames(duration_s: int, audio: AudioConfig = _AUDIO) -> list[i
     """
     count = duration_s * audio.sample_rate_hz // audio.example_samples
     length_s = audio.example_samples / audio.sample_rate_hz
-    hop_s = audio.hop_samples / audio.sample_rate_hz
-    return [int((index * length_s) // hop_s) for index in range(1, count)]
+    return [int((index * length_s) // audio.hop_s) for index in range(1, count)]
 
 
-def part_start_frames(samples: int, audio: AudioConfig = _AUDIO) -> list[int]:
+def part_start_frames(samples: int, audio: AudioConfig) -> list[int]:
     """Where the excerpts of a 10-second part of the Bach or barbershop collection begin.
 
     From the first second on, and 0.04 s later than elsewhere (reference).
@@ -104,17 +98,17 @@ def part_start_frames(samples: int, audio: AudioConfig = _AUDIO) -> list[int]:
         audio: rate, length of an excerpt, hop.
     """
     length_s = audio.example_samples / audio.sample_rate_hz
-    hop_s = audio.hop_samples / audio.sample_rate_hz
     count = samples // audio.example_samples
-    return [int((index * length_s + _PART_OFFSET_S) // hop_s) for index in range(count)]
+    return [int((index * length_s + _PART_OFFSET_S) // audio.hop_s) for index in range(count)]
 
 
 def csd_excerpts(
     root: str | Path,
     songs: Sequence[Song] = CSD_TEST_SONGS,
     with_f0: bool = True,
-    audio: AudioConfig = _AUDIO,
-    evaluation: EvaluationConfig = _EVALUATION,
+    *,
+    audio: AudioConfig,
+    minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
     """Test excerpts of the Choral Singing Dataset, song by song.
 
@@ -123,7 +117,7 @@ def csd_excerpts(
         songs: which songs, and which singer of each section.
         with_f0: read the CREPE tracks too.
         audio: rate, length of an excerpt, hop.
-        evaluation: CREPE's confidence from which on a frame counts as voiced.
+        minimum_confidence: of a voiced frame.
 
     Yields:
         Excerpts in the reference's order and under its names.
@@ -133,10 +127,13 @@ def csd_excerpts(
             song are looked for before its first excerpt.
     """
     for song in songs:
-        yield from cut_excerpts([csd_take(Path(root), song, audio)], with_f0, audio, evaluation)
+        quartet = csd_quartet(Path(root), song, audio)
+        yield from cut_excerpts(
+            [quartet], with_f0, audio=audio, minimum_confidence=minimum_confidence
+        )
 
 
-def csd_take(root: Path, song: Song, audio: AudioConfig = _AUDIO) -> Take:
+def csd_quartet(root: Path, song: Song, audio: AudioConfig) -> Quartet:
     """The test quartet of a song of the Choral Singing Dataset.
 
     Raises:
@@ -148,41 +145,46 @@ def csd_take(root: Path, song: Song, audio: AudioConfig = _AUDIO) -> Take:
         for voice, file in zip(song.voice_ids, files, strict=True)
     )
     starts = tuple(excerpt_start_frames(song.duration_s, audio))
-    return Take(f"{song.folder.lower()}{singers}", song.title, files, starts)
+    return Quartet(f"{song.folder.lower()}{singers}", song.title, files, starts)
 
 
 def cut_excerpts(
-    takes: Sequence[Take],
+    quartets: Sequence[Quartet],
     with_f0: bool = True,
-    audio: AudioConfig = _AUDIO,
-    evaluation: EvaluationConfig = _EVALUATION,
+    *,
+    audio: AudioConfig,
+    minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
     """The excerpts of quartets, one after another.
 
     Args:
-        takes: quartets.
+        quartets: of which the excerpts are.
         with_f0: read the F0 tracks too.
         audio: rate, length of an excerpt, hop.
-        evaluation: confidence from which on a frame counts as voiced.
+        minimum_confidence: of a voiced frame.
 
     Raises:
         DatasetError: a file is missing, too short, or of another rate.
     """
-    for take in takes:
-        tracks = [_read_f0(file, evaluation) for file in take.files] if with_f0 else None
-        for start in take.start_frames:
-            yield _cut(take, tracks, start, audio)
+    for quartet in quartets:
+        tracks = None
+        if with_f0:
+            tracks = [read_f0(file, audio, minimum_confidence) for file in quartet.files]
+        for start in quartet.start_frames:
+            yield _cut(quartet, tracks, start, audio)
 
 
-def excerpt_name(take: Take, start: int, audio: AudioConfig = _AUDIO) -> str:
+def excerpt_name(quartet: Quartet, start: int, audio: AudioConfig) -> str:
     """What the excerpt that starts at a frame of the hop is called (reference)."""
-    return f"{take.name}_{np.round(start * audio.hop_samples / audio.sample_rate_hz, 3)}"
+    return f"{quartet.name}_{np.round(start * audio.hop_samples / audio.sample_rate_hz, 3)}"
 
 
-def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig) -> Excerpt:
+def _cut(
+    quartet: Quartet, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig
+) -> Excerpt:
     """One excerpt, scaled to a mixture peak of 1."""
-    read = _decoded if take.any_rate else _read_audio
-    sources = np.stack([read(file, start * audio.hop_samples, audio) for file in take.files])
+    read = _decoded if quartet.any_rate else _read_audio
+    sources = np.stack([read(file, start * audio.hop_samples, audio) for file in quartet.files])
     mixture = sources.sum(axis=0)
     peak = np.abs(mixture).max()
     scale = np.float32(1 / peak if peak > 0 else 1)
@@ -191,7 +193,7 @@ def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioCo
         # The reference turns seconds back into frames by division, which puts the excerpt at 96 s
         # (and no other of quartet 4) one frame early; the frame itself is exact.
         rows = [track[start : start + audio.frames_250] for track in tracks]
-        for file, row in zip(take.files, rows, strict=True):
+        for file, row in zip(quartet.files, rows, strict=True):
             if len(row) < audio.frames_250:
                 raise DatasetError(
                     f"the F0 track of {file} ends before frame {start + audio.frames_250}",
@@ -199,8 +201,8 @@ def _cut(take: Take, tracks: list[np.ndarray] | None, start: int, audio: AudioCo
                 )
         f0_hz = np.stack(rows).astype(np.float32)
     start_s = start * audio.hop_samples / audio.sample_rate_hz
-    name = excerpt_name(take, start, audio)
-    return Excerpt(name, take.song, start_s, mixture * scale, sources * scale, f0_hz)
+    name = excerpt_name(quartet, start, audio)
+    return Excerpt(name, quartet.song, start_s, mixture * scale, sources * scale, f0_hz)
 
 
 def singer_files(root: Path, song: Song) -> list[Path]:
@@ -265,48 +267,3 @@ def _whole(file: Path, samples: np.ndarray, start: int, audio: AudioConfig) -> n
             f"replace it by a recording of at least {start + audio.example_samples} samples",
         )
     return samples
-
-
-def f0_files(recording: Path) -> tuple[Path, tuple[Path, Path]]:
-    """Where the F0 of a recording may lie: as CREPE's table, or as frequency and confidence.
-
-    A table beside the recording, as `umss-jax chorale make` writes them, comes before one in
-    ``crepe_f0_center``.
-    """
-    folder = recording.parent
-    folder = (folder.parent if folder.name == STEM_FOLDER else folder) / F0_FOLDER
-    frequency, confidence = (
-        folder / f"{recording.stem}_{part}.npy" for part in ("frequency", "confidence")
-    )
-    beside = recording.with_suffix(".f0.csv")
-    table = beside if beside.is_file() else folder / beside.name
-    return table, (frequency, confidence)
-
-
-def has_f0(recording: Path) -> bool:
-    """Whether a recording has an F0 track."""
-    table, arrays = f0_files(recording)
-    return table.is_file() or all(file.is_file() for file in arrays)
-
-
-def _read_f0(recording: Path, evaluation: EvaluationConfig) -> np.ndarray:
-    """F0 of a whole recording, [frames], Hz, 0 where CREPE's confidence is too low."""
-    table, arrays = f0_files(recording)
-    folder = table.parent
-    if not has_f0(recording):
-        raise DatasetError(
-            f"{folder} has no F0 of {recording.stem}",
-            f"expected {table.name}, or {arrays[0].name} and {arrays[1].name}, which "
-            "`umss-jax data f0` makes",
-        )
-    try:
-        if table.is_file():
-            columns = np.loadtxt(table, delimiter=",", skiprows=1, ndmin=2)
-            frequency, confidence = columns[:, 1], columns[:, 2]
-        else:
-            frequency, confidence = (np.load(file, allow_pickle=False) for file in arrays)
-        return np.where(confidence < evaluation.crepe_confidence, 0.0, frequency)
-    except (ValueError, IndexError) as error:
-        raise DatasetError(
-            f"the F0 of {recording.stem} in {folder} is damaged ({error})", "replace it"
-        ) from error

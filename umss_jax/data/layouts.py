@@ -25,7 +25,7 @@ from umss_jax.errors import DatasetError
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
 
-_STEM_FOLDER = "audio_16kHz"
+STEM_FOLDER = "audio_16kHz"
 _SECTIONS = ("soprano", "contraalt", "tenor", "bajos")
 _VOICE_LETTER = re.compile(r"^(?P<part>.+)_(?P<voice>[satb])(?:_1ch)?$", re.IGNORECASE)
 
@@ -68,7 +68,7 @@ def find_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder", "point at the folder of a dataset")
-    songs = [folder] if (folder / _STEM_FOLDER).is_dir() else _children_with(folder, _STEM_FOLDER)
+    songs = [folder] if (folder / STEM_FOLDER).is_dir() else _children_with(folder, STEM_FOLDER)
     if songs:
         return _stem_folders(folder, songs)
     voice_folders = [one for one in (folder, *_folders(folder)) if _voice_files(one)]
@@ -81,7 +81,7 @@ def find_layout(folder: Path) -> Layout:
         return Layout("mixtures", folder, tuple(pieces), ())
     raise DatasetError(
         f"{folder} holds no layout that is known",
-        f"expected <song>/{_STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
+        f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
     )
 
 
@@ -152,7 +152,7 @@ def _stem_folders(folder: Path, songs: list[Path]) -> Layout:
     """Songs or collections of the reference's three datasets."""
     found: list[tuple[str, Piece]] = []
     for song in songs:
-        recordings = sorted(file for file in (song / _STEM_FOLDER).iterdir() if is_audio(file))
+        recordings = sorted(file for file in (song / STEM_FOLDER).iterdir() if is_audio(file))
         parts = _by_part(recordings)
         if parts:
             kind = "cantoria" if len(parts) == 1 else "bcbsq"

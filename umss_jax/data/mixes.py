@@ -1,4 +1,4 @@
-"""Examples to train on: random mixes, validation excerpts, batches ahead of the training thread.
+"""Examples to train and validate on: random mixes, and excerpts that are always the same.
 
 Sampling has no state: an example is a function of seed and index, a batch one of the step, so that
 a resumed run sees the batches of an uninterrupted one on any number of hosts and devices.
@@ -6,25 +6,19 @@ a resumed run sees the batches of an uninterrupted one on any number of hosts an
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig
-from umss_jax.data.config import DataConfig, SetConfig
+from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import excerpt_start_frames, part_start_frames
-from umss_jax.data.layouts import Layout, Piece, choose_pieces, choose_singers, find_layout
-from umss_jax.errors import DatasetError, UmssError
-
-T = TypeVar("T")
+from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces
+from umss_jax.errors import DatasetError
 
 _MIX_STREAM, _ORDER_STREAM = 0, 1  # separate random streams of one seed
-_DRAWS = 100  # before a data set that seems to be all silence is given up
+_TRIALS = 100  # before a data set that seems to be all silence is given up
 
 
 class Example(NamedTuple):
@@ -48,106 +42,13 @@ class Examples(NamedTuple):
     """float32 [B, J, samples], or None as soon as one example has none."""
 
 
-class OpenPiece(NamedTuple):
-    """A piece with its decoded audio."""
-
-    piece: Piece
-    kind: str
-    voices: tuple[tuple[np.ndarray, ...], ...]
-    mixture: np.ndarray | None
-    samples: int
-    """Of the shortest recording."""
-
-    def cut(self, singers: Sequence[int], start: int, samples: int, rate_hz: int) -> Example:
-        """The example that starts at a sample; ``singers`` are indices from 0, one per voice."""
-        if self.mixture is not None:
-            mixture, sources = np.array(self.mixture[start : start + samples]), None
-            who = ""
-        else:
-            sources = np.stack(
-                [
-                    voice[singer][start : start + samples]
-                    for voice, singer in zip(self.voices, singers, strict=True)
-                ]
-            )
-            mixture = sources.sum(axis=0)
-            files = [f[i] for f, i in zip(self.piece.voices, singers, strict=True)]
-            who = "".join(f" {file.stem}" for file in files)
-        peak = np.abs(mixture).max()
-        scale = np.float32(1 / peak if peak > 0 else 1)
-        name = f"{self.piece.name}{who} at {start / rate_hz:.3f} s"
-        return Example(name, mixture * scale, None if sources is None else sources * scale)
-
-
-def find_pieces(chosen: SetConfig) -> tuple[list[tuple[Piece, str]], list[Layout]]:
-    """The pieces of a training or validation set with the kind of their layout.
-
-    Raises:
-        DatasetError: a folder, piece or singer is not there, or nothing is left.
-    """
-    if not chosen.folders:
-        raise DatasetError(
-            "no recordings are named", "set data.train.folders and data.validation.folders"
-        )
-    layouts = [find_layout(Path(folder).expanduser()) for folder in chosen.folders]
-    kinds = {piece: layout.kind for layout in layouts for piece in layout.pieces}
-    pieces = choose_pieces(kinds, chosen.pieces, chosen.exclude)
-    if not pieces:
-        raise DatasetError(
-            f"no complete piece in {', '.join(chosen.folders)}",
-            "name folders with all four voices, or of mixtures (umss-jax data check says more)",
-        )
-    return [(choose_singers(piece, chosen.singers), kinds[piece]) for piece in pieces], layouts
-
-
-def open_pieces(
-    pieces: Sequence[tuple[Piece, str]],
-    decoded: DecodedAudio | None = None,
-    audio: AudioConfig = AudioConfig(),
-    progress: Callable[[Piece], None] | None = None,
-) -> list[OpenPiece]:
-    """Decodes the recordings of pieces.
-
-    Args:
-        pieces: with the kind of their layout.
-        decoded: where decoded audio is kept.
-        audio: rate and length of an example.
-        progress: called after every piece.
-
-    Raises:
-        DatasetError: a recording is broken or shorter than one example; it is named.
-    """
-    decoded = decoded or DecodedAudio()
-    opened = []
-    for piece, kind in pieces:
-        try:
-            arrays = {file: decoded.load(file) for file in piece.files}
-        except UmssError as error:
-            raise DatasetError(
-                error.message, f"{error.remedy}, or leave {piece.name} out (exclude)"
-            ) from error
-        shortest = min(arrays, key=lambda file: len(arrays[file]))
-        if len(arrays[shortest]) < audio.example_samples:
-            raise DatasetError(
-                f"{shortest} has {len(arrays[shortest])} samples at {audio.sample_rate_hz} Hz, "
-                f"an example {audio.example_samples}",
-                f"leave {piece.name} out (exclude)",
-            )
-        voices = tuple(tuple(arrays[file] for file in singers) for singers in piece.voices)
-        mixture = arrays[piece.mixture] if piece.mixture else None
-        opened.append(OpenPiece(piece, kind, voices, mixture, len(arrays[shortest])))
-        if progress:
-            progress(piece)
-    return opened
-
-
 class RandomMixes:
     """Training examples by index: random piece, singers and start on the grid of the hop.
 
-    Pieces are drawn in proportion to their number of starts, singers of each voice independently.
+    Pieces are sampled in proportion to their number of starts, singers of each voice independently.
 
     Args:
-        pieces: from :func:`open_pieces`.
+        pieces: from :func:`umss_jax.data.pieces.open_pieces`.
         seed: of everything random.
         pool: number of different examples, which every pass visits once in an order of its own; 0
             for new ones without end.
@@ -159,7 +60,8 @@ class RandomMixes:
         pieces: Sequence[OpenPiece],
         seed: int,
         pool: int = 0,
-        audio: AudioConfig = AudioConfig(),
+        *,
+        audio: AudioConfig,
     ) -> None:
         self._pieces, self._seed, self._pool, self._audio = list(pieces), seed, pool, audio
         starts = [
@@ -168,26 +70,24 @@ class RandomMixes:
         self._ends = np.cumsum(starts)
 
     def example(self, index: int) -> Example:
-        """The example of an index; silent stretches are drawn again.
+        """The example of an index; silent ones are sampled again.
 
         Raises:
-            DatasetError: nothing but silence was drawn.
+            DatasetError: nothing but silence was found.
         """
         rng = np.random.default_rng([self._seed, _MIX_STREAM, index])
-        for _ in range(_DRAWS):
+        for _ in range(_TRIALS):
             frame = int(rng.integers(self._ends[-1]))
             number = int(np.searchsorted(self._ends, frame, side="right"))
             one = self._pieces[number]
             first = int(self._ends[number - 1]) if number else 0
             singers = [int(rng.integers(len(files))) for files in one.voices]
             start = (frame - first) * self._audio.hop_samples
-            example = one.cut(
-                singers, start, self._audio.example_samples, self._audio.sample_rate_hz
-            )
+            example = _cut(one, singers, start, self._audio)
             if np.abs(example.mixture).max() > 0:
                 return example
         raise DatasetError(
-            f"{_DRAWS} examples in a row were silent", "check the recordings (umss-jax data check)"
+            f"{_TRIALS} examples in a row were silent", "check the recordings (umss-jax data check)"
         )
 
     def slot(self, slot: int) -> int:
@@ -213,7 +113,7 @@ class RandomMixes:
 
 
 def validation_excerpts(
-    pieces: Sequence[OpenPiece], most: int = 0, audio: AudioConfig = AudioConfig()
+    pieces: Sequence[OpenPiece], most: int = 0, *, audio: AudioConfig
 ) -> list[Example]:
     """Deterministic excerpts: non-overlapping, from the second on, singers of equal number.
 
@@ -221,7 +121,7 @@ def validation_excerpts(
     (reference). Silent excerpts are left out.
 
     Args:
-        pieces: from :func:`open_pieces`.
+        pieces: from :func:`umss_jax.data.pieces.open_pieces`.
         most: if there are more, so many are chosen, evenly spread; 0 for all.
         audio: rate, length of an example, hop.
 
@@ -235,16 +135,35 @@ def validation_excerpts(
             found += [(one, frame * audio.hop_samples, singer) for singer in range(singers)]
     if most and len(found) > most:
         found = [found[round(i)] for i in np.linspace(0, len(found) - 1, most)]
-    examples = [
-        one.cut([singer] * len(one.voices), start, audio.example_samples, audio.sample_rate_hz)
-        for one, start, singer in found
-    ]
+    examples = [_cut(one, [singer] * len(one.voices), start, audio) for one, start, singer in found]
     heard = [example for example in examples if np.abs(example.mixture).max() > 0]
     if not heard:
         raise DatasetError(
             "the validation set has no excerpt that sounds", "choose other pieces for it"
         )
     return heard
+
+
+def _cut(one: OpenPiece, singers: Sequence[int], start: int, audio: AudioConfig) -> Example:
+    """The example that starts at a sample; ``singers`` are indices from 0, one per voice."""
+    samples, rate_hz = audio.example_samples, audio.sample_rate_hz
+    if one.mixture is not None:
+        mixture, sources = np.array(one.mixture[start : start + samples]), None
+        who = ""
+    else:
+        sources = np.stack(
+            [
+                voice[singer][start : start + samples]
+                for voice, singer in zip(one.voices, singers, strict=True)
+            ]
+        )
+        mixture = sources.sum(axis=0)
+        files = [f[i] for f, i in zip(one.piece.voices, singers, strict=True)]
+        who = "".join(f" {file.stem}" for file in files)
+    peak = np.abs(mixture).max()
+    scale = np.float32(1 / peak if peak > 0 else 1)
+    name = f"{one.piece.name}{who} at {start / rate_hz:.3f} s"
+    return Example(name, mixture * scale, None if sources is None else sources * scale)
 
 
 def _excerpt_frames(one: OpenPiece, audio: AudioConfig) -> list[int]:
@@ -268,10 +187,7 @@ def stack(examples: Sequence[Example]) -> Examples:
 
 
 def open_sets(
-    config: DataConfig,
-    seed: int,
-    with_sources: bool = False,
-    audio: AudioConfig = AudioConfig(),
+    config: DataConfig, seed: int, with_sources: bool, audio: AudioConfig
 ) -> tuple[RandomMixes, list[Example]]:
     """Training mixes and validation excerpts of a configuration.
 
@@ -284,9 +200,8 @@ def open_sets(
     Raises:
         DatasetError: a set is not there, broken, or has no stems where they are asked for.
     """
-    decoded = DecodedAudio()
-    train = open_pieces(find_pieces(config.train)[0], decoded, audio)
-    validation = open_pieces(find_pieces(config.validation)[0], decoded, audio)
+    train = open_pieces(find_pieces(config.train), audio)
+    validation = open_pieces(find_pieces(config.validation), audio)
     if with_sources:
         for one in (*train, *validation):
             if len(one.voices) != len(VOICES):
@@ -295,54 +210,6 @@ def open_sets(
                     "choose another strategy or other pieces",
                 )
     return (
-        RandomMixes(train, seed, config.pool, audio),
-        validation_excerpts(validation, config.validation_examples, audio),
+        RandomMixes(train, seed, config.pool, audio=audio),
+        validation_excerpts(validation, config.validation_examples, audio=audio),
     )
-
-
-class Prefetched(Generic[T]):
-    """Items made one after another on a thread of their own, a few ahead.
-
-    Args:
-        items: runs on that thread; what it raises is raised again where items are taken.
-        ahead: most items waiting.
-    """
-
-    def __init__(self, items: Iterator[T], ahead: int = 2) -> None:
-        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        item, error = self._queue.get()
-        if error is not None:
-            self._queue.put((None, error))  # so that it ends again when asked again
-            raise error
-        return item  # type: ignore[return-value]
-
-    def close(self) -> None:
-        """Ends the thread, whatever is left."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _fill(self, items: Iterator[T]) -> None:
-        try:
-            for item in items:
-                if not self._put((item, None)):
-                    return
-            self._put((None, StopIteration()))
-        except BaseException as error:
-            self._put((None, error))
-
-    def _put(self, entry: tuple[T | None, BaseException | None]) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False

@@ -6,7 +6,6 @@ As in :mod:`umss_jax.data.mixes` an example is a function of seed and index alon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +14,9 @@ from scipy import fft, signal
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, HcqtConfig
 from umss_jax.data.config import AugmentationConfig, SetConfig
-from umss_jax.data.mixes import find_pieces
+from umss_jax.data.pieces import find_pieces
+from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError, UmssError
-
-_CONFIDENT = 0.4  # CREPE's confidence of a voiced frame, as in the evaluation
-_AUDIO = AudioConfig()
-_GRID = HcqtConfig()
 
 
 class PitchedVoice(NamedTuple):
@@ -29,7 +25,7 @@ class PitchedVoice(NamedTuple):
     samples: np.ndarray
     """float32 [S], 16 kHz."""
     f0_hz_250: np.ndarray
-    """float32 [frames], every 16 ms from 0, 0 = unvoiced."""
+    """float32 [frames], one at every hop from 0, 0 = unvoiced."""
 
 
 class PitchedExample(NamedTuple):
@@ -41,44 +37,30 @@ class PitchedExample(NamedTuple):
     """float32 [J, frames] on the frames of the HCQT, 0 = unvoiced."""
 
 
-def open_pitched(chosen: SetConfig) -> list[tuple[PitchedVoice, ...]]:
+def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoice, ...]]:
     """Pieces with stems and F0, one singer a voice.
 
     Args:
-        chosen: folders in which every stem ``x.wav`` has an ``x.f0.csv`` beside it.
+        chosen: folders in which every stem has F0 where :mod:`umss_jax.data.references` looks.
+        audio: distance of the frames of F0, the hop.
 
     Raises:
-        DatasetError: an F0 table is missing or damaged, or a stem is.
+        DatasetError: F0 is missing or damaged, or a stem is.
     """
     decoded = DecodedAudio()
     pieces = []
-    for piece, _ in find_pieces(chosen)[0]:
+    for piece, _ in find_pieces(chosen):
         if len(piece.voices) != len(VOICES):
             raise DatasetError(f"{piece.name} has no stems", "leave it out (exclude)")
         try:
             voices = tuple(
-                PitchedVoice(decoded.load(files[0]), read_f0(files[0].with_suffix(".f0.csv")))
-                for files in piece.voices
+                PitchedVoice(decoded.load(file), read_f0(file, audio).astype(np.float32))
+                for file, *_ in piece.voices
             )
         except UmssError as error:
             raise DatasetError(error.message, error.remedy) from error
         pieces.append(voices)
     return pieces
-
-
-def read_f0(path: Path) -> np.ndarray:
-    """F0 of a table of time, frequency and confidence (CREPE's), float32 [frames], 0 = unvoiced.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    try:
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-        return np.where(table[:, 2] >= _CONFIDENT, table[:, 1], 0.0).astype(np.float32)
-    except (OSError, ValueError, IndexError) as error:
-        raise DatasetError(
-            f"the F0 {path} cannot be read ({error})", "give every stem its <stem>.f0.csv"
-        ) from error
 
 
 class PitchedMixes:
@@ -87,9 +69,11 @@ class PitchedMixes:
     Args:
         pieces: from :func:`open_pitched`.
         seed: of everything random.
-        samples: of an example, a multiple of 256.
+        samples: of an example, a multiple of the hop.
         config: alterations; None for none, with all voices.
         aligned: no voices of different pieces.
+        audio: rate, and hop of the voices' F0.
+        grid: frames of the examples' F0.
     """
 
     def __init__(
@@ -99,11 +83,14 @@ class PitchedMixes:
         samples: int,
         config: AugmentationConfig | None,
         aligned: bool = False,
+        *,
+        audio: AudioConfig,
+        grid: HcqtConfig,
     ) -> None:
         self._pieces, self._seed, self._samples = list(pieces), seed, samples
-        self._config, self._aligned = config, aligned
-        frames = samples * _GRID.sample_rate_hz // (_AUDIO.sample_rate_hz * _GRID.hop_samples)
-        self._times_s = np.arange(frames) * (_GRID.hop_samples / _GRID.sample_rate_hz)
+        self._config, self._aligned, self._audio = config, aligned, audio
+        frames = samples * grid.sample_rate_hz // (audio.sample_rate_hz * grid.hop_samples)
+        self._times_s = np.arange(frames) * (grid.hop_samples / grid.sample_rate_hz)
 
     def batch(self, first: int, count: int) -> PitchedExample:
         """Some examples, stacked."""
@@ -156,7 +143,7 @@ class PitchedMixes:
         if speed != 1.0:
             at = np.arange(self._samples) * speed
             samples = np.interp(at, np.arange(len(samples)), samples)
-        rate, hop = _AUDIO.sample_rate_hz, _AUDIO.hop_samples
+        rate, hop = self._audio.sample_rate_hz, self._audio.hop_samples
         places = (start + self._times_s * speed * rate) / hop
         return samples[: self._samples], interpolated_f0(voice.f0_hz_250, places) * speed
 
@@ -164,9 +151,9 @@ class PitchedMixes:
         self, sources: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
     ) -> np.ndarray:
         """Equalisation of every voice, and a room."""
-        size = fft.next_fast_len(2 * self._samples, real=True)
+        size, rate = fft.next_fast_len(2 * self._samples, real=True), self._audio.sample_rate_hz
         spectra = fft.rfft(sources, size)
-        hz = np.fft.rfftfreq(size, 1 / _AUDIO.sample_rate_hz)
+        hz = np.fft.rfftfreq(size, 1 / rate)
         octaves = np.log2(np.maximum(hz, 60.0) / 60.0)
         room = rng.uniform() < config.room_probability
         decay_s = rng.uniform(*config.room_s)
@@ -176,7 +163,7 @@ class PitchedMixes:
             curve = np.interp(octaves, np.arange(9), points - points.mean())
             spectra[number] *= 10 ** (curve / 20)
             if room:
-                time = np.arange(int(decay_s * _AUDIO.sample_rate_hz)) / _AUDIO.sample_rate_hz
+                time = np.arange(int(decay_s * rate)) / rate
                 tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay_s)
                 tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
                 spectra[number] *= 1 + fft.rfft(tail, size)

@@ -46,7 +46,8 @@ class HeardMixes:
         seed: int,
         distinct: int = 0,
         transposed_bins: int = 0,
-        grid: HcqtConfig = HcqtConfig(),
+        *,
+        grid: HcqtConfig,
     ) -> None:
         self._mixes, self._hear, self._seed = mixes, hear, seed
         self._distinct, self._transposed_bins, self._grid = distinct, transposed_bins, grid

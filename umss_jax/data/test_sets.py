@@ -10,8 +10,9 @@ Source: the reference's ``data.py`` and ``eval.py``. Recordings of the first thr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -21,17 +22,15 @@ from umss_jax.config import AudioConfig
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import (
     CSD_TEST_SONGS,
-    STEM_FOLDER,
-    Take,
-    csd_take,
+    Quartet,
+    csd_quartet,
     excerpt_start_frames,
-    has_f0,
     part_start_frames,
     song_folder,
 )
-from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout
+from umss_jax.data.layouts import STEM_FOLDER, Piece, choose_pieces, choose_singers, find_layout
+from umss_jax.data.references import has_f0
 from umss_jax.errors import DatasetError, UsageError
-from umss_jax.evaluate.config import EvaluationConfig
 
 CANTORIA_TEST_SONGS = ("EJB1", "EJB2", "CEA")
 """The test set of the paper."""
@@ -41,13 +40,17 @@ _SECONDS = (300, 57, 118, 36, 300, 271, 300, 205, 183, 56, 118, 126, 69, 33)
 CANTORIA_DURATIONS_S = dict(zip(_CANTORIA, _SECONDS, strict=True))
 """Nominal lengths, by which the reference counts excerpts."""
 BCBSQ_TEST_PIECES = ("BC/8_BC*", "BC/9_BC*", "BQ/8_BQ*", "BQ/9_BQ*")
-"""The validation set of the reference, which the paper's test on BCBSQ takes."""
-
-_AUDIO = AudioConfig()
-_EVALUATION = EvaluationConfig()
+"""The validation set of the reference, which the paper's test on BCBSQ quartets."""
 
 
-def quartets_of(dataset: Dataset, root: Path, songs: Sequence[str] = ()) -> list[Take]:
+def quartets_of(
+    dataset: Dataset,
+    root: Path,
+    songs: Sequence[str] = (),
+    *,
+    audio: AudioConfig,
+    length_tolerance_s: float,
+) -> list[Quartet]:
     """The quartets of a test set.
 
     Args:
@@ -55,30 +58,32 @@ def quartets_of(dataset: Dataset, root: Path, songs: Sequence[str] = ()) -> list
         root: its folder.
         songs: other songs than the test set's: folder names (``csd``, ``cantoria``) or shell
             patterns of pieces (``bcbsq``, ``folder``).
+        audio: rate, length of an excerpt, hop.
+        length_tolerance_s: by which stems of one piece may differ (``bcbsq``, ``folder``).
 
     Raises:
         UsageError: no song is called so.
         DatasetError: the folder is not laid out as expected, or a recording is missing or of
             another length.
     """
-    finders = {
+    finders: dict[Dataset, Callable[[Path, Sequence[str], AudioConfig], list[Quartet]]] = {
         Dataset.CSD: _csd,
         Dataset.CANTORIA: _cantoria,
-        Dataset.BCBSQ: _bcbsq,
-        Dataset.FOLDER: _folder,
+        Dataset.BCBSQ: partial(_bcbsq, length_tolerance_s=length_tolerance_s),
+        Dataset.FOLDER: partial(_folder, length_tolerance_s=length_tolerance_s),
     }
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder", f"expected the folder of {dataset}")
-    return finders[dataset](root, songs)
+    return finders[dataset](root, songs, audio)
 
 
-def f0_is_there(takes: Sequence[Take]) -> bool:
+def f0_is_there(quartets: Sequence[Quartet]) -> bool:
     """Whether the quartets have F0 references: all of them, or none.
 
     Raises:
         DatasetError: some have and others have not.
     """
-    files = [file for take in takes for file in take.files]
+    files = [file for quartet in quartets for file in quartet.files]
     without = [file for file in files if not has_f0(file)]
     if without and len(without) < len(files):
         raise DatasetError(
@@ -88,19 +93,19 @@ def f0_is_there(takes: Sequence[Take]) -> bool:
     return not without
 
 
-def _csd(root: Path, songs: Sequence[str]) -> list[Take]:
+def _csd(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     known = {song.folder: song for song in CSD_TEST_SONGS}
     folders = [name.replace(" ", "_") for name in songs] or list(known)
     _refuse_unknown([name for name in folders if name not in known], known)
-    return [csd_take(root, known[name]) for name in folders]
+    return [csd_quartet(root, known[name], audio) for name in folders]
 
 
-def _cantoria(root: Path, songs: Sequence[str]) -> list[Take]:
+def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     names = list(songs) or list(CANTORIA_TEST_SONGS)
     _refuse_unknown(
         [name for name in names if name not in CANTORIA_DURATIONS_S], CANTORIA_DURATIONS_S
     )
-    takes = []
+    quartets = []
     for name in names:
         folder = song_folder(root, name)
         layout = find_layout(folder.parent)
@@ -115,12 +120,14 @@ def _cantoria(root: Path, songs: Sequence[str]) -> list[Take]:
                 "expected one file each named *_s.wav, *_a.wav, *_t.wav and *_b.wav",
             )
         files = _one_singer(layout.pieces[0], 1)
-        starts = excerpt_start_frames(CANTORIA_DURATIONS_S[name])
-        takes.append(Take(f"{name}_satb", name, files, tuple(starts)))
-    return takes
+        starts = excerpt_start_frames(CANTORIA_DURATIONS_S[name], audio)
+        quartets.append(Quartet(f"{name}_satb", name, files, tuple(starts)))
+    return quartets
 
 
-def _bcbsq(root: Path, songs: Sequence[str]) -> list[Take]:
+def _bcbsq(
+    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
+) -> list[Quartet]:
     folders = {"BC", "BQ"} if not songs else {name.split("/")[0] for name in songs}
     for name in sorted(folders & {"BC", "BQ"}):
         song_folder(root, name)
@@ -133,15 +140,19 @@ def _bcbsq(root: Path, songs: Sequence[str]) -> list[Take]:
     wanted = tuple(songs) or BCBSQ_TEST_PIECES
     _refuse_missing(root, layout.missing, wanted)
     pieces = choose_pieces(layout.pieces, wanted, ())
-    return [
-        Take(f"{piece.name.split('/')[-1]}_satb", piece.name, files, starts)
-        for piece in pieces
-        for files in [_one_singer(piece, 1)]
-        for starts in [tuple(part_start_frames(_shortest(_lengths(files, any_rate=False))))]
-    ]
+    quartets = []
+    for piece in pieces:
+        files = _one_singer(piece, 1)
+        samples = _shortest(_lengths(files, any_rate=False), audio, length_tolerance_s)
+        starts = part_start_frames(samples, audio)
+        name = f"{piece.name.split('/')[-1]}_satb"
+        quartets.append(Quartet(name, piece.name, files, tuple(starts)))
+    return quartets
 
 
-def _folder(root: Path, songs: Sequence[str]) -> list[Take]:
+def _folder(
+    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
+) -> list[Quartet]:
     layout = find_layout(root)
     if layout.kind == "mixtures":
         raise DatasetError(
@@ -150,20 +161,20 @@ def _folder(root: Path, songs: Sequence[str]) -> list[Take]:
         )
     wanted = songs or ("*",)
     _refuse_missing(root, layout.missing, wanted)
-    takes = []
+    quartets = []
     for piece in choose_pieces(layout.pieces, wanted, ()):
         singers = min(len(files) for files in piece.voices)
         for singer in range(1, singers + 1):
             files = _one_singer(piece, singer)
-            samples = _shortest(_lengths(files, any_rate=True))
+            samples = _shortest(_lengths(files, any_rate=True), audio, length_tolerance_s)
             starts = (
-                part_start_frames(samples)
+                part_start_frames(samples, audio)
                 if layout.kind == "bcbsq"
-                else excerpt_start_frames(samples // _AUDIO.sample_rate_hz) or [0]
+                else excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
             )
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
-            takes.append(Take(name, piece.name, files, tuple(starts), any_rate=True))
-    return takes
+            quartets.append(Quartet(name, piece.name, files, tuple(starts), any_rate=True))
+    return quartets
 
 
 def _one_singer(piece: Piece, singer: int) -> tuple[Path, ...]:
@@ -183,15 +194,14 @@ def _lengths(files: tuple[Path, ...], any_rate: bool) -> dict[Path, int]:
     return lengths
 
 
-def _shortest(lengths: dict[Path, int]) -> int:
+def _shortest(lengths: dict[Path, int], audio: AudioConfig, tolerance_s: float) -> int:
     """Samples of the shortest stem.
 
     Raises:
         DatasetError: the stems of a piece differ too much for being of one performance.
     """
-    rate_hz = _AUDIO.sample_rate_hz
+    rate_hz = audio.sample_rate_hz
     short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
-    tolerance_s = _EVALUATION.stem_length_tolerance_s
     if lengths[long] - lengths[short] > tolerance_s * rate_hz:
         raise DatasetError(
             f"{short} is {lengths[short] / rate_hz:.2f} s long and {long.name} "

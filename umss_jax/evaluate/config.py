@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from umss_jax.config import AudioConfig, HcqtConfig, MaskConfig
+from umss_jax.pitch.config import CONFIDENCE
+
 
 @dataclass(frozen=True)
 class CombConfig:
@@ -46,10 +49,17 @@ class EvaluationConfig:
     # F0 networks write 1e-5 Hz into unvoiced frames and interpolate from it: this is no pitch.
     minimum_f0_hz: float = 20.0
     tolerance_cents: float = 50.0
-    crepe_confidence: float = 0.4
+    crepe_confidence: float = CONFIDENCE
     bss_filter_samples: int = 512
     """Length of the distortion that BSS-eval forgives."""
     stem_length_tolerance_s: float = 2.0
     """Stems of one piece may differ by this; singers of the Choral Singing Dataset do by 1.1 s."""
     bootstrap_resamples: int = 2_000
     bootstrap_coverage: float = 0.95
+    audio: AudioConfig = AudioConfig()
+    """Of the excerpts."""
+    hcqt: HcqtConfig = HcqtConfig()
+    """The pitch grid: what lies below it is unvoiced."""
+    mask: MaskConfig = MaskConfig()
+    """Of the baselines."""
+    comb: CombConfig = CombConfig()

@@ -12,7 +12,6 @@ that depends on the same is not made again.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import shutil
@@ -26,15 +25,17 @@ import soundfile
 
 import umss_jax
 from umss_jax.audio.segments import frame_times_s
-from umss_jax.config import VOICES, AudioConfig, HcqtConfig
-from umss_jax.data.excerpts import Excerpt, Take, excerpt_name
+from umss_jax.config import VOICES, AudioConfig
+from umss_jax.data.excerpts import Excerpt, Quartet, excerpt_name
+from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.rows import Estimate, Row
 from umss_jax.evaluate.score_store import excerpt_digest
 from umss_jax.files import working_folder, write_text
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.separate.stems import f0_row
+from umss_jax.pitch.tables import voice_rows, voices_header
 
 INDEX, REFERENCE = "index.json", "reference"
+_DEFAULT = EvaluationConfig()
 _VERSION = 1
 """Of the files: another one when they are written otherwise."""
 
@@ -57,9 +58,9 @@ class KeptExcerpt(NamedTuple):
     rows: list[KeptRow]
 
 
-def spread_excerpts(takes: Sequence[Take], count: int) -> list[str]:
+def spread_excerpts(quartets: Sequence[Quartet], count: int, audio: AudioConfig) -> list[str]:
     """Names of the excerpts to keep: the first of each quartet, then the second of each."""
-    names = [[excerpt_name(take, start) for start in take.start_frames] for take in takes]
+    names = [[excerpt_name(one, start, audio) for start in one.start_frames] for one in quartets]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*names))
     return list(itertools.islice((name for name in turns if name is not None), count))
 
@@ -70,10 +71,13 @@ class ExcerptAudio:
     Args:
         folder: where; made where it is missing.
         names: of the excerpts to keep.
+        config: rate and length of an excerpt, pitch grid.
     """
 
-    def __init__(self, folder: Path, names: Collection[str]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, names: Collection[str], config: EvaluationConfig = _DEFAULT
+    ) -> None:
+        self._folder, self._config = folder, config
         self._names = frozenset(names)
         self._kept: dict[str, KeptExcerpt] = {}
 
@@ -94,7 +98,8 @@ class ExcerptAudio:
         if _is_there(folder, about):
             return
         voices = dict(zip(VOICES, excerpt.sources, strict=True))
-        _write(folder, {"mixture": excerpt.mixture, **voices}, excerpt.f0_hz_250, None, about)
+        sounds = {"mixture": excerpt.mixture, **voices}
+        _write(folder, sounds, excerpt.f0_hz_250, None, about, self._config)
 
     def lacks(self, excerpt: Excerpt, row: Row) -> bool:
         """Whether what the row makes of the excerpt is to be kept and not there."""
@@ -116,7 +121,8 @@ class ExcerptAudio:
         f0_hz_250 = estimate.reported_f0_hz_250
         if f0_hz_250 is None:
             f0_hz_250 = estimate.f0_hz_250
-        _write(self._row_folder(excerpt, row), stems, f0_hz_250, salience, about)
+        folder = self._row_folder(excerpt, row)
+        _write(folder, stems, f0_hz_250, salience, about, self._config)
 
     def finish(self) -> None:
         """Writes the index; without excerpts, takes away the one of an earlier run.
@@ -189,9 +195,10 @@ def _write(
     f0_hz_250: np.ndarray | None,
     salience: np.ndarray | None,
     about: Mapping[str, Any],
+    config: EvaluationConfig,
 ) -> None:
     """Writes a folder aside and puts it in its place."""
-    audio = AudioConfig()
+    audio = config.audio
     peak = max(float(np.abs(sound).max(initial=0.0)) for sound in sounds.values())
     gain = min(1.0, 0.999 / max(peak, 1e-9))
     with working_folder(folder) as work:
@@ -201,30 +208,23 @@ def _write(
             path = made / f"{name}.flac"
             soundfile.write(path, gain * sound, audio.sample_rate_hz, subtype="PCM_16")
         if f0_hz_250 is not None:
-            _write_f0(made / "f0.csv", f0_hz_250)
+            # What is below the pitch grid is unvoiced.
+            voiced = np.where(f0_hz_250 < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_250)
+            rows = voice_rows(frame_times_s(voiced.shape[1], audio), voiced)
+            (made / "f0.csv").write_text(voices_header() + rows, encoding="ascii")
         if salience is not None:
             step_s = audio.example_samples / audio.sample_rate_hz / salience.shape[1]
             np.savez_compressed(
                 made / "salience.npz",
                 salience=salience.astype(np.float16),
                 time_s=np.arange(salience.shape[1]) * step_s,
-                frequency_hz=bin_frequencies_hz(),
+                frequency_hz=bin_frequencies_hz(config.hcqt),
             )
         text = json.dumps({**about, "gain": gain}, indent=2) + "\n"
         (made / "about.json").write_text(text, encoding="ascii")
         if folder.exists():
             shutil.rmtree(folder)
         made.rename(folder)
-
-
-def _write_f0(path: Path, f0_hz_250: np.ndarray) -> None:
-    """A table as `separate` writes it; what is below the pitch grid is unvoiced."""
-    voiced = np.where(f0_hz_250 < 0.99 * HcqtConfig().fmin_hz, 0.0, f0_hz_250)
-    times = frame_times_s(voiced.shape[1], AudioConfig())
-    with path.open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("time_s", *VOICES))
-        rows.writerows(f0_row(t, hz) for t, hz in zip(times, voiced.T, strict=True))
 
 
 def _folder_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What is measured: separation per second and voice, F0 tracks, multi-pitch.
+"""What is measured of separated voices, per second and voice.
 
 NumPy in and out, float64 inside, every leading axis a batch. A second or voice for which a measure
 has no meaning (a silent target or estimate) is NaN; `umss_jax.evaluate.statistics` counts these.
@@ -27,25 +27,6 @@ class SeparationScores(NamedTuple):
     spectral_snr_db: np.ndarray
     spectral_si_snr_db: np.ndarray
     mel_cepstral_distance: np.ndarray
-
-
-class MelodyScores(NamedTuple):
-    """mir_eval's measures of one F0 track against another, each in [0, 1]."""
-
-    overall_accuracy: np.ndarray
-    raw_pitch_accuracy: np.ndarray
-    raw_chroma_accuracy: np.ndarray
-    voicing_recall: np.ndarray
-    voicing_false_alarm: np.ndarray
-
-
-class MultiPitchScores(NamedTuple):
-    """mir_eval's measures of sets of F0s, voices not told apart, each in [0, 1]."""
-
-    precision: np.ndarray
-    recall: np.ndarray
-    accuracy: np.ndarray
-    f_measure: np.ndarray
 
 
 def seconds(audio: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
@@ -228,110 +209,3 @@ def separation_scores(
         _mel_cepstral_distance(target, estimate, config),
     )
     return SeparationScores(*(np.where(sounding, score, np.nan) for score in scores))
-
-
-def melody_scores(
-    reference_hz: np.ndarray, estimate_hz: np.ndarray, config: EvaluationConfig = _DEFAULT
-) -> MelodyScores:
-    """mir_eval.melody's measures, batched, of F0 tracks on one time grid.
-
-    Args:
-        reference_hz: ``[..., T]``, Hz, 0 where unvoiced.
-        estimate_hz: the same shape. Any positive value counts as voiced, however low: set the
-            floor that an F0 extractor writes into unvoiced frames to 0 before (see
-            ``umss_jax.evaluate.protocol``).
-        config: tolerance in cents.
-
-    Returns:
-        Five float64 arrays ``[...]`` in [0, 1], with mir_eval's values for the special cases:
-        accuracies 0 and recall 1 where no reference frame is voiced, false alarm 0 where all are.
-
-    Raises:
-        ValueError: if the shapes differ or there are no frames.
-    """
-    reference = np.asarray(reference_hz, np.float64)
-    estimate = np.asarray(estimate_hz, np.float64)
-    if reference.shape != estimate.shape or reference.shape[-1:] in ((), (0,)):
-        raise ValueError(
-            f"F0 tracks of shapes {reference.shape} and {estimate.shape}: "
-            "they must be equal and hold at least one frame"
-        )
-    voiced, sung = reference > 0, estimate > 0
-    both = voiced & sung
-    ratio = np.where(both, estimate, 1.0) / np.where(both, reference, 1.0)
-    cents = np.abs(1200 * np.log2(ratio))
-    pitch_right = both & (cents < config.tolerance_cents)
-    wrapped = np.abs(cents - 1200 * np.floor(cents / 1200 + 0.5))
-    chroma_right = both & (wrapped < config.tolerance_cents)
-
-    def share(of: np.ndarray, among: np.ndarray, otherwise: float) -> np.ndarray:
-        total = among.sum(axis=-1)
-        return np.where(total > 0, of.sum(axis=-1) / np.maximum(total, 1), otherwise)
-
-    return MelodyScores(
-        overall_accuracy=(pitch_right | (~voiced & ~sung)).mean(axis=-1),
-        raw_pitch_accuracy=share(pitch_right, voiced, 0.0),
-        raw_chroma_accuracy=share(chroma_right, voiced, 0.0),
-        voicing_recall=share(both, voiced, 1.0),
-        voicing_false_alarm=share(~voiced & sung, ~voiced, 0.0),
-    )
-
-
-def multi_pitch_scores(
-    reference_hz: np.ndarray, estimate_hz: np.ndarray, config: EvaluationConfig = _DEFAULT
-) -> MultiPitchScores:
-    """mir_eval.multipitch's precision, recall and accuracy, and F = 2PR / (P + R).
-
-    Args:
-        reference_hz: ``[..., T, N]``, Hz, 0 where there is no pitch; any order within a frame.
-        estimate_hz: ``[..., T, M]``, likewise.
-        config: tolerance in cents.
-
-    Returns:
-        Four float64 arrays ``[...]`` in [0, 1], from counts over the whole time axis; 0 where a
-        count to divide by is 0, as in mir_eval.
-
-    Raises:
-        ValueError: if the two differ in an axis other than the last.
-    """
-    reference = np.asarray(reference_hz, np.float64)
-    estimate = np.asarray(estimate_hz, np.float64)
-    if reference.shape[:-1] != estimate.shape[:-1]:
-        raise ValueError(
-            f"frames of reference {reference.shape[:-1]} and estimate {estimate.shape[:-1]} differ"
-        )
-    found = _matches(reference, estimate, config.tolerance_cents / 100).sum(axis=-1)
-    wanted = np.sum(reference > 0, axis=(-2, -1))
-    given = np.sum(estimate > 0, axis=(-2, -1))
-    precision = found / np.maximum(given, 1)
-    recall = found / np.maximum(wanted, 1)
-    accuracy = found / np.maximum(wanted + given - found, 1)
-    f_measure = 2 * precision * recall / np.where(found > 0, precision + recall, 1.0)
-    return MultiPitchScores(precision, recall, accuracy, f_measure)
-
-
-def _matches(reference: np.ndarray, estimate: np.ndarray, semitones: float) -> np.ndarray:
-    """Size of the largest one-to-one matching within the tolerance, per frame.
-
-    On a line and with one tolerance for all, taking matches in ascending order is optimal: at each
-    step the lower of the two candidates either matches the other or can match nothing.
-    """
-
-    def ascending(hz: np.ndarray) -> np.ndarray:
-        midi = np.where(hz > 0, 69 + 12 * np.log2(np.where(hz > 0, hz, 1.0) / 440), np.inf)
-        end = np.full((*hz.shape[:-1], 1), np.inf)
-        return np.concatenate([np.sort(midi, axis=-1), end], axis=-1)
-
-    left, right = ascending(reference), ascending(estimate)
-    shape = left.shape[:-1]
-    i, j, found = (np.zeros(shape, np.int64) for _ in range(3))
-    for _ in range(left.shape[-1] + right.shape[-1]):
-        a = np.take_along_axis(left, np.minimum(i, left.shape[-1] - 1)[..., None], -1)[..., 0]
-        b = np.take_along_axis(right, np.minimum(j, right.shape[-1] - 1)[..., None], -1)[..., 0]
-        open_ = np.isfinite(a) & np.isfinite(b)
-        gap = np.subtract(a, b, out=np.full(shape, np.inf), where=open_)
-        close = np.abs(gap) <= semitones
-        found += close
-        i += close | (open_ & (a < b))
-        j += close | (open_ & (b < a))
-    return found

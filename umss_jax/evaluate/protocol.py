@@ -10,14 +10,10 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.dsp.masks import apply_masks, soft_mask_stems
-from umss_jax.evaluate import metrics
-from umss_jax.evaluate.baselines import comb_masks
+from umss_jax.evaluate import metrics, pitch_metrics
 from umss_jax.evaluate.bss import BssScores, bss_scores
 from umss_jax.evaluate.config import EvaluationConfig, F0Windows
 from umss_jax.evaluate.statistics import Summary, summarise
@@ -41,11 +37,11 @@ class StemScores(NamedTuple):
 class F0Scores(NamedTuple):
     """F0 scores of one excerpt."""
 
-    scores: metrics.MelodyScores
+    scores: pitch_metrics.MelodyScores
     """[J, windows]."""
     kept: np.ndarray
     """[J, windows]."""
-    multi_pitch: metrics.MultiPitchScores
+    multi_pitch: pitch_metrics.MultiPitchScores
     """Scalars."""
 
 
@@ -69,10 +65,10 @@ class F0Evaluation(NamedTuple):
     """F0 scores of a test set; arrays are [excerpts, J, windows]."""
 
     names: tuple[str, ...]
-    scores: metrics.MelodyScores
+    scores: pitch_metrics.MelodyScores
     kept: np.ndarray
     summary: dict[str, Summary]
-    multi_pitch: metrics.MultiPitchScores
+    multi_pitch: pitch_metrics.MultiPitchScores
     """[excerpts]: the same tracks, voices not told apart."""
 
 
@@ -248,12 +244,12 @@ def score_f0(
         raise ValueError(f"{excerpt.name}: F0 tracks {estimate.shape}, expected {reference.shape}")
     estimate = np.where(estimate < config.minimum_f0_hz, 0.0, estimate)
     slices = f0_windows(reference.shape[-1], windows, config)
-    parts = [metrics.melody_scores(reference[:, s], estimate[:, s], config) for s in slices]
+    parts = [pitch_metrics.melody_scores(reference[:, s], estimate[:, s], config) for s in slices]
     loud = metrics.frame_energy(excerpt.sources, config) >= config.minimum_energy
     return F0Scores(
-        metrics.MelodyScores(*(np.stack(v, axis=-1) for v in zip(*parts, strict=True))),
+        pitch_metrics.MelodyScores(*(np.stack(v, axis=-1) for v in zip(*parts, strict=True))),
         np.ones_like(loud[:, :1]) if windows == F0Windows.EXCERPT else loud,
-        metrics.multi_pitch_scores(reference.T, estimate.T, config),
+        pitch_metrics.multi_pitch_scores(reference.T, estimate.T, config),
     )
 
 
@@ -265,46 +261,11 @@ def collect_f0(
         raise ValueError("there are no excerpts")
     result = F0Evaluation(
         tuple(names),
-        metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
+        pitch_metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
         np.stack([one.kept for one in scores]),
         {},
-        metrics.MultiPitchScores(
+        pitch_metrics.MultiPitchScores(
             *map(np.stack, zip(*(s.multi_pitch for s in scores), strict=True))
         ),
     )
     return result._replace(summary=summarise_f0(result, config=config))
-
-
-def unprocessed(excerpt: Excerpt) -> np.ndarray:
-    """The mixture as the estimate of every voice: where a separation starts from."""
-    return np.repeat(excerpt.mixture[None], len(excerpt.sources), axis=0)
-
-
-def ideal_ratio_masks(excerpt: Excerpt) -> np.ndarray:
-    """Soft masks of the true voices: the ceiling of what soft masking can reach."""
-    return masked_stems(excerpt.mixture, excerpt.sources)
-
-
-def masked_stems(mixture: np.ndarray, sources: np.ndarray | jax.Array) -> np.ndarray:
-    """Stems [J, S] of a mixture [S] by the soft masks of voices [J, S]."""
-    return np.asarray(_soft_mask_stems(mixture, sources))
-
-
-def harmonic_comb(f0: F0Estimator | None = None) -> StemEstimator:
-    """A comb without learning on the reference's F0, or on that of an estimator."""
-
-    def estimate(excerpt: Excerpt) -> np.ndarray:
-        f0_hz_250 = excerpt.f0_hz_250 if f0 is None else f0(excerpt)
-        if f0_hz_250 is None:
-            raise ValueError(f"{excerpt.name}: there is no reference F0")
-        return np.asarray(_comb_stems(excerpt.mixture, jnp.asarray(f0_hz_250, jnp.float32)))
-
-    return estimate
-
-
-_soft_mask_stems = jax.jit(soft_mask_stems)
-
-
-@jax.jit
-def _comb_stems(mixture: jax.Array, f0_hz_250: jax.Array) -> jax.Array:
-    return apply_masks(mixture, comb_masks(f0_hz_250))

@@ -12,8 +12,9 @@ import numpy as np
 from umss_jax.audio.segments import segment_seed
 from umss_jax.config import Assigner, MaskConfig
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.evaluate import protocol
-from umss_jax.evaluate.config import CombConfig, F0Source
+from umss_jax.evaluate import baselines
+from umss_jax.evaluate.config import EvaluationConfig, F0Source
+from umss_jax.evaluate.protocol import StemEstimator
 from umss_jax.files import arrays_sha256
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.weights.combine import load_weights, model_name
@@ -22,6 +23,9 @@ from umss_jax.weights.tree import flatten
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
+
+
+_DEFAULT = EvaluationConfig()
 
 
 class Estimate(NamedTuple):
@@ -48,36 +52,39 @@ class Row(NamedTuple):
     """Whether there is something to hear besides the mixture."""
 
 
-def baseline_rows(with_f0: bool) -> list[Row]:
+def baseline_rows(with_f0: bool, config: EvaluationConfig = _DEFAULT) -> list[Row]:
     """The unprocessed mixture, the ceiling of soft masks, and a comb on the reference's F0.
 
     Args:
         with_f0: whether there are references of F0; without them there is no comb.
+        config: of masks and comb.
     """
-    mask = {"masks": asdict(MaskConfig())}
+    mask = {"masks": asdict(config.mask)}
     rows = [
         Row(
             "mixture",
             {"row": "mixture"},
-            _stems_only(protocol.unprocessed),
+            _stems_only(baselines.unprocessed),
             has_stems=False,
         ),
         Row(
             "ideal ratio masks",
             {"row": "ideal ratio masks", **mask},
-            _stems_only(protocol.ideal_ratio_masks),
+            _stems_only(lambda excerpt: baselines.ideal_ratio_masks(excerpt, config)),
         ),
     ]
     if with_f0:
-        comb = {"row": "comb", "f0": "oracle", "comb": asdict(CombConfig()), **mask}
-        rows.append(
-            Row("comb, reference F0", comb, _stems_only(protocol.harmonic_comb())),
-        )
+        comb = {"row": "comb", "f0": "oracle", "comb": asdict(config.comb), **mask}
+        estimate = _stems_only(baselines.harmonic_comb(config=config))
+        rows.append(Row("comb, reference F0", comb, estimate))
     return rows
 
 
 def model_rows(
-    argument: str, assigner: Assigner, sources: Sequence[F0Source] = (F0Source.MIX,)
+    argument: str,
+    assigner: Assigner,
+    sources: Sequence[F0Source] = (F0Source.MIX,),
+    config: EvaluationConfig = _DEFAULT,
 ) -> list[Row]:
     """The rows of a model: its stems where it can synthesise, and the comb on its F0.
 
@@ -87,6 +94,7 @@ def model_rows(
         assigner: what gives the pitches to the voices.
         sources: the F0 that its voices are synthesised from: one row for each. The comb needs no
             model where the F0 is given.
+        config: of the comb and its masks.
 
     Raises:
         UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
@@ -120,8 +128,9 @@ def model_rows(
             )
         )
     if F0Source.MIX in sources:
-        comb = {"row": "comb", "f0": "mix", "comb": asdict(CombConfig()), **identity}
-        rows.append(Row(f"comb, F0 of {label} ({engine.assigner})", comb, _comb(run), salience))
+        comb = {"row": "comb", "f0": "mix", "comb": asdict(config.comb), **identity}
+        of_model = f"comb, F0 of {label} ({engine.assigner})"
+        rows.append(Row(of_model, comb, _comb(run, config), salience))
     return rows
 
 
@@ -139,18 +148,21 @@ def label_and_name(argument: str) -> tuple[str, str]:
     return model_name(argument), argument
 
 
-def _stems_only(estimator: protocol.StemEstimator) -> Callable[[Excerpt], Estimate]:
+def _stems_only(estimator: StemEstimator) -> Callable[[Excerpt], Estimate]:
     return lambda excerpt: Estimate(estimator(excerpt))
 
 
-def _comb(run: Callable[[Excerpt], Estimate]) -> Callable[[Excerpt], Estimate]:
+def _comb(
+    run: Callable[[Excerpt], Estimate], config: EvaluationConfig
+) -> Callable[[Excerpt], Estimate]:
     """The comb on the F0 that a model estimates."""
 
     def estimate(excerpt: Excerpt) -> Estimate:
         of_model = run(excerpt)
         f0_hz_250 = of_model.f0_hz_250
         assert f0_hz_250 is not None
-        return of_model._replace(stems=protocol.harmonic_comb(lambda _: f0_hz_250)(excerpt))
+        comb = baselines.harmonic_comb(lambda _: f0_hz_250, config)
+        return of_model._replace(stems=comb(excerpt))
 
     return estimate
 
@@ -176,7 +188,7 @@ def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estim
         found = engine.analyse(mixture)
         return Estimate(nothing, np.asarray(found.f0_hz_250[0]), engine.reported_f0(found)[0])
     output = engine.intermediates(mixture, _seeds())
-    stems = _stems(excerpt, output)
+    stems = _stems(excerpt, output, engine.config.mask)
     return Estimate(stems, np.asarray(output.f0_hz_250[0]), engine.reported_f0(output)[0])
 
 
@@ -184,16 +196,16 @@ def _estimate_from_reference(engine: ModelEngine, excerpt: Excerpt) -> Estimate:
     if excerpt.f0_hz_250 is None:
         raise ValueError(f"{excerpt.name}: there is no reference F0")
     output = engine.intermediates(excerpt.mixture[None], _seeds(), excerpt.f0_hz_250[None])
-    return Estimate(_stems(excerpt, output))
+    return Estimate(_stems(excerpt, output, engine.config.mask))
 
 
-def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation) -> np.ndarray:
+def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation, mask: MaskConfig) -> np.ndarray:
     """Voices out of the mixture, by the synthesised ones or by a U-Net's own masks."""
     from umss_jax.model import UnetSeparation
 
     if isinstance(output, UnetSeparation):
         return np.asarray(output.stems[0])
-    return protocol.masked_stems(excerpt.mixture, output.sources[0])
+    return baselines.masked_stems(excerpt.mixture, output.sources[0], mask)
 
 
 def _seeds() -> np.ndarray:

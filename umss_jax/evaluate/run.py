@@ -1,15 +1,21 @@
-"""An evaluation from excerpts and rows to scores, excerpt by excerpt, resumable."""
+"""An evaluation from a test set and models to scores, excerpt by excerpt, resumable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.data.excerpts import Excerpt
-from umss_jax.evaluate.config import EvaluationConfig, F0Windows
-from umss_jax.evaluate.listening import ExcerptAudio
+from umss_jax.config import Assigner
+from umss_jax.data.config import Dataset
+from umss_jax.data.excerpts import Excerpt, Quartet, cut_excerpts
+from umss_jax.data.references import f0_files
+from umss_jax.data.test_sets import f0_is_there, quartets_of
+from umss_jax.errors import DatasetError, UsageError
+from umss_jax.evaluate.config import EvaluationConfig, F0Source, F0Windows
+from umss_jax.evaluate.listening import ExcerptAudio, spread_excerpts
 from umss_jax.evaluate.protocol import (
     F0Evaluation,
     StemEvaluation,
@@ -18,7 +24,7 @@ from umss_jax.evaluate.protocol import (
     score_f0,
     score_stems,
 )
-from umss_jax.evaluate.rows import Estimate, Row
+from umss_jax.evaluate.rows import Estimate, Row, baseline_rows, model_rows
 from umss_jax.evaluate.score_store import ExcerptScores, Scores
 
 
@@ -43,6 +49,27 @@ class Measures(NamedTuple):
 _DEFAULT = Measures()
 
 
+class Evaluation(NamedTuple):
+    """What is evaluated on what."""
+
+    models: Sequence[str]
+    """As for :func:`umss_jax.evaluate.rows.model_rows`; baselines are always evaluated."""
+    dataset: Dataset
+    data: Path
+    """Its folder."""
+    songs: Sequence[str] = ()
+    """As for :func:`umss_jax.data.test_sets.quartets_of`."""
+    limit: int | None = None
+    """Only the first excerpts."""
+    assigner: Assigner = Assigner.AUTO
+    sources: Sequence[F0Source] = (F0Source.MIX,)
+    measures: Measures = _DEFAULT
+    out: Path | None = None
+    """Folder in which scores and audio of the excerpts are kept."""
+    heard: int = 0
+    """Excerpts whose audio is kept."""
+
+
 class Result(NamedTuple):
     """The scores of one row."""
 
@@ -52,6 +79,105 @@ class Result(NamedTuple):
     stems: StemEvaluation
     f0: F0Evaluation | None
     """None where the row has no F0 of its own, or there is no reference."""
+
+
+def evaluate(
+    what: Evaluation,
+    tell: Callable[[str], object],
+    progress: Callable[[int], AbstractContextManager[Callable[[], object]]],
+) -> list[Result]:
+    """Scores baselines and models on a test set.
+
+    Args:
+        what: test set, models and measures.
+        tell: told in words what is left out.
+        progress: given the number of steps, gives what is called after each.
+
+    Returns:
+        The rows of the table, in its order.
+
+    Raises:
+        DatasetError: the test set is not there or not whole, or has no F0 where it is needed.
+        UsageError: a song or model is not known, or two rows have the same label.
+        WeightsError: weights are missing or damaged.
+        OutputError: scores or audio cannot be kept.
+    """
+    config = what.measures.config
+    audio = config.audio
+    quartets = _limited(
+        quartets_of(
+            what.dataset,
+            what.data,
+            what.songs,
+            audio=audio,
+            length_tolerance_s=config.stem_length_tolerance_s,
+        ),
+        what.limit,
+    )
+    with_f0 = _with_f0(quartets, what, tell)
+    rows = _rows(what, with_f0)
+    scores, kept = None, None
+    if what.out:
+        names = spread_excerpts(quartets, what.heard, audio)
+        scores, kept = what.out / "excerpts", ExcerptAudio(what.out / "audio", names, config)
+    excerpts = cut_excerpts(
+        quartets, with_f0, audio=audio, minimum_confidence=config.crepe_confidence
+    )
+    with progress(len(rows) * sum(len(one.start_frames) for one in quartets)) as step:
+        return run_evaluation(excerpts, rows, what.measures, scores, kept, step)
+
+
+def _limited(quartets: list[Quartet], limit: int | None) -> list[Quartet]:
+    """The first excerpts only."""
+    if limit is None:
+        return quartets
+    chosen = []
+    for quartet in quartets:
+        starts = quartet.start_frames[:limit]
+        limit -= len(starts)
+        if starts:
+            chosen.append(quartet._replace(start_frames=starts))
+    return chosen
+
+
+def _with_f0(quartets: list[Quartet], what: Evaluation, tell: Callable[[str], object]) -> bool:
+    """Whether there are F0 references; says so where there are none, and refuses what needs them.
+
+    Raises:
+        DatasetError: only some have them, or they are needed.
+    """
+    if f0_is_there(quartets):
+        return True
+    expected = f0_files(quartets[0].files[0])[0]
+    if F0Source.ORACLE in what.sources:
+        raise DatasetError(
+            f"{what.data} has no F0 tracks (such as {expected}), which --f0 oracle needs",
+            "make them by `umss-jax data f0`",
+        )
+    tell(
+        f"no F0 tracks (such as {expected}): the comb on them and the accuracies of F0 "
+        "are left out; `umss-jax data f0` makes them"
+    )
+    return False
+
+
+def _rows(what: Evaluation, with_f0: bool) -> list[Row]:
+    """All rows of the table, in its order.
+
+    Raises:
+        UsageError: two have the same label.
+    """
+    config = what.measures.config
+    rows = baseline_rows(with_f0, config)
+    for model in what.models:
+        rows += model_rows(model, what.assigner, what.sources, config)
+    labels = [row.label for row in rows]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise UsageError(
+            f"two rows of the table are called {twice[0]!r}", "call one otherwise: LABEL=MODEL"
+        )
+    return rows
 
 
 def run_evaluation(

@@ -20,7 +20,8 @@ import umss_jax
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.errors import OutputError
 from umss_jax.evaluate.bss import BssScores
-from umss_jax.evaluate.metrics import MelodyScores, MultiPitchScores, SeparationScores
+from umss_jax.evaluate.metrics import SeparationScores
+from umss_jax.evaluate.pitch_metrics import MelodyScores, MultiPitchScores
 from umss_jax.evaluate.protocol import F0Scores, StemScores
 from umss_jax.files import arrays_sha256
 

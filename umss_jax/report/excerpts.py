@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from umss_jax.config import VOICES, AudioConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
 from umss_jax.evaluate.listening import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
 from umss_jax.report.config import ReportConfig
@@ -50,8 +50,7 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
         raise ReportError(f"{folder / INDEX} is no index of excerpts", _AGAIN) from error
     if not excerpts:
         return None
-    rate = AudioConfig().sample_rate_hz
-    _, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
+    rate, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
     stretch = Stretch(0.0, samples / rate)
     sounds = sum(1 + len(VOICES) * (1 + len(excerpt.rows)) for excerpt in excerpts)
     audio = choose_audio(str(folder), rate, 1, stretch.duration_s, sounds, config, FEWER)
@@ -139,7 +138,9 @@ def _panels(
         axis = _axis(reference, [one for one in tracks if one is not None], config)
         for row, track in zip(excerpt.rows, tracks, strict=True):
             path = place / row.folder / "salience.npz"
-            salience = read_salience(path, stretch.duration_s, _AGAIN) if path.is_file() else None
+            salience = None
+            if path.is_file():
+                salience = read_salience(path, stretch.duration_s, _AGAIN, config)
             panel = pitch_panel(track, stretch, config, salience, reference, axis)
             yield panel._replace(excerpt=str(number), row=str(labels.index(row.label)))
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.errors import ReportError
+from umss_jax.errors import DatasetError, ReportError
+from umss_jax.pitch.tables import read_voices
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
 from umss_jax.report.sounds import Stretch
@@ -71,27 +72,22 @@ def read_f0(path: Path, stretch: Stretch, remedy: str) -> Pitches:
         ReportError: It is not there, or something else.
     """
     try:
-        with path.open(encoding="ascii") as file:
-            header = file.readline().strip().split(",")
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    except FileNotFoundError as error:
-        raise ReportError(f"{path} is not there", remedy) from error
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path} is not a table of pitches", remedy) from error
-    if header != ["time_s", *VOICES] or table.shape[1] != len(header):
-        raise ReportError(f"{path} has not the columns time_s, {', '.join(VOICES)}", remedy)
-    time_s = table[:, 0] - stretch.start_s
+        table = read_voices(path)
+    except DatasetError as error:
+        raise ReportError(error.message, remedy) from error
+    time_s = table.time_s - stretch.start_s
     shown = (time_s >= 0) & (time_s <= stretch.duration_s)
-    return Pitches(time_s[shown], table[shown, 1:].T)
+    return Pitches(time_s[shown], table.f0_hz[:, shown])
 
 
-def read_salience(path: Path, duration_s: float, remedy: str) -> Salience:
+def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConfig) -> Salience:
     """Reads a salience.
 
     Args:
         path: Of the archive.
         duration_s: What it should cover.
         remedy: What to do where it is not there or damaged.
+        config: By how much it may differ.
 
     Raises:
         ReportError: It is not there, or something else, or of another length.
@@ -106,7 +102,7 @@ def read_salience(path: Path, duration_s: float, remedy: str) -> Salience:
         raise ReportError(f"{path} is not there", remedy) from error
     except Exception as error:  # a zip of anything
         raise ReportError(f"{path} holds no salience", remedy) from error
-    if abs(len(time_s) * step_s - duration_s) > ReportConfig().length_tolerance_s:
+    if abs(len(time_s) * step_s - duration_s) > config.length_tolerance_s:
         raise ReportError(
             f"{path} covers {len(time_s) * step_s:.2f} s, the stems {duration_s:.2f} s",
             "name the salience of the same recording",

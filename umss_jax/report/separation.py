@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.resampling import resampled_samples
-from umss_jax.config import VOICES, AudioConfig
+from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
+from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
 from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience
@@ -83,7 +84,7 @@ def separation_page(
     )
     raw = _read_all(files, targets, stretch, audio)
     pitches = read_f0(folder / "f0.csv", stretch, _AGAIN)
-    salience = _salience(folder, sources.salience, track_name, samples / rate)
+    salience = _salience(folder, sources.salience, track_name, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
     targets_too = " and the targets start" if targets else " starts"
@@ -199,17 +200,19 @@ def _level(mixture: np.ndarray, targets: list[np.ndarray]) -> float:
 
 
 def _salience(
-    folder: Path, given: Path | None, track_name: str, duration_s: float
+    folder: Path, given: Path | None, track_name: str, duration_s: float, config: ReportConfig
 ) -> Salience | None:
     path = given or folder / f"{track_name}.salience.npz"
     if given is None and not path.is_file():
         return None
-    return read_salience(path, duration_s, "make it with umss-jax f0 RECORDING --salience")
+    remedy = "make it with umss-jax f0 RECORDING --salience"
+    return read_salience(path, duration_s, remedy, config)
 
 
 def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
     """Of the voices that have a target."""
-    rate_16k = AudioConfig().sample_rate_hz
+    protocol = EvaluationConfig()
+    rate_16k = protocol.sample_rate_hz
     targets = [row for row in raw if row.kind == "target"]
     samples = resampled_samples(len(raw[0].audio), sample_rate_hz, rate_16k)
     if not targets or samples < rate_16k:
@@ -226,6 +229,7 @@ def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
         np.stack([mono_16k(row) for row in targets]),
         np.stack([mono_16k(row) for row in stems]),
         mono_16k(raw[0]),
+        protocol,
     )
 
 

@@ -6,7 +6,6 @@ Everything is written in a hidden folder beside the results and renamed when it 
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib.util
 import os
 import zipfile
@@ -21,13 +20,13 @@ from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
+from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.joining import concatenate_tracks
 from umss_jax.separate.midi import notes, write_midi
 from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted
 from umss_jax.separate.pitch_plot import SalienceImage, image_columns, write_plot
-from umss_jax.separate.stems import f0_row
-from umss_jax.separate.stream import PitchBlock, Progress, track_blocks
+from umss_jax.separate.stream import Progress, track_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -165,9 +164,9 @@ def _write_all(
     frame_s = audio.hop_samples / audio.sample_rate_hz
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(made[0].open("w", newline="", encoding="ascii"))
-        write_rows = _voice_rows if engine.voices else _multi_f0_rows
+        rows = voice_rows if engine.voices else multi_f0_rows
         if engine.voices:
-            csv.writer(table, lineterminator="\n").writerow(("time_s", *engine.voices))
+            table.write(voices_header(engine.voices))
         store = None
         if options.salience:
             path = by_suffix[SALIENCE]
@@ -175,7 +174,7 @@ def _write_all(
         frame = 0
         for block in track_blocks(sound, engine, config):
             frames = block.f0_hz_250.shape[1]
-            write_rows(table, times[frame : frame + frames], block)
+            table.write(rows(times[frame : frame + frames], block.f0_hz_250))
             if store is not None:
                 store.write(np.asarray(block.salience_250.T, "<f4", order="C").tobytes())
             if options.plot:
@@ -192,17 +191,6 @@ def _write_all(
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)
         write_plot(by_suffix[PICTURE], title, image, tracks_hz, times, hz, engine.voices)
-
-
-def _voice_rows(table: IO[str], times_s: np.ndarray, block: PitchBlock) -> None:
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerows(f0_row(t, f0_hz) for t, f0_hz in zip(times_s, block.f0_hz_250.T, strict=True))
-
-
-def _multi_f0_rows(table: IO[str], times_s: np.ndarray, block: PitchBlock) -> None:
-    rows = csv.writer(table, delimiter="\t", lineterminator="\n")
-    for time_s, f0_hz in zip(times_s, block.f0_hz_250.T, strict=True):
-        rows.writerow((f"{time_s:.3f}", *(f"{hz:.3f}" for hz in f0_hz if hz > 0)))
 
 
 @contextlib.contextmanager

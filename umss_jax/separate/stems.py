@@ -7,7 +7,6 @@ scratch file there; a second pass over the input brings them to its rate and wri
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
-from umss_jax.config import VOICES
+from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separate.config import ClipMode, SeparationConfig
 from umss_jax.separate.manifest import manifest
 from umss_jax.separate.outputs import F0_TABLE, MANIFEST, finished_together, is_wanted
@@ -100,11 +99,6 @@ def separate_file(
     return Track(folder, made)
 
 
-def f0_row(time_s: float, f0_hz: np.ndarray) -> tuple[str, ...]:
-    """One line of an F0 table: time, then a pitch per voice in Hz, 0 where unvoiced."""
-    return (f"{time_s:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in f0_hz))
-
-
 def _separate_to_scratch(
     recording: Recording,
     scratch: Path,
@@ -117,14 +111,12 @@ def _separate_to_scratch(
     audio = engine.config.audio
     frame = 0
     with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(("time_s", *VOICES))
+        table.write(voices_header())
         for block in separate_blocks(read_16k(recording, audio), engine, config):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
             frames = block.f0_hz_250.shape[-1]
             times = frame_times_s(frame + frames, audio)[frame:]
-            for time_s, f0_hz in zip(times, block.f0_hz_250.T, strict=True):
-                rows.writerow(f0_row(time_s, f0_hz))
+            table.write(voice_rows(times, block.f0_hz_250))
             frame += frames
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / audio.sample_rate_hz)

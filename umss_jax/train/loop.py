@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from umss_jax.data.mixes import Prefetched
+from umss_jax.data.prefetch import Prefetched
 from umss_jax.errors import NotFiniteError
 from umss_jax.model import Variables
 from umss_jax.train.checkpoints import PhaseProgress

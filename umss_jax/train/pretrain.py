@@ -76,7 +76,8 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunRe
     files = RunFolder(folder, config)
     steps, best_loss = 0, math.inf
     with files.going():
-        pieces, held_out = open_pitched(config.train), open_pitched(config.validation)
+        pieces = open_pitched(config.train, config.model.audio)
+        held_out = open_pitched(config.validation, config.model.audio)
         run = _Run(config, files, pieces, held_out, quiet)
         variables = _initial(config)
         for number, part in enumerate(PHASES):
@@ -160,8 +161,9 @@ def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _
     audio = config.model.audio
     frames = round(config.crop_s[number] * audio.sample_rate_hz / audio.hop_samples)
     samples = frames * audio.hop_samples
-    mixes = PitchedMixes(run.pieces, config.seed, samples, config.augmentation, aligned)
-    unaltered = PitchedMixes(run.held_out, _VALIDATION_SEED, samples, None)
+    mixes_of = partial(PitchedMixes, samples=samples, audio=audio, grid=config.model.hcqt)
+    mixes = mixes_of(run.pieces, config.seed, config=config.augmentation, aligned=aligned)
+    unaltered = mixes_of(run.held_out, _VALIDATION_SEED, config=None)
     if not aligned:
         return mixes, unaltered
 
@@ -170,8 +172,10 @@ def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _
         features = model.features(jnp.asarray(mixture), config.model)
         return model.estimate_salience(variables, features, config.model)
 
-    heard = HeardMixes(mixes, hear, config.seed, config.distinct_mixes, config.transposed_bins)
-    return heard, HeardMixes(unaltered, hear, _VALIDATION_SEED)
+    heard_of = partial(HeardMixes, hear=hear, grid=config.model.hcqt)
+    distinct, transposed = config.distinct_mixes, config.transposed_bins
+    heard = heard_of(mixes, seed=config.seed, distinct=distinct, transposed_bins=transposed)
+    return heard, heard_of(unaltered, seed=_VALIDATION_SEED)
 
 
 def _batches(mixes: _Mixes, batch: int, first: int, done: int) -> Iterator[NamedBatch]:
