@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from umss_jax import model
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.dsp import masks
-from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
+from umss_jax.dsp.windows import hann_window
 from umss_jax.networks.assignment import VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
@@ -194,16 +195,16 @@ def _all_pole_scan(batch: int, samples: int, config: ModelConfig) -> Stage:
     hop = config.synth.hop_samples
 
     def forward(signal: jax.Array, coefficients: jax.Array) -> jax.Array:
-        frames = frame_half_overlap(signal, hop)
+        framed = to_frames(signal, 2 * hop, hop)
         lanes = coefficients.reshape(-1, coefficients.shape[-1]).T
 
         def step(past: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
             y = x - jnp.sum(lanes * past, axis=0)
             return jnp.concatenate([y[None], past[:-1]], axis=0), y
 
-        time_major = frames.reshape(-1, 2 * hop).T
+        time_major = framed.reshape(-1, 2 * hop).T
         filtered = jax.lax.scan(step, jnp.zeros_like(lanes), time_major)[1]
-        return overlap_add_hann(filtered.T.reshape(frames.shape))
+        return overlap_add_hann(filtered.T.reshape(framed.shape))
 
     return Stage(forward, _all_pole_arguments(batch, samples, config), (0, 1))
 

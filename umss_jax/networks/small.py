@@ -20,6 +20,7 @@ import numpy as np
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
+from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.networks.conv import Conv
 
 _BINS = 360
@@ -134,7 +135,8 @@ class SmallVoices(nn.Module):
         weight = self.param("salience_weight", nn.initializers.ones, (len(VOICES),))
         logit = jnp.log((padded + _LEAST) / (1.0 - padded + _LEAST))
         over_bins, over_frames = (
-            jnp.asarray(_linear_upsampling(cells)) for cells in (x.shape[1], x.shape[2])
+            jnp.asarray(interpolation_matrix(cells, _POOL * cells))
+            for cells in (x.shape[1], x.shape[2])
         )
         wide = jnp.einsum("bctj,fc->bjft", x, over_bins, precision="highest")
         added = jnp.einsum("bjfc,tc->bjft", wide, over_frames, precision="highest")
@@ -161,19 +163,6 @@ def _dilated(conv: Conv, x: jax.Array, dilation: int) -> jax.Array:
     phases = jnp.moveaxis(phases, 3, 1).reshape(-1, bins, cells // dilation, channels)
     y = conv(phases).reshape(batch, dilation, bins, cells // dilation, -1)
     return jnp.moveaxis(y, 1, 3).reshape(batch, bins, cells, -1)
-
-
-@lru_cache
-def _linear_upsampling(cells: int) -> np.ndarray:
-    """[cells · 4, cells] weights of linear interpolation between the middles of cells."""
-    position = np.clip((np.arange(cells * _POOL) + 0.5) / _POOL - 0.5, 0, cells - 1)
-    low = np.minimum(position.astype(int), max(cells - 2, 0))
-    weights = np.zeros((cells * _POOL, cells), np.float32)
-    rows = np.arange(cells * _POOL)
-    weights[rows, low] = 1 - (position - low)
-    if cells > 1:
-        weights[rows, low + 1] += position - low
-    return weights
 
 
 _MODULES: dict[str, tuple[str, type[nn.Module], tuple[int, ...]]] = {

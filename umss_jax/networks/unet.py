@@ -14,15 +14,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
-from umss_jax.dsp.masks import apply_masks, ratio_masks
+from umss_jax.config import HcqtConfig, MaskConfig, SynthConfig, UnetCondition, UnetConfig
+from umss_jax.dsp.masks import apply_masks_to_channels, ratio_masks
 from umss_jax.networks.unet_condition import (
     ExactCondition,
     OriginalCondition,
     condition_f0,
     magnitude_spectrogram,
     padded,
-    stft_grid,
 )
 from umss_jax.networks.unet_layers import (
     BatchNorm,
@@ -176,6 +175,6 @@ def separate_channels(channels: jax.Array, magnitudes: jax.Array, config: UnetCo
     Returns:
         [B, J, C, samples], which sum to the channels.
     """
-    masks = ratio_masks(magnitudes)
-    stems = apply_masks(padded(channels, config), masks[:, None], stft_grid(config))
-    return jnp.swapaxes(stems, 1, 2)[..., : channels.shape[-1]]
+    grid = MaskConfig(config.fft_size, config.hop_samples)
+    stems = apply_masks_to_channels(padded(channels, config), ratio_masks(magnitudes), grid)
+    return stems[..., : channels.shape[-1]]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig, F0Config, HcqtConfig
+from umss_jax.dsp.interpolation import resample_linear
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 _GRID = HcqtConfig()
@@ -193,26 +194,6 @@ def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
     steps = np.diff(decided.astype(np.int8))
     starts, ends = np.flatnonzero(steps == -1), np.flatnonzero(steps == 1) + 1
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-
-
-def resample_linear(f0_hz: np.ndarray, frames: int) -> np.ndarray:
-    """Linear interpolation between frame rates with half-pixel centres.
-
-    Args:
-        f0_hz: ``[..., T]``, Hz.
-        frames: number of frames to return, over the same duration.
-
-    Returns:
-        float32 ``[..., frames]``; the outer half frames hold the first and last value. As in the
-        reference, a border between voiced and unvoiced frames gives values in between.
-    """
-    f0_hz = np.asarray(f0_hz, np.float32)
-    count = f0_hz.shape[-1]
-    position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)
-    left = np.minimum(position.astype(np.int64), max(count - 2, 0))
-    right = np.minimum(left + 1, count - 1)
-    share = (position - left).astype(np.float32)
-    return f0_hz[..., left] * (1 - share) + f0_hz[..., right] * share
 
 
 def heuristic_f0_250(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
 from umss_jax.synth.activations import exp_sigmoid
 
 _CHUNK_SAMPLES = 32
@@ -104,11 +104,11 @@ def all_pole_filter(signal: jax.Array, coefficients: jax.Array, hop_samples: int
     Returns:
         [..., frames · hop] (reference: ``ddsp/core.py`` apply_all_pole_filter, parallel form).
     """
-    frames = frame_half_overlap(signal, hop_samples)
-    time_major = frames.reshape(-1, frames.shape[-1]).T
+    framed = to_frames(signal, 2 * hop_samples, hop_samples)
+    time_major = framed.reshape(-1, framed.shape[-1]).T
     lanes = coefficients.reshape(-1, coefficients.shape[-1]).T
     filtered = recursive_filter(time_major, lanes)
-    return overlap_add_hann(filtered.T.reshape(frames.shape))
+    return overlap_add_hann(filtered.T.reshape(framed.shape))
 
 
 @jax.custom_vjp

@@ -20,7 +20,7 @@ import numpy as np
 
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
-from umss_jax.dsp.framing import hann_window
+from umss_jax.dsp.windows import hann_window
 from umss_jax.synth.activations import exp_sigmoid
 
 # Taylor series of sin(πx)/x and cos(πx) in x²: for |x| ≤ 1/4 what follows is below 3e-9.
