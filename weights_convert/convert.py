@@ -12,7 +12,7 @@ import numpy as np
 
 from umss_jax.errors import OutputError, UsageError, WeightsError
 from umss_jax.files import file_sha256, make_whole
-from umss_jax.weights.tree import (
+from umss_jax.trees import (
     Variables,
     WrongTreeError,
     expect_tree,

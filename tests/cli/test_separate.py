@@ -21,8 +21,8 @@ from umss_jax.cli import run, separate
 from umss_jax.config import VOICES, Assigner
 from umss_jax.errors import UsageError
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.trees import flatten
 from umss_jax.weights.store import load
-from umss_jax.weights.tree import flatten
 
 COMMAND = f"""
 import sys

@@ -74,9 +74,10 @@ def test_centred_equals_scipy(voices):
         padded, window="hann", nperseg=2048, noverlap=2048 - 256, boundary=None, padded=False
     )
     window_sum = scipy.signal.get_window("hann", 2048).sum()
-    assert relative_error(
-        jnp.abs(centred_stft(voices[0], 2048, 256)), abs(expected * window_sum)
-    ) < (1e-5)
+    assert (
+        relative_error(jnp.abs(centred_stft(voices[0], 2048, 256)), abs(expected * window_sum))
+        < 1e-5
+    )
 
 
 @pytest.mark.parametrize(("samples", "hop"), [(1025, 256), (3200, 256), (4096, 512)])

@@ -10,13 +10,12 @@ import pytest
 from umss_jax import model
 from umss_jax.config import ModelConfig
 from umss_jax.networks.conv import Conv
-from umss_jax.networks.registry import config_for, recognise
+from umss_jax.networks.registry import config_for, network_shapes, recognise
 from umss_jax.networks.small import (
     SmallSalience,
     SmallVoices,
     _dilated,
     _Harmonics,
-    small_architecture_shapes,
 )
 from umss_jax.weights import store as weights
 
@@ -128,4 +127,4 @@ def test_weights_are_recognised_by_name_and_shape(variables, tmp_path):
     one = {"params": {"salience": variables["params"]["salience"]}}
     weights.save(tmp_path / "one", one, {"architecture": "small-salience"})
     assert weights.load(tmp_path / "one")[0]["params"].keys() == {"salience"}
-    assert small_architecture_shapes("late-deep") is None
+    assert network_shapes("small-tenors") is None

@@ -16,7 +16,7 @@ from umss_jax.evaluate import protocol
 from umss_jax.evaluate.config import CombConfig, F0Source
 from umss_jax.files import arrays_sha256
 from umss_jax.separate.config import SeparationConfig
-from umss_jax.weights.tree import flatten
+from umss_jax.trees import flatten
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

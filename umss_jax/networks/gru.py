@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import Compute
-from umss_jax.networks.dense import product_in
+from umss_jax.networks.dense import product_in, uniform_fan_in
 
 
 class Gru(nn.Module):
@@ -23,7 +23,6 @@ class Gru(nn.Module):
     Attributes:
         features: hidden size H.
         compute: in what the products with the inputs are made; the recurrence is in float32.
-        shared_inputs: see :meth:`__call__`.
     """
 
     features: int
@@ -43,7 +42,7 @@ class Gru(nn.Module):
         """
         width = sum(x.shape[-1] for x in inputs)
         gates = 3 * self.features
-        uniform = _uniform_within(self.features**-0.5)
+        uniform = uniform_fan_in(self.features)
         input_kernel = self.param("input_kernel", uniform, (width, gates))
         hidden_kernel = self.param("hidden_kernel", uniform, (self.features, gates))
         input_bias = self.param("input_bias", uniform, (gates,))
@@ -58,15 +57,6 @@ class Gru(nn.Module):
             repeats = batch // x.shape[0]
             projected = projected + (jnp.repeat(part, repeats, axis=0) if repeats > 1 else part)
         return gru_scan(projected, hidden_kernel, hidden_bias)
-
-
-def _uniform_within(bound: float) -> nn.initializers.Initializer:
-    """PyTorch's initialisation of recurrent and dense layers: uniform in ±bound."""
-
-    def initialise(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:  # type: ignore[no-untyped-def]
-        return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
-
-    return initialise
 
 
 @jax.custom_vjp

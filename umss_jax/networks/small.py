@@ -11,9 +11,6 @@ statistics.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +20,6 @@ from umss_jax.config import VOICES, ConvConfig
 from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.networks.conv import Conv
 
-_BINS = 360
 _BINS_PER_OCTAVE = 60
 _RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0)
 _OFFSETS = tuple(round(_BINS_PER_OCTAVE * float(np.log2(ratio))) for ratio in _RATIOS)
@@ -114,14 +110,7 @@ class SmallVoices(nn.Module):
 
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
-        """Assign the salience of the mixture to voices.
-
-        Args:
-            salience: [B, 360, T], in (0, 1).
-
-        Returns:
-            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
-        """
+        """Assign the salience to voices, as :class:`umss_jax.networks.assignment.VoasNetwork`."""
         frames = salience.shape[-1]
         whole = _POOL * max(_DILATIONS)
         padded = jnp.pad(salience, ((0, 0), (0, 0), (0, -frames % whole)))
@@ -163,26 +152,3 @@ def _dilated(conv: Conv, x: jax.Array, dilation: int) -> jax.Array:
     phases = jnp.moveaxis(phases, 3, 1).reshape(-1, bins, cells // dilation, channels)
     y = conv(phases).reshape(batch, dilation, bins, cells // dilation, -1)
     return jnp.moveaxis(y, 1, 3).reshape(batch, bins, cells, -1)
-
-
-_MODULES: dict[str, tuple[str, type[nn.Module], tuple[int, ...]]] = {
-    "small-salience": ("salience", SmallSalience, (1, 5, _BINS, 8)),
-    "small-voices": ("assignment", SmallVoices, (1, _BINS, 8)),
-}
-
-
-@lru_cache
-def small_architecture_shapes(architecture: str) -> dict[str, tuple[int, ...]] | None:
-    """Shapes by flat name of one of these networks, None of any other."""
-    if architecture not in _MODULES:
-        return None
-    part, module, shape = _MODULES[architecture]
-    tree: Any = jax.eval_shape(
-        partial(module().init, jax.random.key(0)), jax.ShapeDtypeStruct(shape, jnp.float32)
-    )
-    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(tree))
-    found = {}
-    for path, leaf in leaves:
-        collection, *rest = (key.key for key in path)
-        found["/".join([collection, part, *rest])] = tuple(leaf.shape)
-    return dict(sorted(found.items()))

@@ -25,9 +25,9 @@ from umss_jax.networks.unet_condition import (
 )
 from umss_jax.networks.unet_layers import (
     BatchNorm,
-    ConvWeights,
     drop_channels,
     strided_conv,
+    torch_conv_weights,
     transposed_conv,
 )
 
@@ -117,7 +117,7 @@ class _Down(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         taps = self.config.kernel
-        kernel, bias = ConvWeights((taps, taps, x.shape[-1], self.channels), name="conv")()
+        kernel, bias = torch_conv_weights((taps, taps, x.shape[-1], self.channels), "conv")()
         x = strided_conv(x, kernel) + bias.reshape(1, 1, 1, -1)
         x = BatchNorm(self.config, self.axis, name="norm")(x, train)
         return x if self.config.down_slope == 1 else nn.leaky_relu(x, self.config.down_slope)
@@ -137,7 +137,7 @@ class _Up(nn.Module):
         taps = self.config.kernel
         shape = (taps, taps, x.shape[-1], self.channels)
         # PyTorch takes the fan-in of a transposed kernel from its outputs.
-        kernel, bias = ConvWeights(shape, fan_in=taps * taps * self.channels, name="conv")()
+        kernel, bias = torch_conv_weights(shape, "conv", fan_in=taps * taps * self.channels)()
         x = transposed_conv(x, kernel, self.size) + bias.reshape(1, 1, 1, -1)
         if self.is_last:
             return x

@@ -13,7 +13,7 @@ import numpy as np
 from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.dense import Dense
-from umss_jax.networks.unet_layers import ConvWeights
+from umss_jax.networks.unet_layers import torch_conv_weights
 from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 
 
@@ -98,7 +98,7 @@ class OriginalCondition(nn.Module):
         taps = self.config.condition_kernel
         before = (taps - 1) // 2
         for number, channels in enumerate(self.config.condition_channels, start=1):
-            kernel, bias = ConvWeights((taps, x.shape[-1], channels), name=f"conv_{number}")()
+            kernel, bias = torch_conv_weights((taps, x.shape[-1], channels), f"conv_{number}")()
             x = jax.lax.conv_general_dilated(
                 x,
                 kernel,

@@ -33,8 +33,8 @@ from umss_jax.train.progress import Bar
 from umss_jax.train.run_folder import RunFolder
 from umss_jax.train.run_weights import WEIGHTS
 from umss_jax.train.step import TrainState, init_state, make_optimiser
+from umss_jax.trees import parts
 from umss_jax.weights import store
-from umss_jax.weights.tree import parts
 
 PHASES = ("salience", "assignment")
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples

@@ -20,8 +20,8 @@ from umss_jax.networks.registry import config_for
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
+from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
-from umss_jax.weights.tree import flatten, parts, select_parts, tree_problems
 
 WEIGHTS = "weights.safetensors"
 """In the folder of a run; its side-car lies beside it."""

@@ -25,17 +25,17 @@ import numpy as np
 import umss_jax
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home, write_bytes, write_text
-from umss_jax.weights.tree import Shape as Shape
-from umss_jax.weights.tree import Variables as Variables
-from umss_jax.weights.tree import WrongTreeError as WrongTreeError
-from umss_jax.weights.tree import expect_tree as expect_tree
-from umss_jax.weights.tree import flatten as flatten
-from umss_jax.weights.tree import part_of as part_of
-from umss_jax.weights.tree import parts as parts
-from umss_jax.weights.tree import select_parts as select_parts
-from umss_jax.weights.tree import tree_problems as tree_problems
-from umss_jax.weights.tree import unflatten as unflatten
-from umss_jax.weights.tree import value_problems as value_problems
+from umss_jax.trees import Shape as Shape
+from umss_jax.trees import Variables as Variables
+from umss_jax.trees import WrongTreeError as WrongTreeError
+from umss_jax.trees import expect_tree as expect_tree
+from umss_jax.trees import flatten as flatten
+from umss_jax.trees import part_of as part_of
+from umss_jax.trees import parts as parts
+from umss_jax.trees import select_parts as select_parts
+from umss_jax.trees import tree_problems as tree_problems
+from umss_jax.trees import unflatten as unflatten
+from umss_jax.trees import value_problems as value_problems
 
 FORMAT = 1
 PUBLISHED = "published"
@@ -242,12 +242,13 @@ def _load(name_or_path: str | os.PathLike[str]) -> tuple[Variables, dict[str, An
 
 def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
     """Shapes by flat name of an architecture of the conversion tables or of our own, else None."""
-    from umss_jax.networks.small import small_architecture_shapes
+    from umss_jax.networks.registry import network_shapes
     from weights_convert import tables
 
     if not architecture:
         return None
-    return tables.architecture_shapes(architecture) or small_architecture_shapes(architecture)
+    shapes = tables.architecture_shapes(architecture) or network_shapes(architecture)
+    return None if shapes is None else dict(shapes)
 
 
 def stored_names() -> list[str]:
