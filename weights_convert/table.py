@@ -7,7 +7,7 @@ weight: `Derived` ones, which the origin's loader demands but whose value follow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,18 @@ import numpy as np
 
 Shape = tuple[int, ...]
 Arrays = dict[str, np.ndarray]
+
+
+class RefusedFileError(ValueError):
+    """The file is no plain file of arrays.
+
+    Attributes:
+        problems: all that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -147,12 +159,3 @@ class Table:
             row.source: np.ascontiguousarray(row.layout.to_source(flat[row.path]), np.float32)
             for row in self.rows
         }
-
-
-def placed(rows: Iterator[Row] | tuple[Row, ...], source: str, path: str) -> tuple[Row, ...]:
-    """The same rows under another source prefix and another path (after the collection)."""
-    moved = []
-    for row in rows:
-        collection, rest = row.path.split("/", 1)
-        moved.append(Row(source + row.source, f"{collection}/{path}/{rest}", row.shape, row.layout))
-    return tuple(moved)

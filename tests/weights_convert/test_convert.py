@@ -326,7 +326,7 @@ def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("weights_convert.hdf5.write", fail)
-    monkeypatch.setattr("weights_convert.npy.write_folder", fail)
+    monkeypatch.setattr("weights_convert.npy.np.save", fail)
     for kind in ("keras-voas-cnn", "npy-voas-cnn"):
         with pytest.raises(OutputError, match="No space left"):
             write_random(kind, tmp_path / "x")
