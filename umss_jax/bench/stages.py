@@ -60,13 +60,10 @@ def _f0_hz(shape: tuple[int, ...]) -> jax.Array:
     return 80.0 * 2.0 ** jax.random.uniform(jax.random.key(1), shape, maxval=3.0)
 
 
-def _frames_344(samples: int, config: ModelConfig) -> int:
-    return (
-        samples
-        * config.hcqt.sample_rate_hz
-        // config.audio.sample_rate_hz
-        // (config.hcqt.hop_samples)
-    )
+def frames_344(samples: int, config: ModelConfig) -> int:
+    """Frames of the salience of so many samples of the mixture."""
+    samples_22k = samples * config.hcqt.sample_rate_hz // config.audio.sample_rate_hz
+    return samples_22k // config.hcqt.hop_samples
 
 
 def _hcqt(batch: int, samples: int, config: ModelConfig) -> Stage:
@@ -74,7 +71,7 @@ def _hcqt(batch: int, samples: int, config: ModelConfig) -> Stage:
 
 
 def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    frames = _frames_344(samples, config)
+    frames = frames_344(samples, config)
     feature = _normal(batch, len(config.hcqt.harmonics), config.hcqt.bins, frames)
     variables = model.init_part("salience", jax.random.key(2), config)
 
@@ -85,7 +82,7 @@ def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -
 
 
 def _assignment(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, _frames_344(samples, config)))
+    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, frames_344(samples, config)))
     variables = model.init_part("assignment", jax.random.key(2), config)
 
     def forward(params: Any, salience: jax.Array) -> Any:
@@ -220,16 +217,17 @@ def _masks(batch: int, samples: int, config: ModelConfig) -> Stage:
     return Stage(lambda m, s: masks.soft_mask_stems(m, s, config.mask), arguments, ())
 
 
-def _direct(config: ModelConfig) -> ConvConfig:
-    return replace(config.conv, method="direct")
+def direct(config: ModelConfig) -> ModelConfig:
+    """The configuration with every convolution done directly."""
+    return replace(config, conv=replace(config.conv, method="direct"))
 
 
 STAGES: dict[str, Callable[[int, int, ModelConfig], Stage]] = {
     "hcqt": _hcqt,
     "salience": lambda b, n, c: _salience(b, n, c, c.conv),
-    "salience (direct convolution)": lambda b, n, c: _salience(b, n, c, _direct(c)),
+    "salience (direct convolution)": lambda b, n, c: _salience(b, n, c, direct(c).conv),
     "assignment": lambda b, n, c: _assignment(b, n, c, c.conv),
-    "assignment (direct convolution)": lambda b, n, c: _assignment(b, n, c, _direct(c)),
+    "assignment (direct convolution)": lambda b, n, c: _assignment(b, n, c, direct(c).conv),
     "encoder": _encoder,
     "decoder": _decoder,
     "harmonic": _harmonic,

@@ -58,23 +58,12 @@ def comb_magnitudes(
     return total
 
 
-def comb_masks(
-    f0_hz_250: jax.Array,
-    config: CombConfig | None = None,
-    mask: MaskConfig | None = None,
-    sample_rate_hz: int = 16_000,
-) -> jax.Array:
-    """Share of each voice in the summed comb magnitudes.
-
-    Args:
-        f0_hz_250: ``[..., J, T]``, Hz.
-        config: of the comb.
-        mask: grid of bins and frames.
-        sample_rate_hz: of the audio.
+def comb_masks(f0_hz_250: jax.Array, config: CombConfig | None = None) -> jax.Array:
+    """Share of each voice in the summed :func:`comb_magnitudes`, on the default grid.
 
     Returns:
         float32 ``[..., J, F, T + 1]`` in [0, 1]; they sum to 1 except where all lobes vanish (below
         1e-12), where they are 0: what no comb claims belongs to no voice.
     """
-    magnitudes = comb_magnitudes(f0_hz_250, config, mask, sample_rate_hz)
+    magnitudes = comb_magnitudes(f0_hz_250, config)
     return magnitudes / (jnp.sum(magnitudes, axis=-3, keepdims=True) + 1e-12)
