@@ -67,7 +67,8 @@ def multif0(
     data: Data,
     name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Least salience; by default the network's.")
+        float | None,
+        typer.Option("--threshold", help="Minimum salience; by default the network's."),
     ] = None,
 ) -> None:
     """Print multi-F0 precision, recall and F-measure of a model's salience, before assignment."""
@@ -79,12 +80,12 @@ def multif0(
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     engine = load_tracker(name, assigner="none").engine
-    least = engine.config.f0.multi_f0_threshold if threshold is None else threshold
+    minimum = engine.config.f0.multi_f0_threshold if threshold is None else threshold
     scores = []
     for excerpt in csd_excerpts(data, [NINO_DIOS]):
         assert excerpt.f0_hz_250 is not None
         salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
-        peaks_hz = multi_f0_peaks(salience, least)
+        peaks_hz = multi_f0_peaks(salience, minimum)
         scores.append(metrics.multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")

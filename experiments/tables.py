@@ -59,7 +59,7 @@ def main(
         bool, typer.Option("--quick", help="A few steps, a few excerpts, of the reference data.")
     ] = False,
 ) -> None:
-    """Fill the tables; the same command goes on where it was stopped."""
+    """Fill the tables; the same command resumes where it was stopped."""
     names = tables or list(NAMES)
     try:
         if unknown := [name for name in names if name not in NAMES]:

@@ -38,7 +38,7 @@ class Imported:
     Attributes:
         kind: kind of the file.
         variables: ``{'params': …, 'batch_stats': …}``, contiguous float32 arrays.
-        metadata: side-car of `umss_jax.weights.store.save`.
+        metadata: as `umss_jax.weights.store.save` takes it.
     """
 
     kind: str

@@ -122,7 +122,7 @@ class Table:
         architecture: the model; files of one architecture give the same tree.
         rows: the arrays.
         derived: entries without information.
-        hyper_parameters: of the architecture, for the side-car.
+        hyper_parameters: of the architecture, for the metadata.
         citation: who published such files.
         licence: under which such files were published.
         layer_order: Keras only: layers in the order in which Keras lists and loads them.

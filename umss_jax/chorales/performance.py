@@ -43,12 +43,12 @@ class Singing(NamedTuple):
 
 
 def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
-    """A performance of a score: tempo, key, singers and everything they do are drawn.
+    """A performance of a score: tempo, key, singers and everything they do are sampled.
 
     Args:
         score: four parts.
-        rng: drawn from in a fixed order, so that its seed decides all.
-        config: ranges of what is drawn.
+        rng: sampled from in a fixed order, so that its seed decides all.
+        config: ranges of what is sampled.
 
     Returns:
         Singers of the soprano first, at least one of each voice.

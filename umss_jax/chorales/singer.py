@@ -208,7 +208,7 @@ class Singer:
             tract=self.tract,
             bandwidth=self.bandwidth,
             shifts=self.shifts * np.exp(rng.normal(0, 0.02, 5)),
-            least_first_hz=midi_to_hz(note.midi) * rng.uniform(0.9, 1.1),
+            minimum_first_hz=midi_to_hz(note.midi) * rng.uniform(0.9, 1.1),
             slope_poles=(slope, 0.0),
         )
         return self._spectrum(polynomial, note.midi)

@@ -1,4 +1,4 @@
-"""The block of every convolutional network here: convolution, ReLU, stored normalisation.
+"""The block of every convolutional network here: convolution, ReLU, frozen normalisation.
 
 Shared by salience and assignment networks, which both come from Keras: 'same' padding with the
 extra row or column after, and normalisation after (not before) the rectifier.
@@ -32,14 +32,14 @@ def stored_norm(
     var: jax.Array,
     epsilon: float,
 ) -> jax.Array:
-    """Batch normalisation by stored statistics, as one multiplication and one addition.
+    """Batch normalisation by given statistics, as one multiplication and one addition.
 
     Args:
         x: [..., C].
         scale: [C], Keras's gamma.
         bias: [C], Keras's beta.
-        mean: [C], stored mean.
-        var: [C], stored variance.
+        mean: [C], mean.
+        var: [C], variance.
         epsilon: added to the variance.
 
     Returns:
@@ -51,7 +51,7 @@ def stored_norm(
 
 
 class StoredNorm(nn.Module):
-    """Batch normalisation that always uses its stored statistics and never updates them.
+    """Batch normalisation that always uses its frozen statistics.
 
     The paper's networks keep them fixed even while they are fine-tuned.
     """

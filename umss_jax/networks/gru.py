@@ -108,29 +108,27 @@ def _gru_fwd(projected, hidden_kernel, hidden_bias):  # type: ignore[no-untyped-
 
 
 def _gru_bwd(kept, cotangent):  # type: ignore[no-untyped-def]
-    """The reverse recurrence yields the slopes before the gates; one product each does the rest."""
+    """The reverse recurrence gives the gradients before the gates; one product each does the rest."""
     states, gates, kernel = kept
     before = jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]], axis=0)
     kernel_t = kernel.T
 
     def step(carry, now):  # type: ignore[no-untyped-def]
-        slope_out, hidden, reset, update, candidate, recurrent_n = now
-        slope = slope_out + carry
-        slope_n = slope * (1.0 - update) * (1.0 - candidate * candidate)
-        slope_z = slope * (hidden - candidate) * update * (1.0 - update)
-        slope_r = slope_n * recurrent_n * reset * (1.0 - reset)
-        to_recurrent = jnp.concatenate([slope_r, slope_z, slope_n * reset], axis=-1)
-        carry = slope * update + jnp.dot(to_recurrent, kernel_t, precision="highest")
-        return carry, (slope_r, slope_z, slope_n)
+        d_out, hidden, reset, update, candidate, recurrent_n = now
+        d_hidden = d_out + carry
+        d_n = d_hidden * (1.0 - update) * (1.0 - candidate * candidate)
+        d_z = d_hidden * (hidden - candidate) * update * (1.0 - update)
+        d_r = d_n * recurrent_n * reset * (1.0 - reset)
+        to_recurrent = jnp.concatenate([d_r, d_z, d_n * reset], axis=-1)
+        carry = d_hidden * update + jnp.dot(to_recurrent, kernel_t, precision="highest")
+        return carry, (d_r, d_z, d_n)
 
     sequence = (jnp.swapaxes(cotangent, 0, 1), before, *gates)
-    _, (slope_r, slope_z, slope_n) = jax.lax.scan(
-        step, jnp.zeros_like(states[0]), sequence, reverse=True
-    )
-    to_projected = jnp.concatenate([slope_r, slope_z, slope_n], axis=-1)
-    to_recurrent = jnp.concatenate([slope_r, slope_z, slope_n * gates[0]], axis=-1)
-    slope_kernel = jnp.einsum("tbh,tbg->hg", before, to_recurrent, precision="highest")
-    return jnp.swapaxes(to_projected, 0, 1), slope_kernel, jnp.sum(to_recurrent, axis=(0, 1))
+    _, (d_r, d_z, d_n) = jax.lax.scan(step, jnp.zeros_like(states[0]), sequence, reverse=True)
+    to_projected = jnp.concatenate([d_r, d_z, d_n], axis=-1)
+    to_recurrent = jnp.concatenate([d_r, d_z, d_n * gates[0]], axis=-1)
+    d_kernel = jnp.einsum("tbh,tbg->hg", before, to_recurrent, precision="highest")
+    return jnp.swapaxes(to_projected, 0, 1), d_kernel, jnp.sum(to_recurrent, axis=(0, 1))
 
 
 gru_scan.defvjp(_gru_fwd, _gru_bwd)

@@ -28,7 +28,7 @@ _POOL = 4  # bins, and frames, in one cell of the assignment network
 _DILATIONS = (1, 2, 4, 8)
 _HELD_DILATIONS = (2, 4, 8)
 _PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
-_LEAST = 1e-4
+_FLOOR = 1e-4
 
 
 class _Harmonics(nn.Module):
@@ -122,7 +122,7 @@ class SmallVoices(nn.Module):
             x = x + jax.nn.relu(_dilated(conv, x, dilation))
         x = Conv((1, 1, len(VOICES)), self.config, name="output")(x)
         weight = self.param("salience_weight", nn.initializers.ones, (len(VOICES),))
-        logit = jnp.log((padded + _LEAST) / (1.0 - padded + _LEAST))
+        logit = jnp.log((padded + _FLOOR) / (1.0 - padded + _FLOOR))
         over_bins, over_frames = (
             jnp.asarray(interpolation_matrix(cells, _POOL * cells))
             for cells in (x.shape[1], x.shape[2])

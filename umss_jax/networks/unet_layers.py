@@ -146,7 +146,7 @@ def drop_channels(x: jax.Array, keys: jax.Array, config: UnetConfig) -> jax.Arra
     """
     keep = 1.0 - config.dropout
 
-    def draw(key: jax.Array) -> jax.Array:
+    def kept(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(key, keep, (1, 1, x.shape[-1]))
 
-    return jnp.where(jax.vmap(draw)(keys), x / keep, 0.0)
+    return jnp.where(jax.vmap(kept)(keys), x / keep, 0.0)

@@ -140,16 +140,11 @@ def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> 
     multi_f0_hz = np.asarray(multi_f0_hz, np.float64)
     if multi_f0_hz.ndim != 2:
         raise ValueError(f"F0s of shape {multi_f0_hz.shape}: expected [frames, F0s]")
-    frames = multi_f0_hz.shape[0] + 2
-    candidates = [np.zeros(voices)]
-    for row in multi_f0_hz:
-        peaks = np.sort(row[row > 0])[:_MAXIMUM_PEAKS]
-        candidates.append(np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks]))
-    candidates.append(np.zeros(voices))
-
+    silence = np.zeros(voices)
+    candidates = [silence, *(_candidates(row, voices) for row in multi_f0_hz), silence]
     counts = np.array([np.count_nonzero(row) for row in candidates])
     silent, full = counts == 0, counts == voices
-    assigned = np.zeros((frames, voices))
+    assigned = np.zeros((len(candidates), voices))
     for n in np.flatnonzero(full):
         assigned[n] = candidates[n]
     for start, end in _gaps(silent | full):
@@ -181,6 +176,12 @@ def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> 
         else:
             assigned[inside] = backward.assigned_hz[::-1]
     return assigned[1:-1, ::-1].T.copy()
+
+
+def _candidates(row_hz: np.ndarray, voices: int) -> np.ndarray:
+    """The F0s of a frame that are considered, ascending, zeros before them for those missing."""
+    peaks = np.sort(row_hz[row_hz > 0])[:_MAXIMUM_PEAKS]
+    return np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks])
 
 
 def _with_boundary(walked: _Pass, boundary_hz: np.ndarray) -> _Pass:

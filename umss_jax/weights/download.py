@@ -49,7 +49,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
         source: address of a mirror laid out as raw.githubusercontent.com
             (``<source>/<owner>/<repository>/<commit>/<path>``), or a folder that holds the files,
             by their path in the repository, by their place in the cache or by their bare name.
-        progress: whether bars are drawn on stderr.
+        progress: whether bars are shown on stderr.
 
     Returns:
         What `weights_convert.import_file` takes, see `import_path`.
