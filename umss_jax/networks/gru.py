@@ -108,7 +108,7 @@ def _gru_fwd(projected, hidden_kernel, hidden_bias):  # type: ignore[no-untyped-
 
 
 def _gru_bwd(kept, cotangent):  # type: ignore[no-untyped-def]
-    """The reverse recurrence gives the gradients before the gates; one product each does the rest."""
+    """The reverse recurrence gives the gradients before the gates; one product each the others."""
     states, gates, kernel = kept
     before = jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]], axis=0)
     kernel_t = kernel.T
