@@ -51,10 +51,10 @@ def jobs(
     seconds: Sequence[float] | None = None,
     scaling: bool = False,
 ) -> list[Job]:
-    """What to measure, checked.
+    """What to measure, checked: all strategies and stages where none are named.
 
     Args:
-        strategies: names; everything is measured where neither these nor ``stages`` are given.
+        strategies: names.
         stages: names.
         batches: examples, 4 unless given (direct convolutions, which take minutes: 1).
         seconds: lengths of an example, 4 unless given.

@@ -130,7 +130,7 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
 
 
 @lru_cache
-def part_shapes(part: str, config: ModelConfig) -> Mapping[str, Shape]:
+def part_shapes(part: str, config: ModelConfig) -> dict[str, Shape]:
     """Shape of every array of a part, by its flat name in whole variables.
 
     Args:
@@ -142,10 +142,10 @@ def part_shapes(part: str, config: ModelConfig) -> Mapping[str, Shape]:
     """
     tree = jax.eval_shape(partial(init_part, part, config=config), jax.random.key(0))
     whole = {collection: {part: leaves} for collection, leaves in tree.items()}
-    return MappingProxyType({name: leaf.shape for name, leaf in flatten(whole).items()})
+    return {name: leaf.shape for name, leaf in flatten(whole).items()}
 
 
-def network_shapes(name: str, config: ModelConfig = ModelConfig()) -> Mapping[str, Shape] | None:
+def network_shapes(name: str, config: ModelConfig = ModelConfig()) -> dict[str, Shape] | None:
     """As :func:`part_shapes`, of the network of this name; None where none is called so."""
     for part, known in _KNOWN.items():
         if name in known:

@@ -247,8 +247,7 @@ def architecture_shapes(architecture: str | None) -> dict[str, Shape] | None:
 
     if not architecture:
         return None
-    shapes = tables.architecture_shapes(architecture) or network_shapes(architecture)
-    return None if shapes is None else dict(shapes)
+    return tables.architecture_shapes(architecture) or network_shapes(architecture)
 
 
 def stored_names() -> list[str]:
