@@ -1,6 +1,6 @@
 """The store of weights: one safetensors file and one JSON side-car per name.
 
-Trees and flat names are those of `weight_tree`; all leaves are float32. The side-car tells the
+Trees and flat names are those of `umss_jax.trees`; all leaves are float32. The side-car tells the
 architecture, its hyper-parameters, origin, licence, the hash of the source and of the tensors. A
 file is read only where every name, shape and the hash agree; what disagrees is listed whole.
 
