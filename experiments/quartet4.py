@@ -48,10 +48,12 @@ def f0(
 ) -> None:
     """Print overall, raw pitch and raw chroma accuracy of a model's F0."""
     from umss_jax.api import load
+    from umss_jax.cli.weights import bring_published
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
     from umss_jax.evaluate.config import EvaluationConfig
     from umss_jax.evaluate.protocol import evaluate_f0
 
+    bring_published(name)
     engine = load(name, assigner=assigner, draw_missing=True).engine
     result = evaluate_f0(
         csd_excerpts(data, [NINO_DIOS], audio=EvaluationConfig().audio),
@@ -68,24 +70,27 @@ def multif0(
     data: Data,
     name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Least salience; by default the network's.")
+        float | None,
+        typer.Option("--threshold", help="Minimum salience; by default the network's."),
     ] = None,
 ) -> None:
     """Print multi-F0 precision, recall and F-measure of a model's salience, before assignment."""
     import numpy as np
 
     from umss_jax.api import load_tracker
+    from umss_jax.cli.weights import bring_published
     from umss_jax.data.excerpts import NINO_DIOS, csd_excerpts
     from umss_jax.evaluate.pitch_metrics import multi_pitch_scores
     from umss_jax.pitch.continuity import multi_f0_peaks
 
+    bring_published(name)
     engine = load_tracker(name, assigner="none").engine
-    least = engine.config.f0.multi_f0_threshold if threshold is None else threshold
+    minimum = engine.config.f0.multi_f0_threshold if threshold is None else threshold
     scores = []
     for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):
         assert excerpt.f0_hz_250 is not None
         salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
-        peaks_hz = multi_f0_peaks(salience, least)
+        peaks_hz = multi_f0_peaks(salience, minimum)
         scores.append(multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")

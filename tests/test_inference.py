@@ -29,9 +29,9 @@ from umss_jax.networks.registry import resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.trees import parts
 from umss_jax.weights.combine import load_weights, model_name
 from umss_jax.weights.recognise import recognise, recognised
-from umss_jax.weights.tree import parts
 
 ONE_SECOND = SeparationConfig(segment_s=1.0, overlap=0.25)
 

@@ -9,7 +9,6 @@ Everything is pure: variables in, :class:`ModelOutput` out. What follows the F0 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -22,15 +21,18 @@ from umss_jax.dsp.resample import resample
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
 from umss_jax.networks.registry import (
+    ALL_PARTS,
     assignment_network,
+    init_part,
     salience_inputs,
     salience_network,
     unet_network,
 )
-from umss_jax.networks.unet import UnetOutput, condition_f0, estimate_voices, separate_channels
+from umss_jax.networks.unet import UnetOutput, estimate_voices, separate_channels
 from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250
 from umss_jax.synth.noise import draw_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
+from umss_jax.trees import part_of
 
 Variables = Mapping[str, Any]
 """``{'params': {part: …}, 'batch_stats': {part: …}}``, parts as in :data:`PARTS`."""
@@ -40,9 +42,6 @@ F0_PARTS: tuple[str, ...] = ("salience", "assignment")
 
 PARTS: tuple[str, ...] = (*F0_PARTS, "encoder", "decoder")
 """The four networks, in the order of the data flow."""
-
-ALL_PARTS: tuple[str, ...] = (*PARTS, "unet")
-"""Whatever variables may hold."""
 
 
 class ModelOutput(NamedTuple):
@@ -121,13 +120,13 @@ def estimate_salience(
 ) -> jax.Array:
     """Salience [B, 360, 344] of the features by the network that ``config`` names."""
     inputs = salience_inputs(hcqt_features.magnitude_db, hcqt_features.phase_difference, config)
-    salience: Any = salience_network(config).apply(_part(variables, "salience"), *inputs)
+    salience: Any = salience_network(config).apply(part_of(variables, "salience"), *inputs)
     return salience
 
 
 def assign(variables: Variables, salience: jax.Array, config: ModelConfig) -> jax.Array:
     """Salience of every voice [B, J, 360, 344] by the assignment network that ``config`` names."""
-    assigned: Any = assignment_network(config).apply(_part(variables, "assignment"), salience)
+    assigned: Any = assignment_network(config).apply(part_of(variables, "assignment"), salience)
     return assigned
 
 
@@ -185,10 +184,10 @@ def resynthesise(
         uniform: [B, J, samples + 256], uniform noise in [−1, 1).
         config: sizes and constants.
     """
-    encoder = Encoder(config.encoder)
-    latent: Any = encoder.apply(_part(variables, "encoder"), encoder_input(mixture, config.encoder))
+    seen = encoder_input(mixture, config.encoder)
+    latent: Any = Encoder(config.encoder).apply(part_of(variables, "encoder"), seen)
     decoder = Decoder(config.decoder)
-    raw: Any = decoder.apply(_part(variables, "decoder"), latent, analysis.f0_hz_250)
+    raw: Any = decoder.apply(part_of(variables, "decoder"), latent, analysis.f0_hz_250)
     controls = physical_controls(raw, analysis.f0_hz_250, config.synth)
     signals = synthesise(controls, uniform, config.synth)
     return ModelOutput(
@@ -288,7 +287,7 @@ def separate(
     """
     if voice_model(variables["params"]) is UNET:
         network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
-        unet = estimate_voices(_part(variables, "unet"), mixture, f0_hz_250, network)
+        unet = estimate_voices(part_of(variables, "unet"), mixture, f0_hz_250, network)
         own = separate_channels(mixture[:, None], unet.magnitude, config.unet)[:, :, 0]
         separation = UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=own)
         return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)
@@ -298,34 +297,6 @@ def separate(
 
     output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
     return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
-
-
-def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
-    """Fresh variables of one part, ``{'params': …}`` and, for the CNNs, ``'batch_stats'``.
-
-    Raises:
-        ValueError: ``part`` is none of :data:`ALL_PARTS`.
-    """
-    frames = 8  # parameters do not depend on the length; a few frames keep initialisation cheap
-    bins = config.hcqt.bins
-    if part == "salience":
-        example = jnp.zeros((1, len(config.hcqt.harmonics), bins, frames))
-        inputs = salience_inputs(example, example, config)
-        return dict(salience_network(config).init(key, *inputs))
-    if part == "assignment":
-        return dict(assignment_network(config).init(key, jnp.zeros((1, bins, frames))))
-    if part == "encoder":
-        example = jnp.zeros((1, frames, config.encoder.fft_size // 2 + 1))
-        return dict(Encoder(config.encoder).init(key, example))
-    if part == "decoder":
-        latent = jnp.zeros((1, frames, config.encoder.latent))
-        f0_hz = jnp.full((1, len(VOICES), frames), 200.0)
-        return dict(Decoder(config.decoder).init(key, latent, f0_hz))
-    if part == "unet":
-        mixture = jnp.zeros((1, frames * config.unet.hop_samples))
-        f0_hz = condition_f0(jnp.full((1, frames), 200.0), config.unet)
-        return dict(unet_network(config).init(key, mixture, f0_hz))
-    raise ValueError(f"no part named {part!r}: choose from {', '.join(ALL_PARTS)}")
 
 
 def init_variables(
@@ -340,18 +311,6 @@ def init_variables(
     )
 
 
-@lru_cache
-def part_shapes(part: str, config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes by flat name (``params/salience/…``) of one part; nothing is computed.
-
-    Raises:
-        ValueError: ``part`` is none of :data:`ALL_PARTS`.
-    """
-    shapes = jax.eval_shape(lambda key: init_part(part, key, config), jax.random.key(0))
-    paths, _ = jax.tree_util.tree_flatten_with_path(join_parts({part: shapes}))
-    return {"/".join(key.key for key in path): tuple(leaf.shape) for path, leaf in paths}
-
-
 def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """``{part: {collection: …}}`` → ``{collection: {part: …}}``."""
     joined: dict[str, Any] = {"params": {}, "batch_stats": {}}
@@ -359,8 +318,3 @@ def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for collection, tree in collections.items():
             joined[collection][part] = tree
     return joined
-
-
-def _part(variables: Variables, part: str) -> dict[str, Any]:
-    """The collections of one part, as its module takes them."""
-    return {name: tree[part] for name, tree in variables.items() if part in tree}

@@ -12,7 +12,7 @@ import numpy as np
 
 from umss_jax.errors import OutputError, UsageError, WeightsError
 from umss_jax.files import file_sha256, make_whole
-from umss_jax.weights.tree import (
+from umss_jax.trees import (
     Variables,
     WrongTreeError,
     expect_tree,
@@ -23,9 +23,11 @@ from umss_jax.weights.tree import (
     value_problems,
 )
 from weights_convert import hdf5, npy, npy_2024, recognise, torch_file
-from weights_convert.table import Arrays, Table
+from weights_convert.table import Arrays, RefusedFileError, Table
 from weights_convert.tables import table_of_kind, tables_of
 
+_FORMATS = {"keras": hdf5, "torch": torch_file, "npy": npy}
+"""The modules that read and write the files of each origin."""
 _REMEDY = "nothing was imported; give the file as it was published, or the right --kind"
 
 
@@ -36,7 +38,7 @@ class Imported:
     Attributes:
         kind: kind of the file.
         variables: ``{'params': …, 'batch_stats': …}``, contiguous float32 arrays.
-        metadata: side-car of `umss_jax.weights.store.save`.
+        metadata: as `umss_jax.weights.store.save` takes it.
     """
 
     kind: str
@@ -64,7 +66,10 @@ def import_file(path: str | os.PathLike[str], kind: str | None = None) -> Import
     table = table_of_kind(kind) if kind else None
     if table is not None and table.origin != origin:
         raise WeightsError(f"{path} is a {origin} file, not of kind {table.kind}", _REMEDY)
-    arrays, left_aside = _read(path, origin)
+    try:
+        arrays, left_aside = _FORMATS[origin].read(path)
+    except RefusedFileError as error:
+        raise WrongTreeError(f"{path} is refused", error.problems, _REMEDY) from error
     if table is None:
         table = recognise.closest(arrays, origin, path)
     derived = {entry.source: entry for entry in table.derived}
@@ -91,20 +96,6 @@ def import_file(path: str | os.PathLike[str], kind: str | None = None) -> Import
             path, table, left_aside, sorted({array.dtype.name for array in weights.values()})
         ),
     )
-
-
-def _read(path: Path, origin: str) -> tuple[Arrays, list[str]]:
-    try:
-        if origin == "keras":
-            return hdf5.read(path)
-        if origin == "torch":
-            return torch_file.read(path)
-    except (hdf5.RefusedHdf5Error, torch_file.RefusedCheckpointError) as error:
-        raise WrongTreeError(f"{path} is refused", error.problems, _REMEDY) from error
-    arrays, problems = npy.read_folder(path)
-    if problems:
-        raise WrongTreeError(f"{path} is refused", problems, _REMEDY)
-    return arrays, []
 
 
 def _derived_problems(arrays: Arrays, table: Table) -> list[str]:
@@ -205,14 +196,5 @@ def export_file(
     path = Path(path)
     if path.exists() and (not overwrite or table.origin == "npy" or path.is_dir()):
         raise OutputError(f"{path} exists", "choose another place or remove it first")
-    if table.origin == "npy":
-        make_whole(path, lambda aside: _write_folder(arrays, aside))
-    else:
-        writer = hdf5.write if table.origin == "keras" else torch_file.write
-        make_whole(path, lambda aside: writer(arrays, table, aside))
+    make_whole(path, lambda aside: _FORMATS[table.origin].write(arrays, table, aside))
     return path
-
-
-def _write_folder(arrays: Arrays, folder: Path) -> None:
-    folder.mkdir()
-    npy.write_folder(arrays, folder)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.table import Arrays, Table
+from weights_convert.table import Arrays, RefusedFileError, Table
 
 MAX_LAYERS = 1000
 _NORM = re.compile(r"batch_normalization(?:_v[12])?(?:_(\d+))?")
@@ -20,18 +20,6 @@ _LEFT_ASIDE = ("optimizer_weights",)
 # Later Keras 2 adds this group without listing it; it is read as a layer, so it must be empty.
 _UNLISTED = ("top_level_model_weights",)
 _KERAS_VERSION = "2.4.0"
-
-
-class RefusedHdf5Error(ValueError):
-    """The file is no plain Keras HDF5.
-
-    Attributes:
-        problems: all that is wrong.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 def read(path: Path) -> tuple[Arrays, list[str]]:
@@ -44,7 +32,7 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
         Arrays by ``layer/weight`` (``conv1a/kernel``), and what was left aside on purpose.
 
     Raises:
-        RefusedHdf5Error: with all that is wrong.
+        RefusedFileError: with all that is wrong.
     """
     import h5py
 
@@ -53,10 +41,10 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
             group, left_aside = _weights_group(file)
             layers = _layers(group)
             arrays = _renamed(layers)
-    except RefusedHdf5Error:
+    except RefusedFileError:
         raise
     except Exception as error:  # h5py raises many types where a file is garbled
-        raise RefusedHdf5Error([f"HDF5 is cut short or garbled ({error})"]) from error
+        raise RefusedFileError([f"HDF5 is cut short or garbled ({error})"]) from error
     return arrays, left_aside
 
 
@@ -67,12 +55,12 @@ def _weights_group(file: Any) -> tuple[Any, list[str]]:
     import h5py
 
     if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
-        raise RefusedHdf5Error(
+        raise RefusedFileError(
             ["there is neither layer_names nor model_weights, so not of Keras 2"]
         )
     extra = [name for name in file if name not in ("model_weights", *_LEFT_ASIDE)]
     if extra:
-        raise RefusedHdf5Error([f"extra group {name}" for name in extra])
+        raise RefusedFileError([f"extra group {name}" for name in extra])
     return file["model_weights"], [name for name in _LEFT_ASIDE if name in file]
 
 
@@ -84,17 +72,17 @@ def _names(attributes: Any, key: str) -> list[str]:
     for chunk in chunks:
         stored = attributes.get_id(chunk)
         if len(stored.shape) != 1 or stored.shape[0] > MAX_LAYERS:
-            raise RefusedHdf5Error([f"{key} is no list of at most {MAX_LAYERS} names"])
+            raise RefusedFileError([f"{key} is no list of at most {MAX_LAYERS} names"])
         if stored.shape[0] == 0:
             continue
         if stored.get_storage_size() > 1 << 20:
-            raise RefusedHdf5Error([f"{key} is too long"])
+            raise RefusedFileError([f"{key} is too long"])
         for name in attributes[chunk]:
             text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             if not isinstance(text, str):
-                raise RefusedHdf5Error([f"{key} holds something else than names"])
+                raise RefusedFileError([f"{key} holds something else than names"])
             if key == "layer_names" and "/" in text:
-                raise RefusedHdf5Error([f"layer {text} has a path for a name"])
+                raise RefusedFileError([f"layer {text} has a path for a name"])
             names.append(text)
     return names
 
@@ -129,7 +117,7 @@ def _layers(group: Any) -> dict[str, Arrays]:
         if listed:
             layers[name] = weights
     if problems:
-        raise RefusedHdf5Error(problems)
+        raise RefusedFileError(problems)
     return layers
 
 

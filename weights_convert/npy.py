@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from weights_convert.restricted_pickle import RefusedPickleError, load_arrays
-from weights_convert.table import Arrays
+from weights_convert.table import Arrays, RefusedFileError, Table
 
 SUBFOLDERS = ("multi-f0_estimator", "multi-f0_assigner")
 """Folders of the 2024 code, read as one where the folder above them is given."""
@@ -65,29 +65,35 @@ def files_of(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(paths)}
 
 
-def read_folder(folder: Path) -> tuple[Arrays, list[str]]:
+def read(folder: Path) -> tuple[Arrays, list[str]]:
     """All ``.npy`` files of a folder.
 
     Returns:
-        Arrays by row name, and one line per file that cannot be read.
+        Arrays by row name, and what was left aside on purpose: nothing.
+
+    Raises:
+        RefusedFileError: with one line per file that cannot be read.
     """
     arrays: Arrays = {}
     problems = []
     for name, path in files_of(folder).items():
         try:
-            read = read_file(path)
+            found = read_file(path)
         except (OSError, ValueError) as error:
             problems.append(f"{name}.npy: {error}")
             continue
-        arrays.update({f"{name}{place}": array for place, array in read.items()})
-    return arrays, problems
+        arrays.update({f"{name}{place}": array for place, array in found.items()})
+    if problems:
+        raise RefusedFileError(problems)
+    return arrays, []
 
 
-def write_folder(arrays: Arrays, folder: Path) -> None:
-    """Write arrays by row name as the files they are named after.
+def write(arrays: Arrays, _: Table, folder: Path) -> None:
+    """Make the folder of the files that arrays by row name are named after.
 
     Pickles are of protocol 3 and call NumPy by its old name, which old and new NumPy both read.
     """
+    folder.mkdir()
     files: dict[str, list[list[np.ndarray]]] = {}
     for name, array in arrays.items():
         stem, *places = name.replace("]", "").split("[")

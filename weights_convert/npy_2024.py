@@ -13,101 +13,69 @@ were trained from these files; they are read as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from weights_convert import keras_multif0, keras_voas
+from umss_jax.config import VOICES
+from weights_convert import f0_networks, keras_multif0, keras_voas
+from weights_convert.f0_networks import Layer, voas_cnn_voice
 from weights_convert.table import LIST_OF_ONE, Row, Table
 
-VOICES = keras_voas.VOICES
+_CONV = ("params/{}/kernel", "params/{}/bias")
+_NORM = ("params/{}/scale", "params/{}/bias", "batch_stats/{}/mean", "batch_stats/{}/var")
 
 
-def _conv(
-    at: str, path: str, kernel: tuple[int, int], inputs: int, outputs: int
-) -> tuple[Row, ...]:
-    return (
-        Row(f"{at}[0]", f"params/{path}/kernel", (*kernel, inputs, outputs)),
-        Row(f"{at}[1]", f"params/{path}/bias", (outputs,)),
-    )
-
-
-def _norm(at: str, path: str, channels: int) -> tuple[Row, ...]:
-    return (
-        Row(f"{at}[0]", f"params/{path}/scale", (channels,)),
-        Row(f"{at}[1]", f"params/{path}/bias", (channels,)),
-        Row(f"{at}[2]", f"batch_stats/{path}/mean", (channels,)),
-        Row(f"{at}[3]", f"batch_stats/{path}/var", (channels,)),
-    )
-
-
-def _branch(file: str, feature: str) -> tuple[Row, ...]:
-    at = f"salience/{feature}"
-    return (
-        *_norm(f"{file}[0]", f"{at}/input_norm", 5),
-        *_conv(f"{file}[1]", f"{at}/block_1/conv", (5, 5), 5, 16),
-        *_norm(f"{file}[2]", f"{at}/block_1/norm", 16),
-        *_conv(f"{file}[3]", f"{at}/block_2/conv", (5, 5), 16, 32),
-        *_norm(f"{file}[4]", f"{at}/block_2/norm", 32),
-        *_conv(f"{file}[5]", f"{at}/block_3/conv", (5, 5), 32, 32),
-        *_norm(f"{file}[6]", f"{at}/block_3/norm", 32),
-        *_conv(f"{file}[7]", f"{at}/block_4/conv", (5, 5), 32, 32),
-        *_norm(f"{file}[8]", f"{at}/block_4/norm", 32),
-        *_conv(f"{file}[9]", f"{at}/block_5/conv", (70, 3), 32, 32),
-        *_norm(f"{file}[10]", f"{at}/block_5/norm", 32),
-        *_conv(f"{file}[11]", f"{at}/block_6/conv", (70, 3), 32, 32),
-        *_norm(f"{file}[12]", f"{at}/block_6/norm", 32),
-    )
+def _file(file: str, layers: Iterable[Layer]) -> tuple[Row, ...]:
+    """Rows of one file that holds these layers."""
+    rows: list[Row] = []
+    for number, layer in enumerate(layers):
+        names = _NORM if layer.is_norm else _CONV
+        shapes = [layer.sizes if name == "params/{}/kernel" else layer.sizes[-1:] for name in names]
+        rows += [
+            Row(f"{file}[{number}][{place}]", name.format(layer.path), shape)
+            for place, (name, shape) in enumerate(zip(names, shapes, strict=True))
+        ]
+    return tuple(rows)
 
 
 def _voice(number: int, voice: str) -> tuple[Row, ...]:
-    branch, last = f"voas_cnn_branch{number}", f"voas_cnn_postprocess{number}"
-    at = f"assignment/{voice}"
+    *branch, output = voas_cnn_voice(voice)
+    last = f"voas_cnn_postprocess{number}"
     return (
-        *_conv(f"{branch}[0]", f"{at}/block_1/conv", (3, 3), 16, 16),
-        *_norm(f"{branch}[1]", f"{at}/block_1/norm", 16),
-        *_conv(f"{branch}[2]", f"{at}/conv_2", (3, 3), 16, 16),
-        Row(f"{last}_weights", f"params/{at}/output/kernel", (1, 1, 1, 16, 1), LIST_OF_ONE),
-        Row(f"{last}_bias", f"params/{at}/output/bias", (1, 1), LIST_OF_ONE),
+        *_file(f"voas_cnn_branch{number}", branch),
+        Row(f"{last}_weights", f"params/{output.path}/kernel", (1, *output.sizes), LIST_OF_ONE),
+        Row(f"{last}_bias", f"params/{output.path}/bias", (1, 1), LIST_OF_ONE),
     )
 
 
-LATE_DEEP = Table(
-    kind="npy-late-deep",
-    origin="npy",
-    architecture="late-deep",
-    rows=(
-        *_branch("base_model1", "magnitude"),
-        *_branch("base_model2", "phase"),
-        *_conv("cuesta[0]", "salience/merged/block_1/conv", (3, 3), 64, 64),
-        *_norm("cuesta[1]", "salience/merged/block_1/norm", 64),
-        *_conv("cuesta[2]", "salience/merged/block_2/conv", (3, 3), 64, 64),
-        *_norm("cuesta[3]", "salience/merged/block_2/norm", 64),
-        *_conv("cuesta[4]", "salience/merged/block_3/conv", (360, 1), 64, 8),
-        *_norm("cuesta[5]", "salience/merged/block_3/norm", 8),
-        *_conv("cuesta[6]", "salience/output", (1, 1), 8, 1),
+def _table(architecture: str, rows: tuple[Row, ...], original: Table) -> Table:
+    return Table(
+        kind=f"npy-{architecture}",
+        origin="npy",
+        architecture=architecture,
+        rows=rows,
+        hyper_parameters=original.hyper_parameters,
+        citation=f"{original.citation}, as in github PierreChouteau/umss_icassp",
+        licence="Apache-2.0 (originally MIT)",
+    )
+
+
+LATE_DEEP = _table(
+    "late-deep",
+    (
+        *_file("base_model1", f0_networks.LATE_MAGNITUDE),
+        *_file("base_model2", f0_networks.LATE_PHASE),
+        *_file("cuesta", f0_networks.LATE_MERGED),
     ),
-    hyper_parameters=keras_multif0.LATE_DEEP.hyper_parameters,
-    citation=f"{keras_multif0.CITATION}, as in github PierreChouteau/umss_icassp",
-    licence="Apache-2.0 (originally MIT)",
+    keras_multif0.LATE_DEEP,
 )
-VOAS_CNN = Table(
-    kind="npy-voas-cnn",
-    origin="npy",
-    architecture="voas-cnn",
-    rows=(
-        *_norm("voas_cnn_f0_assigner[0]", "assignment/input_norm", 1),
-        *_conv("voas_cnn_f0_assigner[1]", "assignment/block_1/conv", (3, 3), 1, 32),
-        *_norm("voas_cnn_f0_assigner[2]", "assignment/block_1/norm", 32),
-        *_conv("voas_cnn_f0_assigner[3]", "assignment/block_2/conv", (3, 3), 32, 32),
-        *_norm("voas_cnn_f0_assigner[4]", "assignment/block_2/norm", 32),
-        *_conv("voas_cnn_f0_assigner[5]", "assignment/block_3/conv", (70, 3), 32, 16),
-        *_norm("voas_cnn_f0_assigner[6]", "assignment/block_3/norm", 16),
-        *_conv("voas_cnn_f0_assigner[7]", "assignment/block_4/conv", (70, 3), 16, 16),
-        *_norm("voas_cnn_f0_assigner[8]", "assignment/block_4/norm", 16),
+VOAS_CNN = _table(
+    "voas-cnn",
+    (
+        *_file("voas_cnn_f0_assigner", f0_networks.VOAS_COMMON),
         *(row for number, voice in enumerate(VOICES, 1) for row in _voice(number, voice)),
     ),
-    hyper_parameters=keras_voas.VOAS_CNN.hyper_parameters,
-    citation=f"{keras_voas.CITATION}, as in github PierreChouteau/umss_icassp",
-    licence="Apache-2.0 (originally MIT)",
+    keras_voas.VOAS_CNN,
 )
 
 

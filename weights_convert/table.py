@@ -7,7 +7,7 @@ weight: `Derived` ones, which the origin's loader demands but whose value follow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,18 @@ import numpy as np
 
 Shape = tuple[int, ...]
 Arrays = dict[str, np.ndarray]
+
+
+class RefusedFileError(ValueError):
+    """The file is no plain file of arrays.
+
+    Attributes:
+        problems: all that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Table:
         architecture: the model; files of one architecture give the same tree.
         rows: the arrays.
         derived: entries without information.
-        hyper_parameters: of the architecture, for the side-car.
+        hyper_parameters: of the architecture, for the metadata.
         citation: who published such files.
         licence: under which such files were published.
         layer_order: Keras only: layers in the order in which Keras lists and loads them.
@@ -147,12 +159,3 @@ class Table:
             row.source: np.ascontiguousarray(row.layout.to_source(flat[row.path]), np.float32)
             for row in self.rows
         }
-
-
-def placed(rows: Iterator[Row] | tuple[Row, ...], source: str, path: str) -> tuple[Row, ...]:
-    """The same rows under another source prefix and another path (after the collection)."""
-    moved = []
-    for row in rows:
-        collection, rest = row.path.split("/", 1)
-        moved.append(Row(source + row.source, f"{collection}/{path}/{rest}", row.shape, row.layout))
-    return tuple(moved)

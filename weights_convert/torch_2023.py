@@ -17,14 +17,11 @@ LICENCE = "Apache-2.0"
 
 def _mlp(module: str, path: str, inputs: int) -> tuple[Row, ...]:
     """Three times dense 512, layer normalisation."""
-    return (
-        *dense(f"{module}.0.0", f"{path}/dense_1", inputs, 512),
-        *layer_norm(f"{module}.0.1", f"{path}/norm_1", 512),
-        *dense(f"{module}.1.0", f"{path}/dense_2", 512, 512),
-        *layer_norm(f"{module}.1.1", f"{path}/norm_2", 512),
-        *dense(f"{module}.2.0", f"{path}/dense_3", 512, 512),
-        *layer_norm(f"{module}.2.1", f"{path}/norm_3", 512),
-    )
+    rows: list[Row] = []
+    for number, width in enumerate((inputs, 512, 512)):
+        rows += dense(f"{module}.{number}.0", f"{path}/dense_{number + 1}", width, 512)
+        rows += layer_norm(f"{module}.{number}.1", f"{path}/norm_{number + 1}", 512)
+    return tuple(rows)
 
 
 ENCODER_ROWS = (

@@ -12,21 +12,9 @@ from typing import Any
 import numpy as np
 
 from umss_jax.errors import WeightsError
-from weights_convert.table import Arrays, Table
+from weights_convert.table import Arrays, RefusedFileError, Table
 
 _MAX_MEMBERS = 10_000
-
-
-class RefusedCheckpointError(ValueError):
-    """The file is no plain PyTorch checkpoint of tensors.
-
-    Attributes:
-        problems: all that is wrong.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 def _torch() -> Any:
@@ -44,13 +32,13 @@ def check_archive(path: Path) -> None:
     """Refuse archives that are damaged or would unpack to more than they are.
 
     Raises:
-        RefusedCheckpointError: with all that is wrong.
+        RefusedFileError: with all that is wrong.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > _MAX_MEMBERS:
-                raise RefusedCheckpointError([f"it has {len(members)} members"])
+                raise RefusedFileError([f"it has {len(members)} members"])
             problems = [
                 f"{member.filename} is compressed, which PyTorch never does"
                 for member in members
@@ -62,12 +50,12 @@ def check_archive(path: Path) -> None:
                 problems.append("it has no data.pkl, so PyTorch has not written it")
             if not problems and (damaged := archive.testzip()):
                 problems.append(f"{damaged} is damaged")
-    except RefusedCheckpointError:
+    except RefusedFileError:
         raise
     except Exception as error:  # zipfile raises many types where an archive is garbled
-        raise RefusedCheckpointError([f"the archive is cut short or garbled ({error})"]) from error
+        raise RefusedFileError([f"the archive is cut short or garbled ({error})"]) from error
     if problems:
-        raise RefusedCheckpointError(problems)
+        raise RefusedFileError(problems)
 
 
 def _nothing(*_: object) -> None:
@@ -98,7 +86,7 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
         Arrays by key in the file's own type, and what was left aside on purpose.
 
     Raises:
-        RefusedCheckpointError: with all that is wrong.
+        RefusedFileError: with all that is wrong.
         WeightsError: PyTorch is not installed.
     """
     check_archive(path)
@@ -109,13 +97,13 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
     except Exception as error:  # PyTorch raises many types; all mean that the file is refused
         reason = str(error).strip().splitlines() or [type(error).__name__]
         asked = [line.strip() for line in reason if "GLOBAL" in line or "global" in line][:1]
-        raise RefusedCheckpointError([f"PyTorch refuses it ({(asked or reason)[0]})"]) from error
+        raise RefusedFileError([f"PyTorch refuses it ({(asked or reason)[0]})"]) from error
     left_aside: list[str] = []
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         left_aside = sorted(str(key) for key in content if key != "state_dict")
         content = content["state_dict"]
     if not isinstance(content, dict):
-        raise RefusedCheckpointError([f"it holds a {type(content).__name__}, no state dict"])
+        raise RefusedFileError([f"it holds a {type(content).__name__}, no state dict"])
     problems, arrays = [], {}
     for key, value in content.items():
         if not isinstance(key, str) or type(value) not in (torch.Tensor, torch.nn.Parameter):
@@ -129,7 +117,7 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
         else:
             arrays[key] = np.array(value.detach().numpy(), order="C")
     if problems:
-        raise RefusedCheckpointError(problems)
+        raise RefusedFileError(problems)
     return arrays, left_aside
 
 

@@ -35,7 +35,7 @@ def gru(module: str, path: str, inputs: int, hidden: int) -> tuple[Row, ...]:
 
 
 def conv_2d(
-    module: str, path: str, kernel: tuple[int, int], inputs: int, outputs: int
+    module: str, path: str, kernel: tuple[int, ...], inputs: int, outputs: int
 ) -> tuple[Row, ...]:
     """`torch.nn.Conv2d` on [batch, channels, frequency, time]."""
     return (
@@ -53,7 +53,7 @@ def conv_1d(module: str, path: str, kernel: int, inputs: int, outputs: int) -> t
 
 
 def conv_2d_transposed(
-    module: str, path: str, kernel: tuple[int, int], inputs: int, outputs: int
+    module: str, path: str, kernel: tuple[int, ...], inputs: int, outputs: int
 ) -> tuple[Row, ...]:
     """`torch.nn.ConvTranspose2d` on [batch, channels, frequency, time]."""
     shape = (inputs, outputs, *kernel)

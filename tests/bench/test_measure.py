@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from umss_jax import model
+from umss_jax.bench import machine
 from umss_jax.bench import measure as benchmark
 from umss_jax.bench import table as benchmark_table
 from umss_jax.bench.operations import count_operations
@@ -233,10 +234,10 @@ def test_an_installed_package_has_no_reference_figures(monkeypatch, tmp_path):
 def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
     ballast = np.ones(600 << 17)  # 600 MiB, gone before the other process starts
     del ballast
-    code = "from umss_jax.bench.measure import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from umss_jax.bench.machine import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 50 << 20 < int(done.stdout) < benchmark.peak_memory_bytes() - (200 << 20)
+    assert 50 << 20 < int(done.stdout) < machine.peak_memory_bytes() - (200 << 20)
 
 
 def test_machine_name_fits_a_file_name():
-    assert all(c.isalnum() or c == "-" for c in benchmark.machine_name())
+    assert all(c.isalnum() or c == "-" for c in machine.machine_name())

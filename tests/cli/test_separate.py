@@ -22,8 +22,8 @@ from umss_jax.config import VOICES, Assigner
 from umss_jax.errors import UsageError
 from umss_jax.train import adapt_recording
 from umss_jax.train.config import AdaptationConfig
+from umss_jax.trees import flatten
 from umss_jax.weights.store import load
-from umss_jax.weights.tree import flatten
 
 COMMAND = f"""
 import sys

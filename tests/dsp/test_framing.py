@@ -9,19 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
-
-
-@pytest.mark.parametrize("length", [2, 8, 512, 2048])
-def test_window_is_the_periodic_hann(length):
-    expected = scipy.signal.get_window("hann", length, fftbins=True)
-    np.testing.assert_allclose(hann_window(length), expected, rtol=0, atol=6e-8)
-    assert hann_window(length).dtype == np.float32
-
-
-def test_window_halves_add_up_to_one():
-    window = hann_window(512).astype(np.float64)
-    np.testing.assert_allclose(window[:256] + window[256:], 1.0, rtol=0, atol=1e-7)
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
 
 
 @settings(max_examples=25, deadline=None)
@@ -29,10 +17,20 @@ def test_window_halves_add_up_to_one():
 def test_frames_are_slices_of_the_padded_signal(frames, hop, lead):
     signal = np.random.default_rng(0).normal(size=(*lead, frames * hop)).astype(np.float32)
     padded = np.concatenate([signal, np.zeros((*lead, hop), np.float32)], axis=-1)
-    got = np.asarray(frame_half_overlap(jnp.asarray(signal), hop))
+    got = np.asarray(to_frames(jnp.asarray(signal), 2 * hop, hop))
     assert got.shape == (*lead, frames, 2 * hop)
     for n in range(frames):
         np.testing.assert_array_equal(got[..., n, :], padded[..., n * hop : (n + 2) * hop])
+
+
+@pytest.mark.parametrize(("hop", "length", "before"), [(4, 10, 3), (8, 5, 0), (3, 3, 7), (5, 1, 2)])
+def test_frames_of_any_length(hop, length, before):
+    signal = np.arange(1.0, 24.0)
+    count = 6
+    padded = np.concatenate([np.zeros(before), signal, np.zeros(100)])
+    expected = [padded[n * hop : n * hop + length] for n in range(count)]
+    result = to_frames(jnp.asarray(signal), length, hop, before=before, count=count)
+    np.testing.assert_array_equal(result, expected)
 
 
 def overlap_add_loop(frames):
@@ -59,7 +57,7 @@ def test_overlap_add_equals_the_loop(frames, hop, lead):
 
 def test_frames_of_a_signal_add_up_to_it():
     signal = np.random.default_rng(2).normal(size=(3, 10 * 64)).astype(np.float32)
-    back = overlap_add_hann(frame_half_overlap(jnp.asarray(signal), 64))
+    back = overlap_add_hann(to_frames(jnp.asarray(signal), 128, 64))
     np.testing.assert_allclose(back, signal, rtol=0, atol=5e-7)
 
 

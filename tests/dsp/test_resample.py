@@ -10,7 +10,6 @@ import pytest
 from comparison import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.dsp.polyphase import overlapping_blocks
 from umss_jax.dsp.resample import resample
 
 
@@ -118,15 +117,3 @@ def test_gradient_is_the_adjoint(old_rate, new_rate):
 def test_impossible_settings_are_refused(arguments, settings):
     with pytest.raises(ValueError, match=r"rates|zero_crossings"):
         resample(noise(10), *arguments, **settings)
-
-
-@pytest.mark.parametrize(("block", "window", "left"), [(4, 10, 3), (8, 5, 0), (3, 3, 7), (5, 1, 2)])
-def test_overlapping_blocks(block, window, left):
-    signal = np.arange(1.0, 24.0)
-    count = 6
-    padded = np.concatenate([np.zeros(left), signal, np.zeros(100)])
-    expected = [padded[q * block : q * block + window] for q in range(count)]
-    result = overlapping_blocks(
-        jnp.asarray(signal), block=block, window=window, left=left, count=count
-    )
-    np.testing.assert_array_equal(result, expected)

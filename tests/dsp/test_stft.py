@@ -8,7 +8,13 @@ import scipy.signal
 from comparison import relative_error
 from jax.test_util import check_grads
 
-from umss_jax.dsp.stft import log_magnitude, stft, windowed_frames
+from umss_jax.dsp.stft import (
+    centred_stft,
+    inverse_centred_stft,
+    log_magnitude,
+    stft,
+    windowed_frames,
+)
 from umss_jax.train.config import LossConfig
 
 
@@ -53,6 +59,41 @@ def test_equals_pytorch_with_the_end_padded():
 def test_hop_must_divide_the_window():
     with pytest.raises(ValueError, match="512 is not a multiple of the hop 200"):
         stft(jnp.zeros(1000), 512, 200)
+
+
+@pytest.fixture
+def voices():
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((4, 9000)).astype(np.float32) * 0.1
+
+
+def test_centred_equals_scipy(voices):
+    # SciPy frames the padded signal from its first sample on when told not to pad or extend.
+    padded = np.pad(voices[0].astype(np.float64), 1024, mode="reflect")
+    _, _, expected = scipy.signal.stft(
+        padded, window="hann", nperseg=2048, noverlap=2048 - 256, boundary=None, padded=False
+    )
+    window_sum = scipy.signal.get_window("hann", 2048).sum()
+    assert (
+        relative_error(jnp.abs(centred_stft(voices[0], 2048, 256)), abs(expected * window_sum))
+        < 1e-5
+    )
+
+
+@pytest.mark.parametrize(("samples", "hop"), [(1025, 256), (3200, 256), (4096, 512)])
+def test_inverse_gives_the_audio_back(voices, samples, hop):
+    audio = jnp.asarray(voices[:, :samples])
+    back = inverse_centred_stft(centred_stft(audio, 2048, hop), samples, hop)
+    assert relative_error(back, audio) < 1e-6
+
+
+def test_too_short_audio_and_wrong_frames_are_errors(voices):
+    with pytest.raises(ValueError, match="1024 samples is too short"):
+        centred_stft(jnp.asarray(voices[0, :1024]), 2048, 256)
+    with pytest.raises(ValueError, match="2048 is not a multiple of the hop 300"):
+        centred_stft(jnp.asarray(voices[0]), 2048, 300)
+    with pytest.raises(ValueError, match="expected 32"):
+        inverse_centred_stft(jnp.zeros((1025, 36), jnp.complex64), 8000, 256)
 
 
 def test_log_magnitude_replaces_nothing_but_zero():

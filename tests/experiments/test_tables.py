@@ -23,6 +23,7 @@ def load(name):
 
 
 tables = load("tables")
+table_runs = load("table_runs")
 HEADS = load("table_text").HEADS
 
 
@@ -49,8 +50,10 @@ def test_every_row_has_a_run_and_two_published_figures_a_measure(name):
     described = tree(name)
     assert set(described["measures"]) <= set(HEADS)
     for row in (tables.Row(**row) for row in described["rows"]):
-        config = build_run(read_tree(ROOT / "configs" / f"{row.run}.toml"))
+        file, overrides = row.command()
+        config = build_run(read_tree(file), overrides)
         assert config.name == row.run
+        assert row.run.endswith(config.strategy)
         if row.phase:
             number, name = row.phase.split("_", 1)
             assert SCHEDULES[config.strategy][int(number)].name == name
@@ -82,7 +85,7 @@ def test_figures_of_the_specification():
 
 
 def test_data_that_are_not_there_are_named_and_rows_stay_empty(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_run", None)  # nothing may be trained or evaluated
+    monkeypatch.setattr(table_runs, "run_command", None)  # nothing may be trained or evaluated
     result = run(tmp_path, "1a", "3")
     assert result.exit_code == 0, result.output
     for name, folder in (("1a", "ChoralSingingDataset"), ("3", "CantoriaDataset")):
@@ -100,7 +103,7 @@ def test_data_that_are_not_there_are_named_and_rows_stay_empty(tmp_path, monkeyp
 def stand_in(tmp_path, monkeypatch):
     """A test set that is there, and commands that are only written down."""
     (tmp_path / "datasets" / "ChoralSingingDataset").mkdir(parents=True)
-    monkeypatch.setattr(tables, "_check", lambda test_set, session: 24)
+    monkeypatch.setattr(table_runs, "count_excerpts", lambda test_set, session: 24)
     summary = {"mean": 0.5, "median": None, "mean_low": 0.25, "mean_high": 0.75}
     commands = []
 
@@ -119,7 +122,7 @@ def stand_in(tmp_path, monkeypatch):
         (tmp_path / "out" / "evaluation" / "statistics.json").write_text(json.dumps(scores))
         return 0
 
-    monkeypatch.setattr(tables, "_run", fake)
+    monkeypatch.setattr(table_runs, "run_command", fake)
     return commands
 
 
@@ -161,8 +164,9 @@ def test_what_is_not_there_is_trained_once(tmp_path, stand_in):
     assert [command[0] for command in stand_in] == ["evaluate", "evaluate"]
     stand_in.clear()
     assert run(tmp_path, "1b", "2").exit_code == 0
-    trained = [Path(command[1]).stem for command in stand_in if command[0] == "train"]
-    assert trained == [
+    trained = [command for command in stand_in if command[0] == "train"]
+    assert {Path(command[1]).stem for command in trained} == {"bcbsq"}
+    assert [command[2].removeprefix("name=") for command in trained] == [
         *("bcbsq_umss", "bcbsq_unet", "bcbsq_sf_sf", "bcbsq_sft_sft", "bcbsq_sf_sft"),
         *("bcbsq_w_up", "bcbsq_sf_sft_f"),
     ]

@@ -40,5 +40,11 @@ def refused(path, *messages, kind=None):
     assert not Path(MADE).exists()
 
 
+def refused_after(change, path, messages):
+    """As `refused`, after a change to the file."""
+    change(path)
+    refused(path, *messages)
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from umss_jax.trees import flatten, unflatten
 from umss_jax.weights import store
 from umss_jax.weights.recognise import recognised
-from umss_jax.weights.tree import flatten, unflatten
 from weights_convert import TABLES, export_file, table_of_kind
 
 KINDS = tuple(table.kind for table in TABLES)

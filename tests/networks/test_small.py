@@ -16,7 +16,6 @@ from umss_jax.networks.small import (
     SmallVoices,
     _dilated,
     _Harmonics,
-    _linear_upsampling,
 )
 from umss_jax.weights import store as weights
 from umss_jax.weights.recognise import recognise
@@ -86,13 +85,6 @@ def test_dilated_convolution_equals_the_backends():
         )
         np.testing.assert_allclose(found, expected + own["params"]["bias"].reshape(1, 1, 1, -1),
                                    atol=2e-5)  # fmt: skip
-
-
-def test_upsampling_is_linear_between_the_middles_of_cells():
-    values = np.random.default_rng(5).normal(size=9).astype(np.float32)
-    expected = jax.image.resize(values, (36,), "linear")
-    np.testing.assert_allclose(_linear_upsampling(9) @ values, expected, atol=1e-6)
-    np.testing.assert_array_equal(_linear_upsampling(1), np.ones((4, 1)))
 
 
 def test_harmonics_see_octaves_and_nothing_between():

@@ -11,8 +11,9 @@ from jax.test_util import check_grads
 
 from umss_jax.config import HcqtConfig, ModelConfig, UnetCondition, UnetConfig
 from umss_jax.networks import unet, unet_condition, unet_layers
+from umss_jax.networks.registry import part_shapes
 from umss_jax.networks.unet import Unet
-from umss_jax.weights.tree import flatten, part_of
+from umss_jax.trees import part_of
 from weights_convert.convert import import_file
 from weights_convert.tables import architecture_shapes
 
@@ -65,13 +66,8 @@ def test_recorded_outputs(golden, shared, condition):
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_fresh_weights_have_the_names_and_shapes_of_the_published_code(condition):
-    network = Unet(UnetConfig(condition=condition))
-    mixture = jnp.zeros((1, 2048))
-    f0_hz = unet.condition_f0(jnp.full((1, 8), 200.0), network.config)
-    fresh = jax.eval_shape(network.init, jax.random.key(0), mixture, f0_hz)
-    joined = {collection: {"unet": tree} for collection, tree in fresh.items()}
-    found = {name: leaf.shape for name, leaf in flatten(joined).items()}
-    assert found == architecture_shapes(f"unet-{condition}")
+    config = ModelConfig(unet=UnetConfig(condition=condition))
+    assert part_shapes("unet", config) == architecture_shapes(f"unet-{condition}")
 
 
 def test_blurred_bins_peak_at_the_pitch():

@@ -12,7 +12,6 @@ from umss_jax.pitch.continuity import (
     assign_by_continuity,
     heuristic_f0_250,
     multi_f0_peaks,
-    resample_linear,
 )
 from umss_jax.pitch.grid import bin_frequencies_hz
 
@@ -101,16 +100,6 @@ def test_nothing_is_invented_and_nothing_is_lost(frames):
         assert set(sung) <= set(hz)
         if len(hz) == 4:
             np.testing.assert_array_equal(assigned[:, n], sorted(hz, reverse=True))
-
-
-@pytest.mark.parametrize(("count", "frames"), [(344, 250), (250, 344), (1, 7), (5, 5)])
-def test_resampling_equals_pytorch(count, frames):
-    values = np.random.default_rng(1).random((4, count)).astype(np.float32)
-    torch = pytest.importorskip("torch")
-    expected = torch.nn.functional.interpolate(
-        torch.tensor(values)[None], frames, mode="linear", align_corners=False
-    )[0]
-    np.testing.assert_allclose(resample_linear(values, frames), expected.numpy(), atol=1e-4)
 
 
 def test_wrong_shapes_are_errors():

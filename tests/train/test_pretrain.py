@@ -172,7 +172,7 @@ def test_losses_fall(recordings, tmp_path, monkeypatch):
 
 
 def _leaves(tree):
-    from umss_jax.weights.tree import flatten
+    from umss_jax.trees import flatten
 
     return list(flatten(tree).items())
 

@@ -1,5 +1,7 @@
 """Configurations of runs, and the reference's."""
 
+import re
+import shlex
 import tomllib
 from dataclasses import replace
 
@@ -230,13 +232,18 @@ CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.toml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configurations_of_experiments(path):
     tree = read_tree(path)
-    config = build_run(tree)
-    assert config.name == path.stem
+    assert build_run(tree).name == path.stem
     assert "weights" in tree, "what a run begins with decides its figures"
     head = path.read_text().split("\nname = ")[0]
     for label in ("# Source:", "# Command:", "# Expected:", "# Score:"):
         assert label in head
-    assert f"umss-jax train experiments/configs/{path.name}" in head
+    command = rf"umss-jax train experiments/configs/{path.name}((?: '?[\w.]+=\S+)*)"
+    commands = re.findall(command, " ".join(head.replace("#", " ").split()))
+    assert commands
+    for overrides in map(shlex.split, commands):
+        name = build_run(tree, overrides).name
+        assert name.startswith(path.stem)
+        assert name == path.stem or overrides
 
 
 def test_there_are_configurations_of_experiments():

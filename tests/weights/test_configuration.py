@@ -16,9 +16,9 @@ from umss_jax.cli import run
 from umss_jax.config import Compute, ModelConfig, with_networks
 from umss_jax.config_tree import leaves
 from umss_jax.errors import UsageError, WeightsError
+from umss_jax.trees import select_parts
 from umss_jax.weights import configuration, store
 from umss_jax.weights.combine import load_weights
-from umss_jax.weights.tree import select_parts
 
 OTHER = {
     "synth.roll_off_db_per_octave": 12.0,

@@ -15,10 +15,10 @@ from weight_files import assert_same, random_variables, save_recognised, write_r
 from umss_jax.cli.weights import app, bring_published
 from umss_jax.config import ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
+from umss_jax.trees import select_parts
 from umss_jax.weights import download as fetching
 from umss_jax.weights import store as weights
 from umss_jax.weights.remote_files import SOURCES, UMSS_2024, VOAS, RemoteFile
-from umss_jax.weights.tree import select_parts
 
 
 class Server:

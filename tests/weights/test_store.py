@@ -19,9 +19,7 @@ from umss_jax.config import EncoderConfig, ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import file_sha256
 from umss_jax.model import init_variables
-from umss_jax.weights import store as weights
-from umss_jax.weights.recognise import recognise
-from umss_jax.weights.tree import (
+from umss_jax.trees import (
     WrongTreeError,
     expect_tree,
     flatten,
@@ -30,6 +28,8 @@ from umss_jax.weights.tree import (
     select_parts,
     unflatten,
 )
+from umss_jax.weights import store as weights
+from umss_jax.weights.recognise import recognise
 from weights_convert import import_file
 
 CONFIG = ModelConfig(encoder=EncoderConfig(fft_size=4, hidden=2, latent=3))

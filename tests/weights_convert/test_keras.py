@@ -12,8 +12,8 @@ import pytest
 from weight_files import save_recognised
 
 from umss_jax.networks import assignment, salience
+from umss_jax.trees import part_of
 from umss_jax.weights.store import load
-from umss_jax.weights.tree import part_of
 from weights_convert import export_file, import_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from refused_weights import enter, refused, truncate
+from refused_weights import enter, refused, refused_after, truncate
 from weight_files import write_random
 
 
@@ -191,12 +191,9 @@ KERAS = {
 }
 
 
-@pytest.mark.parametrize("name", KERAS)
-def test_keras(name, workplace):
-    change, messages = KERAS[name]
-    path = write_random("keras-voas-cnn", workplace / "x.h5")
-    change(path)
-    refused(path, *messages)
+@pytest.mark.parametrize(("change", "messages"), KERAS.values(), ids=KERAS)
+def test_keras(change, messages, workplace):
+    refused_after(change, write_random("keras-voas-cnn", workplace / "x.h5"), messages)
 
 
 def test_foreign_hdf5(workplace):

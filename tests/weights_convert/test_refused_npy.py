@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from refused_weights import MADE, Touch, enter, refused, truncate
+from refused_weights import MADE, Touch, enter, refused, refused_after, truncate
 from weight_files import write_random
 
 
@@ -99,12 +99,9 @@ NPY = {
 }
 
 
-@pytest.mark.parametrize("name", NPY)
-def test_npy(name, workplace):
-    change, messages = NPY[name]
-    folder = write_random("npy-voas-cnn", workplace / "assigner")
-    change(folder)
-    refused(folder, *messages)
+@pytest.mark.parametrize(("change", "messages"), NPY.values(), ids=NPY)
+def test_npy(change, messages, workplace):
+    refused_after(change, write_random("npy-voas-cnn", workplace / "assigner"), messages)
 
 
 def test_npy_folder_of_two_networks(workplace):

@@ -6,7 +6,7 @@ Each file is made from a good one by one change; `refused_weights.refused` says 
 import zipfile
 
 import pytest
-from refused_weights import Touch, enter, refused, truncate
+from refused_weights import Touch, enter, refused, refused_after, truncate
 from typer.testing import CliRunner
 from weight_files import write_random
 
@@ -137,13 +137,11 @@ def checkpoint(tmp_path_factory):
     return write_random("torch-umss-2023", path).read_bytes()
 
 
-@pytest.mark.parametrize("name", TORCH)
-def test_torch(name, workplace, checkpoint):
-    change, messages = TORCH[name]
+@pytest.mark.parametrize(("change", "messages"), TORCH.values(), ids=TORCH)
+def test_torch(change, messages, workplace, checkpoint):
     path = workplace / "x.pth"
     path.write_bytes(checkpoint)
-    change(path)
-    refused(path, *messages)
+    refused_after(change, path, messages)
 
 
 def test_unet_of_another_rate(workplace):

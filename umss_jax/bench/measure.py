@@ -7,14 +7,8 @@ starts a fresh one for each). Nothing here judges: floors and ratios are put bes
 
 from __future__ import annotations
 
-import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -22,17 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
+from umss_jax.bench.machine import commit, peak_memory_bytes
 from umss_jax.bench.operations import count_operations
-from umss_jax.bench.stages import STAGES
+from umss_jax.bench.stages import STAGES, direct, frames_344
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
 from umss_jax.train.objectives import Batch, parts_used
 from umss_jax.train.optimiser import make_optimiser
 from umss_jax.train.step import init_state, make_train_step
-from umss_jax.train.strategies import STRATEGIES
+from umss_jax.train.strategies import STRATEGIES, Strategy
 
 SEPARATION = "separation"
+Row = dict[str, Any]
+"""One measurement; see :func:`row`."""
 
 _BUDGET_S = 15.0
 
@@ -78,7 +75,7 @@ def measure(call: Callable[[], Any], repeats: int, budget_s: float = _BUDGET_S) 
 
 def measure_strategy(
     name: str, batch: int, seconds: float, repeats: int, config: ModelConfig | None = None
-) -> dict[str, Any]:
+) -> Row:
     """One training strategy, or ``separation``, from random weights.
 
     Args:
@@ -92,24 +89,42 @@ def measure_strategy(
         One row; see :func:`row`.
     """
     config = config or ModelConfig()
-    direct = replace(config, conv=replace(config.conv, method="direct"))
     mixture = _mixtures(batch, seconds, config)
     if name == SEPARATION:
-        variables = model.init_variables(jax.random.key(0), config)
-        engine = ModelEngine(name, variables, config=config, batch_segments=batch)
-        seeds = np.arange(batch, dtype=np.uint32)
-        heard = np.asarray(mixture)
+        measured = _measure_separation(mixture, repeats, config)
+    else:
+        measured = _measure_training(STRATEGIES[name], mixture, repeats, config)
+    return row(name, "", batch, seconds, *measured)
 
-        def products_of(config: ModelConfig) -> float:
-            def forward(mixture: jax.Array) -> jax.Array:
-                uniform = model.draw_uniform(jax.random.key(0), mixture, config)
-                return model.forward(variables, mixture, uniform, config).sources
 
-            return count_operations(forward, mixture).products
+class _Measured(NamedTuple):
+    """Time and arithmetic, the last with every convolution done directly."""
 
-        timing = measure(lambda: engine.separate(heard, heard[:, None], seeds).stems_16k, repeats)
-        return row(name, "", batch, seconds, timing, products_of(config), products_of(direct))
-    strategy = STRATEGIES[name]
+    timing: Timing
+    products: float
+    products_direct: float | None
+
+
+def _measure_separation(mixture: jax.Array, repeats: int, config: ModelConfig) -> _Measured:
+    variables = model.init_variables(jax.random.key(0), config)
+    engine = ModelEngine(SEPARATION, variables, config=config, batch_segments=len(mixture))
+    seeds = np.arange(len(mixture), dtype=np.uint32)
+    heard = np.asarray(mixture)
+
+    def products_of(config: ModelConfig) -> float:
+        def forward(mixture: jax.Array) -> jax.Array:
+            uniform = model.draw_uniform(jax.random.key(0), mixture, config)
+            return model.forward(variables, mixture, uniform, config).sources
+
+        return count_operations(forward, mixture).products
+
+    timing = measure(lambda: engine.separate(heard, heard[:, None], seeds).stems_16k, repeats)
+    return _Measured(timing, products_of(config), products_of(direct(config)))
+
+
+def _measure_training(
+    strategy: Strategy, mixture: jax.Array, repeats: int, config: ModelConfig
+) -> _Measured:
     parts = parts_used(strategy.start, strategy.trainable)
     variables = model.init_variables(jax.random.key(0), config, parts)
     optimiser = make_optimiser(strategy.trainable)
@@ -121,7 +136,7 @@ def measure_strategy(
     products_direct = None
     products = count_operations(step, state, given, rng).products
     if strategy.start != "f0":
-        textbook = make_train_step(optimiser, strategy.trainable, direct, strategy.loss)
+        textbook = make_train_step(optimiser, strategy.trainable, direct(config), strategy.loss)
         products_direct = count_operations(textbook, state, given, rng).products
 
     def train() -> Any:
@@ -130,12 +145,12 @@ def measure_strategy(
         return state, metrics
 
     timing = measure(train, repeats)._replace(compile_s=compile_s)
-    return row(name, "", batch, seconds, timing, products, products_direct)
+    return _Measured(timing, products, products_direct)
 
 
 def measure_stage(
     name: str, batch: int, seconds: float, repeats: int, config: ModelConfig | None = None
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """One stage, forward and with the gradient: two rows (one where there is no gradient)."""
     config = config or ModelConfig()
     stage = STAGES[name](batch, _samples(seconds, config), config)
@@ -157,7 +172,7 @@ def row(
     timing: Timing,
     products: float,
     products_direct: float | None = None,
-) -> dict[str, Any]:
+) -> Row:
     """One JSON object; the ceilings are filled in by whoever measured them.
 
     ``gflop_per_example`` counts matrix products and convolutions as the code runs them, and is
@@ -221,45 +236,6 @@ def copy_ceiling_gib_s(repeats: int = 5) -> float:
     return 2 * array.nbytes / 2**30 / measure(add, repeats).step_s_spread[0]
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far; on an accelerator, its allocator's peak."""
-    stats = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return int(stats["peak_bytes_in_use"])
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss: on Linux a new program inherits the peak of the one that started it.
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def machine_name() -> str:
-    """Processor and number of cores, or the accelerator, fit for a file name."""
-    device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else _processor()
-    words = "".join(c if c.isalnum() else " " for c in kind).split()
-    count = jax.local_device_count() if device.platform != "cpu" else _cores()
-    return "-".join([*words, f"x{count}"])
-
-
-def commit() -> str:
-    """Commit of the checkout that this package runs from, ``-dirty`` where it was changed since.
-
-    Empty where it is no checkout.
-    """
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()
-
-
 def _samples(seconds: float, config: ModelConfig) -> int:
     """Whole frames, at least one."""
     frames = round(seconds * config.audio.sample_rate_hz / config.audio.hop_samples)
@@ -279,22 +255,6 @@ def _batch(mixture: jax.Array, start: str, config: ModelConfig) -> Batch:
         shape = (batch, len(VOICES), samples // config.audio.hop_samples)
         return Batch(mixture, f0_hz_250=80.0 * 2.0 ** jax.random.uniform(key, shape, maxval=3.0))
     if start == "salience":
-        rate = config.hcqt.sample_rate_hz / config.audio.sample_rate_hz
-        frames = int(samples * rate) // config.hcqt.hop_samples
-        return Batch(mixture, salience=jax.random.uniform(key, (batch, config.hcqt.bins, frames)))
+        shape = (batch, config.hcqt.bins, frames_344(samples, config))
+        return Batch(mixture, salience=jax.random.uniform(key, shape))
     return Batch(mixture)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1]
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

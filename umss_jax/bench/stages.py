@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from umss_jax import model
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.dsp import masks
-from umss_jax.dsp.framing import frame_half_overlap, hann_window, overlap_add_hann
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
+from umss_jax.dsp.windows import hann_window
 from umss_jax.networks.assignment import VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
@@ -59,13 +60,10 @@ def _f0_hz(shape: tuple[int, ...]) -> jax.Array:
     return 80.0 * 2.0 ** jax.random.uniform(jax.random.key(1), shape, maxval=3.0)
 
 
-def _frames_344(samples: int, config: ModelConfig) -> int:
-    return (
-        samples
-        * config.hcqt.sample_rate_hz
-        // config.audio.sample_rate_hz
-        // (config.hcqt.hop_samples)
-    )
+def frames_344(samples: int, config: ModelConfig) -> int:
+    """Frames of the salience of so many samples of the mixture."""
+    samples_22k = samples * config.hcqt.sample_rate_hz // config.audio.sample_rate_hz
+    return samples_22k // config.hcqt.hop_samples
 
 
 def _hcqt(batch: int, samples: int, config: ModelConfig) -> Stage:
@@ -73,7 +71,7 @@ def _hcqt(batch: int, samples: int, config: ModelConfig) -> Stage:
 
 
 def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    frames = _frames_344(samples, config)
+    frames = frames_344(samples, config)
     feature = _normal(batch, len(config.hcqt.harmonics), config.hcqt.bins, frames)
     variables = model.init_part("salience", jax.random.key(2), config)
 
@@ -84,7 +82,7 @@ def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -
 
 
 def _assignment(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, _frames_344(samples, config)))
+    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, frames_344(samples, config)))
     variables = model.init_part("assignment", jax.random.key(2), config)
 
     def forward(params: Any, salience: jax.Array) -> Any:
@@ -194,16 +192,16 @@ def _all_pole_scan(batch: int, samples: int, config: ModelConfig) -> Stage:
     hop = config.synth.hop_samples
 
     def forward(signal: jax.Array, coefficients: jax.Array) -> jax.Array:
-        frames = frame_half_overlap(signal, hop)
+        framed = to_frames(signal, 2 * hop, hop)
         lanes = coefficients.reshape(-1, coefficients.shape[-1]).T
 
         def step(past: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
             y = x - jnp.sum(lanes * past, axis=0)
             return jnp.concatenate([y[None], past[:-1]], axis=0), y
 
-        time_major = frames.reshape(-1, 2 * hop).T
+        time_major = framed.reshape(-1, 2 * hop).T
         filtered = jax.lax.scan(step, jnp.zeros_like(lanes), time_major)[1]
-        return overlap_add_hann(filtered.T.reshape(frames.shape))
+        return overlap_add_hann(filtered.T.reshape(framed.shape))
 
     return Stage(forward, _all_pole_arguments(batch, samples, config), (0, 1))
 
@@ -219,16 +217,17 @@ def _masks(batch: int, samples: int, config: ModelConfig) -> Stage:
     return Stage(lambda m, s: masks.soft_mask_stems(m, s, config.mask), arguments, ())
 
 
-def _direct(config: ModelConfig) -> ConvConfig:
-    return replace(config.conv, method="direct")
+def direct(config: ModelConfig) -> ModelConfig:
+    """The configuration with every convolution done directly."""
+    return replace(config, conv=replace(config.conv, method="direct"))
 
 
 STAGES: dict[str, Callable[[int, int, ModelConfig], Stage]] = {
     "hcqt": _hcqt,
     "salience": lambda b, n, c: _salience(b, n, c, c.conv),
-    "salience (direct convolution)": lambda b, n, c: _salience(b, n, c, _direct(c)),
+    "salience (direct convolution)": lambda b, n, c: _salience(b, n, c, direct(c).conv),
     "assignment": lambda b, n, c: _assignment(b, n, c, c.conv),
-    "assignment (direct convolution)": lambda b, n, c: _assignment(b, n, c, _direct(c)),
+    "assignment (direct convolution)": lambda b, n, c: _assignment(b, n, c, direct(c).conv),
     "encoder": _encoder,
     "decoder": _decoder,
     "harmonic": _harmonic,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ChoraleConfig:
-    """What is drawn for a synthetic quartet; pairs are ranges."""
+    """What is sampled for a synthetic quartet; pairs are ranges."""
 
     tempo_factor: tuple[float, float] = (0.7, 1.4)
     transposition_semitones: tuple[float, float] = (-4.0, 4.0)

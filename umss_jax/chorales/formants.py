@@ -65,7 +65,7 @@ def vowel_polynomial(
     tract: float = 1.0,
     bandwidth: float = 1.0,
     shifts: np.ndarray | None = None,
-    least_first_hz: float = 0.0,
+    minimum_first_hz: float = 0.0,
     slope_poles: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """All-pole polynomial A(z) of a vowel, float64 [order + 1], a_0 = 1.
@@ -78,14 +78,14 @@ def vowel_polynomial(
         tract: all centres are multiplied by it (a shorter tract has higher ones).
         bandwidth: all bandwidths are multiplied by it.
         shifts: [5], factors of the single formants.
-        least_first_hz: the first formant is raised to this, as singers do on high notes.
+        minimum_first_hz: the first formant is raised to this, as singers do on high notes.
         slope_poles: real poles, each in (−1, 1).
     """
     table = np.asarray([_CENTRES_HZ[voice][vowel] for vowel in VOWELS], np.float64)
     centres = np.exp(weights @ np.log(table)) * tract
     if shifts is not None:
         centres = centres * shifts
-    centres[0] = max(centres[0], least_first_hz)
+    centres[0] = max(centres[0], minimum_first_hz)
     centres[1] = max(centres[1], centres[0] * 1.15)
     widths = _BANDWIDTHS_HZ * bandwidth * np.sqrt(np.maximum(centres / table.mean(axis=0), 1.0))
     upper = np.asarray(_UPPER_HZ.get(voice, _LOW_UPPER_HZ), np.float64)

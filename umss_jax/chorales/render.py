@@ -57,8 +57,8 @@ def render(score: Score, seed: int, config: ChoraleConfig = ChoraleConfig()) -> 
 
     Args:
         score: four parts.
-        seed: of everything that is drawn; the same seed gives the same samples.
-        config: ranges of what is drawn.
+        seed: of everything that is sampled; the same seed gives the same samples.
+        config: ranges of what is sampled.
     """
     rng = np.random.default_rng(seed)
     singing = perform(score, rng, config)
@@ -91,8 +91,8 @@ def make(
         out: folder of all pieces.
         count: of renderings.
         seed: of the whole set; piece *n* of it does not depend on how many there are.
-        scores: ``embedded`` or ``music21``; they are taken in a drawn order, then again.
-        config: ranges of what is drawn.
+        scores: ``embedded`` or ``music21``; they are taken in a random order, then again.
+        config: ranges of what is sampled.
         progress: told name and seconds of each piece.
 
     Returns:
@@ -165,7 +165,7 @@ def _sing(
 
 
 def _part(voices: np.ndarray, rng: np.random.Generator, config: ChoraleConfig) -> np.ndarray:
-    """The singers of one part together, at a drawn level."""
+    """The singers of one part together, at a random level."""
     gains = 10 ** (rng.normal(0, 1.5, (len(voices), 1)) / 20) / np.sqrt(len(voices))
     level = 10 ** (rng.normal(0, config.balance_db) / 20)
     part: np.ndarray = level * (gains * voices).sum(axis=0)

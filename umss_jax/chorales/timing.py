@@ -35,7 +35,7 @@ class Sung(NamedTuple):
 def tempo_map(
     score: Score, rng: np.random.Generator, config: ChoraleConfig
 ) -> Callable[[float], float]:
-    """Seconds of a beat: a drawn tempo that sways, and waits at the breaths of the soprano."""
+    """Seconds of a beat: a random tempo that sways, and waits at the breaths of the soprano."""
     grid = np.arange(0, np.ceil(score.beats * 4) + 2) / 4
     per_beat = 60.0 / (score.beats_per_minute * rng.uniform(*config.tempo_factor))
     period = rng.uniform(6, 16)

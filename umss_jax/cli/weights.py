@@ -138,9 +138,9 @@ def show(
     arrays: Annotated[bool, typer.Option(help="List every array with its shape too.")] = False,
 ) -> None:
     """Print what is known of weights as JSON, their configuration among it."""
+    from umss_jax.trees import flatten
     from umss_jax.weights import store
     from umss_jax.weights.configuration import describe
-    from umss_jax.weights.tree import flatten
 
     bring_published(name)
     about = store.read_metadata(name)
@@ -156,8 +156,8 @@ def show(
 @app.command()
 def verify(name: NameArgument) -> None:
     """Check hash, names, shapes and values of stored weights."""
+    from umss_jax.trees import flatten
     from umss_jax.weights import store
-    from umss_jax.weights.tree import flatten
 
     bring_published(name)
     stored = store.load(name)
@@ -181,10 +181,10 @@ def export(
 
     Settings that such a file cannot hold are named on stderr: the original code has its own.
     """
+    from umss_jax.trees import parts, select_parts
     from umss_jax.weights import store
     from umss_jax.weights.configuration import differences
     from umss_jax.weights.recognise import recognised
-    from umss_jax.weights.tree import parts, select_parts
     from weights_convert import export_file
     from weights_convert.convert import kind_for
 

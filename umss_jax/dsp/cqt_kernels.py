@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from umss_jax.config import HcqtConfig
+from umss_jax.dsp.windows import hann_window
 
 # Decimator by two: a Kaiser-windowed sinc whose three numbers were fitted to the impulse response
 # of soxr's "HQ" recipe, which librosa uses between octaves. It follows that response to 4e-8:
@@ -142,7 +143,7 @@ def octave_kernel(step: float, bins_per_octave: int, sparsity: float) -> OctaveK
     basis = np.zeros((bins_per_octave, size), np.complex128)
     for row, (length, frequency) in enumerate(zip(lengths, frequencies, strict=True)):
         n = np.arange(-length // 2, length // 2)
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n.size) / n.size)
+        window = hann_window(n.size, np.float64)
         start = (size - n.size) // 2
         wave = window / window.sum() * np.exp(2j * np.pi * frequency * n)
         basis[row, start : start + n.size] = wave * math.sqrt(length)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import hann_window
+from umss_jax.dsp.framing import to_frames
+from umss_jax.dsp.windows import hann_window
 
 _BLOCK_SAMPLES = 256
 
@@ -51,16 +52,7 @@ def fir_filter(signal: jax.Array, taps: jax.Array) -> jax.Array:
     n_blocks = -(-samples // block)
     width = block + n_taps - 1
     # Output block b needs signal[b·block + delay − (n_taps − 1) : b·block + delay + block].
-    before = n_taps - 1 - delay
-    # Rows are assembled from whole blocks: enough of them to cover `width` from any block start.
-    n_spans = -(-width // block)
-    after = (n_blocks + n_spans - 1) * block - before - samples
-    padded = jnp.concatenate(
-        [jnp.zeros((*lead, before)), signal, jnp.zeros((*lead, after))], axis=-1
-    ).reshape(*lead, n_blocks + n_spans - 1, block)
-    rows = jnp.concatenate([padded[..., s : s + n_blocks, :] for s in range(n_spans)], axis=-1)[
-        ..., :width
-    ]
+    rows = to_frames(signal, width, block, before=n_taps - 1 - delay, count=n_blocks)
     reversed_taps = taps[..., ::-1]
     row = jnp.concatenate(
         [reversed_taps, jnp.zeros((*taps.shape[:-1], width + 1 - n_taps))], axis=-1

@@ -11,35 +11,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-
-def overlapping_blocks(
-    signal: jax.Array, *, block: int, window: int, left: int, count: int
-) -> jax.Array:
-    """Windows of a signal that advance by one block, zeros outside the signal.
-
-    Built from reshapes and slices only: no gather, so the gradient has no scatter.
-
-    Args:
-        signal: [..., samples].
-        block: advance from one window to the next, in samples.
-        window: samples in a window (any relation to ``block``).
-        left: samples of the first window that lie before the signal, ≥ 0.
-        count: number of windows.
-
-    Returns:
-        [..., count, window]: window ``q`` begins at sample ``q · block − left``.
-    """
-    blocks_per_window = -(-window // block)
-    rows = count + blocks_per_window - 1
-    kept = signal[..., : max(0, rows * block - left)]
-    batch = [(0, 0)] * (signal.ndim - 1)
-    padded = jnp.pad(kept, [*batch, (left, rows * block - left - kept.shape[-1])])
-    blocks = padded.reshape(*signal.shape[:-1], rows, block)
-    parts = []
-    for start in range(blocks_per_window):
-        width = min(block, window - start * block)
-        parts.append(blocks[..., start : start + count, :width])
-    return jnp.concatenate(parts, axis=-1)
+from umss_jax.dsp.framing import to_frames
 
 
 def block_filter(
@@ -59,6 +31,6 @@ def block_filter(
     """
     window, outputs = matrix.shape
     count = -(-samples // outputs)
-    frames = overlapping_blocks(signal, block=block, window=window, left=left, count=count)
-    filtered = jnp.einsum("...qn,np->...qp", frames, matrix, precision="highest")
+    framed = to_frames(signal, window, block, before=left, count=count)
+    filtered = jnp.einsum("...qn,np->...qp", framed, matrix, precision="highest")
     return filtered.reshape(*signal.shape[:-1], count * outputs)[..., :samples]

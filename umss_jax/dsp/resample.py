@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.dsp.polyphase import block_filter, overlapping_blocks
+from umss_jax.dsp.framing import to_frames
+from umss_jax.dsp.polyphase import block_filter
 
 _MIN_BLOCK_SAMPLES = 128  # shorter periods are repeated up to this, for the product's sake
 _MAX_DENSE_ENTRIES = 1 << 22  # 16 MiB; rates with a small common divisor go by table instead
@@ -114,9 +115,7 @@ def resample(
     taps, half_width = _taps(old, new, zero_crossings, roll_off)
     columns = (np.arange(new) * old // new)[:, None] + np.arange(taps.shape[1])[None, :]
     count = -(-samples // new)
-    frames = overlapping_blocks(
-        audio, block=old, window=old + 2 * half_width + 1, left=half_width, count=count
-    )
+    framed = to_frames(audio, old + 2 * half_width + 1, old, before=half_width, count=count)
     weights = jnp.asarray(taps, audio.dtype)
-    filtered = jnp.einsum("...qpt,pt->...qp", frames[..., columns], weights, precision="highest")
+    filtered = jnp.einsum("...qpt,pt->...qp", framed[..., columns], weights, precision="highest")
     return filtered.reshape(*audio.shape[:-1], count * new)[..., :samples]

@@ -1,4 +1,4 @@
-"""Short-time Fourier transforms, without centring, the end zero padded."""
+"""Short-time Fourier transforms: from the first sample on, or centred and invertible."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import hann_window
+from umss_jax.dsp.framing import overlap_add, to_frames
+from umss_jax.dsp.windows import hann_window
 
 
 def stft(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
-    """Complex STFT with a periodic Hann window.
+    """Complex STFT with a periodic Hann window, not centred, the end zero padded.
 
     Frame n covers the samples from n · hop on; frames go on until the window lies beyond the
     signal, so there are ⌈samples / hop⌉ of them (reference: ``ddsp/spectral_ops.py`` stft, which
@@ -23,23 +24,81 @@ def stft(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
 
     Returns:
         [..., frames, fft_size / 2 + 1] complex64.
+
+    Raises:
+        ValueError: if the hop does not divide the FFT size.
     """
     return jnp.fft.rfft(windowed_frames(signal, fft_size, hop_samples), axis=-1)
 
 
-def windowed_frames(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
-    """The windowed frames that :func:`stft` transforms, [..., frames, fft_size]."""
-    *lead, samples = signal.shape
-    overlap = fft_size // hop_samples
-    if overlap * hop_samples != fft_size:
+def windowed_frames(
+    signal: jax.Array, fft_size: int, hop_samples: int, count: int | None = None
+) -> jax.Array:
+    """The windowed frames that :func:`stft` transforms, [..., frames, fft_size].
+
+    Raises:
+        ValueError: if the hop does not divide the FFT size.
+    """
+    if hop_samples <= 0 or fft_size % hop_samples:
         raise ValueError(f"fft_size {fft_size} is not a multiple of the hop {hop_samples}")
-    frames = -(-samples // hop_samples)
-    total = (frames + overlap - 1) * hop_samples
-    padded = jnp.concatenate([signal, jnp.zeros((*lead, total - samples), signal.dtype)], axis=-1)
-    blocks = padded.reshape(*lead, frames + overlap - 1, hop_samples)
-    # Whole blocks side by side instead of a gather: the transpose is a few shifted additions.
-    rows = jnp.concatenate([blocks[..., i : i + frames, :] for i in range(overlap)], axis=-1)
-    return rows * hann_window(fft_size).reshape((1,) * (rows.ndim - 1) + (fft_size,))
+    framed = to_frames(signal, fft_size, hop_samples, count=count)
+    return framed * _window_of(framed)
+
+
+def centred_stft(audio: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
+    """STFT with frames centred on multiples of the hop, the ends mirrored.
+
+    Args:
+        audio: ``[..., S]``, any rate; S > fft_size / 2.
+        fft_size: window and transform length, a multiple of ``hop_samples``.
+        hop_samples: distance of the frames.
+
+    Returns:
+        complex64 ``[..., fft_size // 2 + 1, 1 + S // hop]``.
+
+    Raises:
+        ValueError: if the hop does not divide the FFT size or the audio is too short to mirror.
+
+    Source: PyTorch's ``stft(center=True)`` as the reference calls it.
+    """
+    samples, half = audio.shape[-1], fft_size // 2
+    if samples <= half:
+        raise ValueError(f"audio of {samples} samples is too short: it needs more than {half}")
+    padded = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(half, half)], mode="reflect")
+    framed = windowed_frames(padded, fft_size, hop_samples, count=1 + samples // hop_samples)
+    return jnp.swapaxes(jnp.fft.rfft(framed), -1, -2)
+
+
+def inverse_centred_stft(spectrum: jax.Array, samples: int, hop_samples: int) -> jax.Array:
+    """Least-squares inverse of :func:`centred_stft`.
+
+    Args:
+        spectrum: complex ``[..., fft_size // 2 + 1, 1 + samples // hop]``.
+        samples: length of the audio to return.
+        hop_samples: distance of the frames.
+
+    Returns:
+        float32 ``[..., samples]``: windowed overlap-add divided by the summed squared windows.
+
+    Raises:
+        ValueError: if the number of frames does not fit ``samples``.
+    """
+    fft_size, count = 2 * (spectrum.shape[-2] - 1), spectrum.shape[-1]
+    if count != 1 + samples // hop_samples:
+        raise ValueError(
+            f"{count} frames do not fit {samples} samples: expected {1 + samples // hop_samples}"
+        )
+    framed = jnp.fft.irfft(jnp.swapaxes(spectrum, -1, -2), n=fft_size)
+    length = (count - 1) * hop_samples + fft_size
+    summed = overlap_add(framed * _window_of(framed), hop_samples, length)
+    # The envelope depends on shapes alone: float64 on the host, a constant of the traced program.
+    squares = np.zeros((length // hop_samples, hop_samples))
+    window = hann_window(fft_size).astype(np.float64).reshape(-1, hop_samples)
+    for k, part in enumerate(window):
+        squares[k : k + count] += part**2
+    cut = slice(fft_size // 2, fft_size // 2 + samples)
+    envelope = squares.reshape(-1)[cut].astype(np.float32)
+    return summed[..., cut] / envelope.reshape((1,) * (summed.ndim - 1) + (samples,))
 
 
 def log_magnitude(spectrum: jax.Array, floor: float = 1e-5) -> jax.Array:
@@ -51,3 +110,9 @@ def log_magnitude(spectrum: jax.Array, floor: float = 1e-5) -> jax.Array:
     """
     magnitude = jnp.abs(spectrum)
     return jnp.log(jnp.where(magnitude <= 0.0, np.float32(floor), magnitude))
+
+
+def _window_of(framed: jax.Array) -> np.ndarray:
+    """The window of frames [..., count, fft_size], for their multiplication."""
+    length = framed.shape[-1]
+    return hann_window(length).reshape((1,) * (framed.ndim - 1) + (length,))

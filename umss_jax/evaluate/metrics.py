@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
+from umss_jax.dsp.windows import hann_window
 from umss_jax.evaluate.config import EvaluationConfig
 
 _DEFAULT = EvaluationConfig()
@@ -127,8 +128,7 @@ def _power_spectrogram(framed: np.ndarray, fft_size: int, hop: int, pad_end: boo
     centred = [(0, 0)] * (framed.ndim - 1) + [(fft_size // 2, fft_size // 2)]
     framed = np.pad(framed, centred, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(framed, fft_size, axis=-1)[..., ::hop, :]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_size) / fft_size)
-    spectrum = scipy.fft.rfft(windows * hann, axis=-1)
+    spectrum = scipy.fft.rfft(windows * hann_window(fft_size, np.float64), axis=-1)
     return spectrum.real**2 + spectrum.imag**2
 
 

@@ -17,8 +17,8 @@ from umss_jax.evaluate.config import EvaluationConfig, F0Source
 from umss_jax.evaluate.protocol import StemEstimator
 from umss_jax.files import arrays_sha256
 from umss_jax.separate.config import SeparationConfig
+from umss_jax.trees import flatten
 from umss_jax.weights.combine import load_weights, model_name
-from umss_jax.weights.tree import flatten
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

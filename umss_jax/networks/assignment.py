@@ -26,6 +26,36 @@ _COMMON = ((3, 3, 32), (3, 3, 32), (70, 3, 16), (70, 3, 16))
 _VOICE_KERNEL = (3, 3, 16, 16)
 
 
+class VoasNetwork(nn.Module):
+    """What both networks share: normalisation, common blocks, and then a part for each voice.
+
+    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and one group for each voice.
+    """
+
+    config: ConvConfig = ConvConfig()
+
+    @nn.compact
+    def __call__(self, salience: jax.Array) -> jax.Array:
+        """Assign the salience of the mixture to voices.
+
+        Args:
+            salience: [B, 360, T], in (0, 1).
+
+        Returns:
+            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
+        """
+        return over_batch(self, type(self)._compute, salience, config=self.config)
+
+    def _compute(self, salience: jax.Array) -> jax.Array:
+        x = StoredNorm(self.config, name="input_norm")(salience[..., None])
+        x = conv_blocks(x, _COMMON, self.config)
+        return jnp.stack(self._voices(x), axis=1)
+
+    def _voices(self, x: jax.Array) -> list[jax.Array]:
+        """The output of every voice, [B, 360, T] each, from the common blocks' channels."""
+        raise NotImplementedError
+
+
 class _FirstBlock(nn.Module):
     """The first block of one voice, whose convolution is done for all voices at once."""
 
@@ -56,37 +86,19 @@ class _CnnVoice(nn.Module):
         return jax.nn.sigmoid(self.output(x)[..., 0])
 
 
-class VoasCnn(nn.Module):
+class VoasCnn(VoasNetwork):
     """VoasCNN: common blocks, then three convolutions per voice (189 830 parameters).
 
-    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and for each voice ``block_1``,
-    ``conv_2``, ``output``.
+    Parameters of each voice: ``block_1``, ``conv_2``, ``output``.
     """
 
-    config: ConvConfig = ConvConfig()
-
-    @nn.compact
-    def __call__(self, salience: jax.Array) -> jax.Array:
-        """Assign the salience of the mixture to voices.
-
-        Args:
-            salience: [B, 360, T], in (0, 1).
-
-        Returns:
-            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
-        """
-        return over_batch(self, VoasCnn._compute, salience, config=self.config)
-
-    def _compute(self, salience: jax.Array) -> jax.Array:
-        x = StoredNorm(self.config, name="input_norm")(salience[..., None])
-        x = conv_blocks(x, _COMMON, self.config)
+    def _voices(self, x: jax.Array) -> list[jax.Array]:
         voices = [_CnnVoice(self.config, name=voice) for voice in VOICES]
         # One convolution for the four that share their input: wider ones are faster.
         kernels, biases = zip(*(voice.first_weights() for voice in voices), strict=True)
         kernel, bias = jnp.concatenate(kernels, axis=-1), jnp.concatenate(biases)
         first = jnp.split(conv_with_bias(x, kernel, bias, self.config), len(voices), axis=-1)
-        outputs = [voice(convolved) for voice, convolved in zip(voices, first, strict=True)]
-        return jnp.stack(outputs, axis=1)
+        return [voice(convolved) for voice, convolved in zip(voices, first, strict=True)]
 
 
 def conv_lstm(
@@ -168,28 +180,12 @@ class _ClstmVoice(nn.Module):
         return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
 
 
-class VoasClstm(nn.Module):
+class VoasClstm(VoasNetwork):
     """VoasCLSTM: the common blocks of `VoasCnn`, then two convolutional LSTMs per voice.
 
-    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and for each voice ``lstm_1`` and
-    ``lstm_2`` (``input_kernel``, ``recurrent_kernel``, ``bias``) and ``output``.
+    Parameters of each voice: ``lstm_1`` and ``lstm_2`` (``input_kernel``, ``recurrent_kernel``,
+    ``bias``) and ``output``.
     """
 
-    config: ConvConfig = ConvConfig()
-
-    @nn.compact
-    def __call__(self, salience: jax.Array) -> jax.Array:
-        """Assign the salience of the mixture to voices.
-
-        Args:
-            salience: [B, 360, T], in (0, 1).
-
-        Returns:
-            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
-        """
-        return over_batch(self, VoasClstm._compute, salience, config=self.config)
-
-    def _compute(self, salience: jax.Array) -> jax.Array:
-        x = StoredNorm(self.config, name="input_norm")(salience[..., None])
-        x = conv_blocks(x, _COMMON, self.config)
-        return jnp.stack([_ClstmVoice(self.config, name=voice)(x) for voice in VOICES], axis=1)
+    def _voices(self, x: jax.Array) -> list[jax.Array]:
+        return [_ClstmVoice(self.config, name=voice)(x) for voice in VOICES]

@@ -1,4 +1,4 @@
-"""The block of every convolutional network here: convolution, ReLU, stored normalisation.
+"""The block of every convolutional network here: convolution, ReLU, frozen normalisation.
 
 Shared by salience and assignment networks, which both come from Keras: 'same' padding with the
 extra row or column after, and normalisation after (not before) the rectifier.
@@ -32,14 +32,14 @@ def stored_norm(
     var: jax.Array,
     epsilon: float,
 ) -> jax.Array:
-    """Batch normalisation by stored statistics, as one multiplication and one addition.
+    """Batch normalisation by given statistics, as one multiplication and one addition.
 
     Args:
         x: [..., C].
         scale: [C], Keras's gamma.
         bias: [C], Keras's beta.
-        mean: [C], stored mean.
-        var: [C], stored variance.
+        mean: [C], mean.
+        var: [C], variance.
         epsilon: added to the variance.
 
     Returns:
@@ -51,7 +51,7 @@ def stored_norm(
 
 
 class StoredNorm(nn.Module):
-    """Batch normalisation that always uses its stored statistics and never updates them.
+    """Batch normalisation that always uses its frozen statistics.
 
     The paper's networks keep them fixed even while they are fine-tuned.
     """
@@ -74,15 +74,19 @@ class ConvWeights(nn.Module):
 
     Attributes:
         shape: taps in frequency, taps in time, input channels, output channels.
+        kernel_init: Keras's default unless given.
+        bias_init: likewise.
     """
 
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
+    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self) -> tuple[jax.Array, jax.Array]:
         """Give kernel [k_f, k_t, C_in, C_out] and bias [C_out]."""
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), self.shape)
-        return kernel, self.param("bias", nn.initializers.zeros, self.shape[-1:])
+        kernel = self.param("kernel", self.kernel_init, self.shape)
+        return kernel, self.param("bias", self.bias_init, self.shape[-1:])
 
 
 def conv_with_bias(
@@ -93,38 +97,36 @@ def conv_with_bias(
     return checkpoint_name(products.astype(x.dtype) + bias.reshape(1, 1, 1, -1), _KEPT)
 
 
-class Conv(nn.Module):
-    """Convolution with bias over frequency and time, 'same' padding.
+class _OfKernelSize(nn.Module):
+    """A layer that maps [B, F, T, C_in] to [B, F, T, C_out].
 
     Attributes:
         kernel_size: taps in frequency, taps in time, output channels.
+        config: method and precision of the convolution, ε of the normalisation.
     """
 
     kernel_size: tuple[int, int, int]
     config: ConvConfig = ConvConfig()
 
+
+class Conv(_OfKernelSize):
+    """Convolution with bias over frequency and time, 'same' padding."""
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map [B, F, T, C_in] to [B, F, T, C_out]."""
+        """Convolve."""
         taps_f, taps_t, channels = self.kernel_size
         weights = ConvWeights((taps_f, taps_t, x.shape[-1], channels))
         nn.share_scope(self, weights)
         return conv_with_bias(x, *weights(), self.config)
 
 
-class ConvBlock(nn.Module):
-    """Convolution, ReLU, then stored normalisation.
-
-    Attributes:
-        kernel_size: taps in frequency, taps in time, output channels.
-    """
-
-    kernel_size: tuple[int, int, int]
-    config: ConvConfig = ConvConfig()
+class ConvBlock(_OfKernelSize):
+    """Convolution, ReLU, then normalisation by frozen statistics."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map [B, F, T, C_in] to [B, F, T, C_out]."""
+        """Convolve, rectify, normalise."""
         x = jax.nn.relu(Conv(self.kernel_size, self.config, name="conv")(x))
         return StoredNorm(self.config, name="norm")(x)
 

@@ -1,4 +1,4 @@
-"""Dense layers with PyTorch's conventions, shared by encoder and decoder."""
+"""Dense layers and normalisation with PyTorch's conventions, shared by encoder and decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from umss_jax.config import Compute
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
-    """Uniform in ±1/√fan_in: PyTorch's default for dense layers and convolutions, and biases."""
+    """Uniform in ±1/√fan_in: PyTorch's default for kernels and biases (GRU: of the hidden size)."""
     bound = fan_in**-0.5
 
     def initialise(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:  # type: ignore[no-untyped-def]
@@ -71,8 +71,15 @@ class DenseStack(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Normalises the last axis (biased variance, ε 1e-5), then scales and shifts."""
+    """Normalises (biased variance, ε 1e-5), then scales and shifts each feature of the last axis.
 
+    Attributes:
+        axes: over which mean and variance are taken, the last one by default.
+        shift: name of the parameter that is added.
+    """
+
+    axes: tuple[int, ...] = (-1,)
+    shift: str = "bias"
     epsilon: float = 1e-5
 
     @nn.compact
@@ -80,8 +87,8 @@ class LayerNorm(nn.Module):
         """[..., features] → the same shape."""
         features = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (features,))
-        bias = self.param("bias", nn.initializers.zeros, (features,))
-        centred = x - jnp.mean(x, axis=-1, keepdims=True)
-        deviation = jnp.sqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + self.epsilon)
+        shift = self.param(self.shift, nn.initializers.zeros, (features,))
+        centred = x - jnp.mean(x, axis=self.axes, keepdims=True)
+        variance = jnp.mean(centred * centred, axis=self.axes, keepdims=True)
         row = (1,) * (x.ndim - 1) + (features,)
-        return centred / deviation * scale.reshape(row) + bias.reshape(row)
+        return centred / jnp.sqrt(variance + self.epsilon) * scale.reshape(row) + shift.reshape(row)

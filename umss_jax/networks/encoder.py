@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from umss_jax.config import EncoderConfig
 from umss_jax.dsp.stft import log_magnitude, stft
-from umss_jax.networks.dense import Dense
+from umss_jax.networks.dense import Dense, LayerNorm
 from umss_jax.networks.gru import Gru
 
 
@@ -25,23 +24,6 @@ def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:
     return log_magnitude(stft(mixture, config.fft_size, config.hop_samples))
 
 
-class ExampleNorm(nn.Module):
-    """Normalises over all bins and frames of an example; one scale and shift per bin."""
-
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, frames, bins] → the same shape (reference: CustomLayerNorm)."""
-        bins = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (bins,))
-        shift = self.param("shift", nn.initializers.zeros, (bins,))
-        centred = x - jnp.mean(x, axis=(1, 2), keepdims=True)
-        variance = jnp.mean(centred * centred, axis=(1, 2), keepdims=True)
-        normal = centred / jnp.sqrt(variance + self.epsilon)
-        return normal * scale.reshape(1, 1, bins) + shift.reshape(1, 1, bins)
-
-
 class Encoder(nn.Module):
     """Three GRUs with a skip around the last, then a dense layer (reference: MixEncoderSimple)."""
 
@@ -50,7 +32,8 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, log_magnitudes: jax.Array) -> jax.Array:
         """[B, frames, 257] from :func:`encoder_input` → latent [B, frames, 128]."""
-        x = ExampleNorm(name="input_norm")(log_magnitudes)
+        # Over all bins and frames of an example (reference: CustomLayerNorm).
+        x = LayerNorm(axes=(1, 2), shift="shift", name="input_norm")(log_magnitudes)
         x = Gru(self.config.hidden, self.config.compute, name="gru_1")(x)
         second = Gru(self.config.hidden, self.config.compute, name="gru_2")(x)
         third = Gru(self.config.hidden, self.config.compute, name="gru_3")(second)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import Compute
-from umss_jax.networks.dense import product_in
+from umss_jax.networks.dense import product_in, uniform_fan_in
 
 
 class Gru(nn.Module):
@@ -23,7 +23,6 @@ class Gru(nn.Module):
     Attributes:
         features: hidden size H.
         compute: in what the products with the inputs are made; the recurrence is in float32.
-        shared_inputs: see :meth:`__call__`.
     """
 
     features: int
@@ -43,7 +42,7 @@ class Gru(nn.Module):
         """
         width = sum(x.shape[-1] for x in inputs)
         gates = 3 * self.features
-        uniform = _uniform_within(self.features**-0.5)
+        uniform = uniform_fan_in(self.features)
         input_kernel = self.param("input_kernel", uniform, (width, gates))
         hidden_kernel = self.param("hidden_kernel", uniform, (self.features, gates))
         input_bias = self.param("input_bias", uniform, (gates,))
@@ -58,15 +57,6 @@ class Gru(nn.Module):
             repeats = batch // x.shape[0]
             projected = projected + (jnp.repeat(part, repeats, axis=0) if repeats > 1 else part)
         return gru_scan(projected, hidden_kernel, hidden_bias)
-
-
-def _uniform_within(bound: float) -> nn.initializers.Initializer:
-    """PyTorch's initialisation of recurrent and dense layers: uniform in ±bound."""
-
-    def initialise(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:  # type: ignore[no-untyped-def]
-        return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
-
-    return initialise
 
 
 @jax.custom_vjp
@@ -118,29 +108,27 @@ def _gru_fwd(projected, hidden_kernel, hidden_bias):  # type: ignore[no-untyped-
 
 
 def _gru_bwd(kept, cotangent):  # type: ignore[no-untyped-def]
-    """The reverse recurrence yields the slopes before the gates; one product each does the rest."""
+    """The reverse recurrence gives the gradients before the gates; one product each the others."""
     states, gates, kernel = kept
     before = jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]], axis=0)
     kernel_t = kernel.T
 
     def step(carry, now):  # type: ignore[no-untyped-def]
-        slope_out, hidden, reset, update, candidate, recurrent_n = now
-        slope = slope_out + carry
-        slope_n = slope * (1.0 - update) * (1.0 - candidate * candidate)
-        slope_z = slope * (hidden - candidate) * update * (1.0 - update)
-        slope_r = slope_n * recurrent_n * reset * (1.0 - reset)
-        to_recurrent = jnp.concatenate([slope_r, slope_z, slope_n * reset], axis=-1)
-        carry = slope * update + jnp.dot(to_recurrent, kernel_t, precision="highest")
-        return carry, (slope_r, slope_z, slope_n)
+        d_out, hidden, reset, update, candidate, recurrent_n = now
+        d_hidden = d_out + carry
+        d_n = d_hidden * (1.0 - update) * (1.0 - candidate * candidate)
+        d_z = d_hidden * (hidden - candidate) * update * (1.0 - update)
+        d_r = d_n * recurrent_n * reset * (1.0 - reset)
+        to_recurrent = jnp.concatenate([d_r, d_z, d_n * reset], axis=-1)
+        carry = d_hidden * update + jnp.dot(to_recurrent, kernel_t, precision="highest")
+        return carry, (d_r, d_z, d_n)
 
     sequence = (jnp.swapaxes(cotangent, 0, 1), before, *gates)
-    _, (slope_r, slope_z, slope_n) = jax.lax.scan(
-        step, jnp.zeros_like(states[0]), sequence, reverse=True
-    )
-    to_projected = jnp.concatenate([slope_r, slope_z, slope_n], axis=-1)
-    to_recurrent = jnp.concatenate([slope_r, slope_z, slope_n * gates[0]], axis=-1)
-    slope_kernel = jnp.einsum("tbh,tbg->hg", before, to_recurrent, precision="highest")
-    return jnp.swapaxes(to_projected, 0, 1), slope_kernel, jnp.sum(to_recurrent, axis=(0, 1))
+    _, (d_r, d_z, d_n) = jax.lax.scan(step, jnp.zeros_like(states[0]), sequence, reverse=True)
+    to_projected = jnp.concatenate([d_r, d_z, d_n], axis=-1)
+    to_recurrent = jnp.concatenate([d_r, d_z, d_n * gates[0]], axis=-1)
+    d_kernel = jnp.einsum("tbh,tbg->hg", before, to_recurrent, precision="highest")
+    return jnp.swapaxes(to_projected, 0, 1), d_kernel, jnp.sum(to_recurrent, axis=(0, 1))
 
 
 gru_scan.defvjp(_gru_fwd, _gru_bwd)

@@ -11,17 +11,15 @@ statistics.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from umss_jax.config import VOICES, ConvConfig
+from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.networks.conv import Conv
 
-_BINS = 360
 _BINS_PER_OCTAVE = 60
 _RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0)
 _OFFSETS = tuple(round(_BINS_PER_OCTAVE * float(np.log2(ratio))) for ratio in _RATIOS)
@@ -30,7 +28,7 @@ _POOL = 4  # bins, and frames, in one cell of the assignment network
 _DILATIONS = (1, 2, 4, 8)
 _HELD_DILATIONS = (2, 4, 8)
 _PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
-_LEAST = 1e-4
+_FLOOR = 1e-4
 
 
 class _Harmonics(nn.Module):
@@ -112,14 +110,7 @@ class SmallVoices(nn.Module):
 
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
-        """Assign the salience of the mixture to voices.
-
-        Args:
-            salience: [B, 360, T], in (0, 1).
-
-        Returns:
-            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
-        """
+        """Assign the salience to voices, as :class:`umss_jax.networks.assignment.VoasNetwork`."""
         frames = salience.shape[-1]
         whole = _POOL * max(_DILATIONS)
         padded = jnp.pad(salience, ((0, 0), (0, 0), (0, -frames % whole)))
@@ -131,9 +122,10 @@ class SmallVoices(nn.Module):
             x = x + jax.nn.relu(_dilated(conv, x, dilation))
         x = Conv((1, 1, len(VOICES)), self.config, name="output")(x)
         weight = self.param("salience_weight", nn.initializers.ones, (len(VOICES),))
-        logit = jnp.log((padded + _LEAST) / (1.0 - padded + _LEAST))
+        logit = jnp.log((padded + _FLOOR) / (1.0 - padded + _FLOOR))
         over_bins, over_frames = (
-            jnp.asarray(_linear_upsampling(cells)) for cells in (x.shape[1], x.shape[2])
+            jnp.asarray(interpolation_matrix(cells, _POOL * cells))
+            for cells in (x.shape[1], x.shape[2])
         )
         wide = jnp.einsum("bctj,fc->bjft", x, over_bins, precision="highest")
         added = jnp.einsum("bjfc,tc->bjft", wide, over_frames, precision="highest")
@@ -160,16 +152,3 @@ def _dilated(conv: Conv, x: jax.Array, dilation: int) -> jax.Array:
     phases = jnp.moveaxis(phases, 3, 1).reshape(-1, bins, cells // dilation, channels)
     y = conv(phases).reshape(batch, dilation, bins, cells // dilation, -1)
     return jnp.moveaxis(y, 1, 3).reshape(batch, bins, cells, -1)
-
-
-@lru_cache
-def _linear_upsampling(cells: int) -> np.ndarray:
-    """[cells · 4, cells] weights of linear interpolation between the middles of cells."""
-    position = np.clip((np.arange(cells * _POOL) + 0.5) / _POOL - 0.5, 0, cells - 1)
-    low = np.minimum(position.astype(int), max(cells - 2, 0))
-    weights = np.zeros((cells * _POOL, cells), np.float32)
-    rows = np.arange(cells * _POOL)
-    weights[rows, low] = 1 - (position - low)
-    if cells > 1:
-        weights[rows, low + 1] += position - low
-    return weights

@@ -14,21 +14,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
-from umss_jax.dsp.masks import apply_masks, ratio_masks
+from umss_jax.config import HcqtConfig, MaskConfig, SynthConfig, UnetCondition, UnetConfig
+from umss_jax.dsp.masks import apply_masks_to_channels, ratio_masks
 from umss_jax.networks.unet_condition import (
     ExactCondition,
     OriginalCondition,
     condition_f0,
     magnitude_spectrogram,
     padded,
-    stft_grid,
 )
 from umss_jax.networks.unet_layers import (
     BatchNorm,
-    ConvWeights,
     drop_channels,
     strided_conv,
+    torch_conv_weights,
     transposed_conv,
 )
 
@@ -118,7 +117,7 @@ class _Down(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         taps = self.config.kernel
-        kernel, bias = ConvWeights((taps, taps, x.shape[-1], self.channels), name="conv")()
+        kernel, bias = torch_conv_weights((taps, taps, x.shape[-1], self.channels), "conv")()
         x = strided_conv(x, kernel) + bias.reshape(1, 1, 1, -1)
         x = BatchNorm(self.config, self.axis, name="norm")(x, train)
         return x if self.config.down_slope == 1 else nn.leaky_relu(x, self.config.down_slope)
@@ -138,7 +137,7 @@ class _Up(nn.Module):
         taps = self.config.kernel
         shape = (taps, taps, x.shape[-1], self.channels)
         # PyTorch takes the fan-in of a transposed kernel from its outputs.
-        kernel, bias = ConvWeights(shape, fan_in=taps * taps * self.channels, name="conv")()
+        kernel, bias = torch_conv_weights(shape, "conv", fan_in=taps * taps * self.channels)()
         x = transposed_conv(x, kernel, self.size) + bias.reshape(1, 1, 1, -1)
         if self.is_last:
             return x
@@ -176,6 +175,6 @@ def separate_channels(channels: jax.Array, magnitudes: jax.Array, config: UnetCo
     Returns:
         [B, J, C, samples], which sum to the channels.
     """
-    masks = ratio_masks(magnitudes)
-    stems = apply_masks(padded(channels, config), masks[:, None], stft_grid(config))
-    return jnp.swapaxes(stems, 1, 2)[..., : channels.shape[-1]]
+    grid = MaskConfig(config.fft_size, config.hop_samples)
+    stems = apply_masks_to_channels(padded(channels, config), ratio_masks(magnitudes), grid)
+    return stems[..., : channels.shape[-1]]

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import HcqtConfig, MaskConfig, SynthConfig, UnetCondition, UnetConfig
-from umss_jax.dsp.masks import centred_stft
+from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
+from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.dense import Dense
-from umss_jax.networks.unet_layers import ConvWeights
+from umss_jax.networks.unet_layers import torch_conv_weights
 from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 
 
@@ -27,7 +27,7 @@ def magnitude_spectrogram(audio: jax.Array, config: UnetConfig) -> jax.Array:
     Returns:
         [..., 513, samples / 256 + 4].
     """
-    return jnp.abs(centred_stft(padded(audio, config), stft_grid(config)))
+    return jnp.abs(centred_stft(padded(audio, config), config.fft_size, config.hop_samples))
 
 
 def condition_f0(f0_hz_250: jax.Array, config: UnetConfig) -> jax.Array:
@@ -98,7 +98,7 @@ class OriginalCondition(nn.Module):
         taps = self.config.condition_kernel
         before = (taps - 1) // 2
         for number, channels in enumerate(self.config.condition_channels, start=1):
-            kernel, bias = ConvWeights((taps, x.shape[-1], channels), name=f"conv_{number}")()
+            kernel, bias = torch_conv_weights((taps, x.shape[-1], channels), f"conv_{number}")()
             x = jax.lax.conv_general_dilated(
                 x,
                 kernel,
@@ -136,8 +136,3 @@ def padded(audio: jax.Array, config: UnetConfig) -> jax.Array:
     """The signal with zeros after it, as many as a window lacks at the last whole hop."""
     end = config.fft_size - config.hop_samples
     return jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, end)])
-
-
-def stft_grid(config: UnetConfig) -> MaskConfig:
-    """Transform and hop as `masking` takes them."""
-    return MaskConfig(config.fft_size, config.hop_samples)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import UnetConfig
-from umss_jax.networks.conv import stored_norm
+from umss_jax.networks.conv import ConvWeights, stored_norm
 from umss_jax.networks.dense import uniform_fan_in
 
 _CONVOLUTION: Any = {
@@ -23,24 +23,16 @@ _CONVOLUTION: Any = {
 }
 
 
-class ConvWeights(nn.Module):
-    """Kernel and bias, drawn as PyTorch draws them.
+def torch_conv_weights(shape: tuple[int, ...], name: str, fan_in: int | None = None) -> ConvWeights:
+    """Kernel and bias, initialised as PyTorch initialises them.
 
-    Attributes:
+    Args:
         shape: taps …, input channels, output channels.
+        name: of the submodule.
         fan_in: instead of taps times input channels.
     """
-
-    shape: tuple[int, ...]
-    fan_in: int | None = None
-
-    @nn.compact
-    def __call__(self) -> tuple[jax.Array, jax.Array]:
-        """Give kernel and bias [output channels]."""
-        initial = uniform_fan_in(self.fan_in or int(np.prod(self.shape[:-1])))
-        return self.param("kernel", initial, self.shape), self.param(
-            "bias", initial, self.shape[-1:]
-        )
+    initial = uniform_fan_in(fan_in or int(np.prod(shape[:-1])))
+    return ConvWeights(shape, initial, initial, name=name)
 
 
 class BatchNorm(nn.Module):
@@ -154,7 +146,7 @@ def drop_channels(x: jax.Array, keys: jax.Array, config: UnetConfig) -> jax.Arra
     """
     keep = 1.0 - config.dropout
 
-    def draw(key: jax.Array) -> jax.Array:
+    def kept(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(key, keep, (1, 1, x.shape[-1]))
 
-    return jnp.where(jax.vmap(draw)(keys), x / keep, 0.0)
+    return jnp.where(jax.vmap(kept)(keys), x / keep, 0.0)

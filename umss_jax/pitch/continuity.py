@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig, F0Config, HcqtConfig
+from umss_jax.dsp.interpolation import resample_linear
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 _GRID = HcqtConfig()
@@ -139,16 +140,11 @@ def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> 
     multi_f0_hz = np.asarray(multi_f0_hz, np.float64)
     if multi_f0_hz.ndim != 2:
         raise ValueError(f"F0s of shape {multi_f0_hz.shape}: expected [frames, F0s]")
-    frames = multi_f0_hz.shape[0] + 2
-    candidates = [np.zeros(voices)]
-    for row in multi_f0_hz:
-        peaks = np.sort(row[row > 0])[:_MAXIMUM_PEAKS]
-        candidates.append(np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks]))
-    candidates.append(np.zeros(voices))
-
+    silence = np.zeros(voices)
+    candidates = [silence, *(_candidates(row, voices) for row in multi_f0_hz), silence]
     counts = np.array([np.count_nonzero(row) for row in candidates])
     silent, full = counts == 0, counts == voices
-    assigned = np.zeros((frames, voices))
+    assigned = np.zeros((len(candidates), voices))
     for n in np.flatnonzero(full):
         assigned[n] = candidates[n]
     for start, end in _gaps(silent | full):
@@ -182,6 +178,12 @@ def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> 
     return assigned[1:-1, ::-1].T.copy()
 
 
+def _candidates(row_hz: np.ndarray, voices: int) -> np.ndarray:
+    """The F0s of a frame that are considered, ascending, zeros before them for those missing."""
+    peaks = np.sort(row_hz[row_hz > 0])[:_MAXIMUM_PEAKS]
+    return np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks])
+
+
 def _with_boundary(walked: _Pass, boundary_hz: np.ndarray) -> _Pass:
     """Adds the distance from the last assigned frame to the frame at which the gap ends."""
     step = float(_distances(walked.assigned_hz[-1], boundary_hz))
@@ -193,26 +195,6 @@ def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
     steps = np.diff(decided.astype(np.int8))
     starts, ends = np.flatnonzero(steps == -1), np.flatnonzero(steps == 1) + 1
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-
-
-def resample_linear(f0_hz: np.ndarray, frames: int) -> np.ndarray:
-    """Linear interpolation between frame rates with half-pixel centres.
-
-    Args:
-        f0_hz: ``[..., T]``, Hz.
-        frames: number of frames to return, over the same duration.
-
-    Returns:
-        float32 ``[..., frames]``; the outer half frames hold the first and last value. As in the
-        reference, a border between voiced and unvoiced frames gives values in between.
-    """
-    f0_hz = np.asarray(f0_hz, np.float32)
-    count = f0_hz.shape[-1]
-    position = np.clip((np.arange(frames) + 0.5) * count / frames - 0.5, 0, count - 1)
-    left = np.minimum(position.astype(np.int64), max(count - 2, 0))
-    right = np.minimum(left + 1, count - 1)
-    share = (position - left).astype(np.float32)
-    return f0_hz[..., left] * (1 - share) + f0_hz[..., right] * share
 
 
 def heuristic_f0_250(

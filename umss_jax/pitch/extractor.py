@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import F0Config, HcqtConfig
+from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 
@@ -67,7 +67,7 @@ def f0_to_frames_250(f0_hz_344: jax.Array, frames_250: int, floor_hz: float) -> 
     Returns:
         [..., frames_250], Hz, ≥ floor.
     """
-    weights = jnp.asarray(_interpolation(f0_hz_344.shape[-1], frames_250))
+    weights = jnp.asarray(interpolation_matrix(f0_hz_344.shape[-1], frames_250))
     floored = jnp.maximum(f0_hz_344, floor_hz)
     return jnp.einsum("...s,ts->...t", floored, weights, precision="highest")
 
@@ -80,22 +80,3 @@ def nearest_frames(source: int, target: int) -> np.ndarray:
     """
     nearest = ((np.arange(target) + 0.5) * source / target).astype(int)
     return np.minimum(nearest, source - 1)
-
-
-@lru_cache
-def _interpolation(source: int, target: int) -> np.ndarray:
-    """[target, source] weights of half-pixel linear interpolation.
-
-    Positions are rounded to float32 as PyTorch rounds them: at a voiced/unvoiced border a step of
-    hundreds of Hz turns that rounding into 0.007 Hz, which a phase at the hundredth harmonic shows.
-    """
-    scale, half = np.float32(source / target), np.float32(0.5)
-    position = scale * (np.arange(target, dtype=np.float32) + half) - half
-    position = np.clip(position, np.float32(0.0), np.float32(source - 1))
-    low = np.minimum(position.astype(int), source - 2)
-    upper = position - low.astype(np.float32)
-    weights = np.zeros((target, source), np.float32)
-    rows = np.arange(target)
-    weights[rows, low] = np.float32(1.0) - upper
-    weights[rows, low + 1] = upper
-    return weights

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
 from umss_jax.synth.activations import exp_sigmoid
 
 _CHUNK_SAMPLES = 32
@@ -58,9 +58,9 @@ def _coefficients_bwd(lsf_rad: jax.Array, cotangent: jax.Array) -> tuple[jax.Arr
     with jax.enable_x64(True):
         cosines = jnp.cos(lsf_rad).astype(jnp.float64)
         _, pull_back = jax.vjp(_polynomial_products, cosines)
-        (slope,) = pull_back(cotangent.astype(jnp.float64))
-        slope = slope.astype(jnp.float32)
-    return (-jnp.sin(lsf_rad) * slope,)
+        (gradient,) = pull_back(cotangent.astype(jnp.float64))
+        gradient = gradient.astype(jnp.float32)
+    return (-jnp.sin(lsf_rad) * gradient,)
 
 
 all_pole_coefficients.defvjp(_coefficients_fwd, _coefficients_bwd)
@@ -104,18 +104,18 @@ def all_pole_filter(signal: jax.Array, coefficients: jax.Array, hop_samples: int
     Returns:
         [..., frames · hop] (reference: ``ddsp/core.py`` apply_all_pole_filter, parallel form).
     """
-    frames = frame_half_overlap(signal, hop_samples)
-    time_major = frames.reshape(-1, frames.shape[-1]).T
+    framed = to_frames(signal, 2 * hop_samples, hop_samples)
+    time_major = framed.reshape(-1, framed.shape[-1]).T
     lanes = coefficients.reshape(-1, coefficients.shape[-1]).T
     filtered = recursive_filter(time_major, lanes)
-    return overlap_add_hann(filtered.T.reshape(frames.shape))
+    return overlap_add_hann(filtered.T.reshape(framed.shape))
 
 
 @jax.custom_vjp
 def recursive_filter(x: jax.Array, coefficients: jax.Array) -> jax.Array:
     """y[n] = x[n] − Σ_k a_k y[n − k] from rest, all lanes at once.
 
-    The reverse pass is the same recursion run backwards over the cotangent, and the slope of a_k
+    The reverse pass is the same recursion run backwards over the cotangent, and the gradient of a_k
     is minus its correlation with y delayed by k: only y is kept, not the filter's states.
 
     Args:
@@ -139,8 +139,8 @@ def _recursive_filter_bwd(
     kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     y, coefficients = kept
-    slope_x = _recursion(cotangent, coefficients, reverse=True)
-    return slope_x, -_delayed_correlations(slope_x, y, coefficients.shape[0])
+    gradient_x = _recursion(cotangent, coefficients, reverse=True)
+    return gradient_x, -_delayed_correlations(gradient_x, y, coefficients.shape[0])
 
 
 recursive_filter.defvjp(_recursive_filter_fwd, _recursive_filter_bwd)

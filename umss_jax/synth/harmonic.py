@@ -20,7 +20,7 @@ import numpy as np
 
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
-from umss_jax.dsp.framing import hann_window
+from umss_jax.dsp.windows import hann_window
 from umss_jax.synth.activations import exp_sigmoid
 
 # Taylor series of sin(πx)/x and cos(πx) in x²: for |x| ≤ 1/4 what follows is below 3e-9.
@@ -178,18 +178,18 @@ def sine_sum(count: jax.Array, cycles: jax.Array) -> jax.Array:
     Returns:
         Broadcast shape. Its derivative in u is written out; m has none.
     """
-    return _sine_sum_and_slope(count, cycles)[0]
+    return _sine_sum_and_derivative(count, cycles)[0]
 
 
 @sine_sum.defjvp
 def _sine_sum_jvp(
     primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    value, slope = _sine_sum_and_slope(*primals)
-    return value, slope * tangents[1]
+    value, derivative = _sine_sum_and_derivative(*primals)
+    return value, derivative * tangents[1]
 
 
-def _sine_sum_and_slope(count: jax.Array, cycles: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sine_sum_and_derivative(count: jax.Array, cycles: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Value and d/du of Σ sin(2π k u)."""
     # Under this |u| the limits m(m+1)/2 · 2π u and m(m+1) π are exact to float32 for m ≤ 101.
     near_zero = jnp.abs(cycles) < 1e-6
@@ -201,13 +201,13 @@ def _sine_sum_and_slope(count: jax.Array, cycles: jax.Array) -> tuple[jax.Array,
     cos_high = cos_low * cos_base - sin_low * sin_base
     inverse = 1.0 / sin_base
     value = sin_low * sin_high * inverse
-    slope = (
+    derivative = (
         np.float32(np.pi)
         * inverse
         * (count * cos_low * sin_high + (count + 1.0) * sin_low * cos_high - value * cos_base)
     )
     limit = np.float32(np.pi) * count * (count + 1.0)
-    return jnp.where(near_zero, limit * cycles, value), jnp.where(near_zero, limit, slope)
+    return jnp.where(near_zero, limit * cycles, value), jnp.where(near_zero, limit, derivative)
 
 
 def _sin_cos_pi(x: jax.Array) -> tuple[jax.Array, jax.Array]:

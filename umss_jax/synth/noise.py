@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir
-from umss_jax.dsp.framing import frame_half_overlap, overlap_add_hann
+from umss_jax.dsp.framing import overlap_add_hann, to_frames
 from umss_jax.synth.activations import exp_sigmoid
 
 
@@ -70,12 +70,10 @@ def noise_signal(
         [..., frames · hop].
     """
     hop = config.hop_samples
-    frames = controls.gain.shape[-1]
     # Filtered with its extra hop, so that the last frame is full: only then cut.
     filtered = fir_filter(uniform, linear_phase_fir(controls.magnitudes))
-    blocks = filtered.reshape(*filtered.shape[:-1], frames + 1, hop)
-    noise_frames = jnp.concatenate([blocks[..., :-1, :], blocks[..., 1:, :]], axis=-1)
+    noise_frames = to_frames(filtered, 2 * hop, hop, count=controls.gain.shape[-1])
     if voiced is not None and uniform_unvoiced is not None:
-        unfiltered = frame_half_overlap(uniform_unvoiced, hop)
+        unfiltered = to_frames(uniform_unvoiced, 2 * hop, hop)
         noise_frames = jnp.where(voiced[..., None] > 0, noise_frames, unfiltered)
     return overlap_add_hann(noise_frames * controls.gain[..., None])

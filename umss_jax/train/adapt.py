@@ -21,7 +21,7 @@ from umss_jax.train.optimiser import make_optimiser
 from umss_jax.train.run_weights import merged
 from umss_jax.train.step import init_state, make_train_step
 from umss_jax.train.strategies import STRATEGIES
-from umss_jax.weights.tree import select_parts
+from umss_jax.trees import select_parts
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording

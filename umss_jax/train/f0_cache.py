@@ -21,7 +21,7 @@ from umss_jax.files import arrays_sha256, home, write_array
 from umss_jax.inference import ModelEngine
 from umss_jax.train.objectives import Batch
 from umss_jax.train.strategies import Start
-from umss_jax.weights.tree import flatten
+from umss_jax.trees import flatten
 
 
 class AnalysisCache:

@@ -34,9 +34,9 @@ from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
 from umss_jax.train.step import TrainState, init_state, step_body
 from umss_jax.train.tensorboard import Board
+from umss_jax.trees import parts, select_parts
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
-from umss_jax.weights.tree import parts, select_parts
 
 PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples

@@ -35,7 +35,7 @@ from umss_jax.train.sharding import ParallelStep
 from umss_jax.train.step import TrainState, init_state
 from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.train.tensorboard import Board
-from umss_jax.weights.tree import select_parts
+from umss_jax.trees import select_parts
 
 _PHASE_STEPS = 10_000_000  # apart in the stream of examples, so that each phase has its own
 

@@ -18,10 +18,10 @@ from umss_jax.files import make_whole
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
+from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
 from umss_jax.weights.recognise import expected_shapes
-from umss_jax.weights.tree import flatten, parts, select_parts, tree_problems
 
 WEIGHTS = "weights.safetensors"
 """In the folder of a run; its metadata lie beside it."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
+from umss_jax.trees import parts
 from umss_jax.weights import store
 from umss_jax.weights.configuration import Source, join, restore
 from umss_jax.weights.store import StoredWeights
-from umss_jax.weights.tree import parts
 
 
 def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
 
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home
@@ -50,7 +49,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
         source: address of a mirror laid out as raw.githubusercontent.com
             (``<source>/<owner>/<repository>/<commit>/<path>``), or a folder that holds the files,
             by their path in the repository, by their place in the cache or by their bare name.
-        progress: whether bars are drawn on stderr.
+        progress: whether bars are shown on stderr.
 
     Returns:
         What `weights_convert.import_file` takes, see `import_path`.
@@ -154,47 +153,28 @@ def _in_folder(file: RemoteFile, folder: Path) -> Path | None:
 
 
 def _download(url: str, target: Path, progress: bool, by_hand: str) -> None:
-    import pooch
     import requests
+    from tqdm import tqdm
 
-    def get(address: str, output_file: str, _: Any) -> None:
-        """Pooch's downloader with a bar, a time limit, a size limit and no partial success."""
-        from tqdm import tqdm
-
-        with requests.get(address, stream=True, timeout=TIMEOUT_S) as answer:
-            answer.raise_for_status()
-            total = int(answer.headers.get("content-length") or 0)
-            received = 0
-            with (
-                open(output_file, "wb") as output,
-                tqdm(
-                    total=total or None,
-                    unit="B",
-                    unit_scale=True,
-                    desc=target.name,
-                    leave=False,
-                    disable=not progress,
-                ) as bar,
-            ):
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    received += len(chunk)
-                    if received > MAX_BYTES:
-                        raise WeightsError(f"{address} sends more than any weight file", by_hand)
-                    output.write(chunk)
-                    bar.update(len(chunk))
-        if total and received < total and "content-encoding" not in answer.headers:
-            raise WeightsError(f"{address} broke off after {received} of {total} bytes", by_hand)
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
     try:
-        pooch.retrieve(url, None, fname=target.name, path=target.parent, downloader=get)
+        with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer, open(target, "wb") as out:
+            answer.raise_for_status()
+            total = int(answer.headers.get("content-length") or 0) or None
+            with tqdm(
+                total=total,
+                unit="B",
+                unit_scale=True,
+                desc=target.name,
+                leave=False,
+                disable=not progress,
+            ) as bar:
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    out.write(chunk)
+                    bar.update(len(chunk))
+                    if out.tell() > MAX_BYTES:
+                        raise WeightsError(f"{url} sends more than any weight file", by_hand)
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else "with an error"
         raise WeightsError(f"{url} answers {status}", by_hand) from error
-    except (requests.RequestException, ValueError) as error:
-        reason = type(error).__name__
-        raise WeightsError(f"{url} cannot be had ({reason})", by_hand) from error
-    finally:
-        logger.setLevel(level)
+    except requests.RequestException as error:
+        raise WeightsError(f"{url} cannot be had ({type(error).__name__})", by_hand) from error

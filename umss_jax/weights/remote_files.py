@@ -85,12 +85,18 @@ def _published(folder: str, prefix: str, hashes: dict[str, str]) -> tuple[Remote
     )
 
 
-def _single(
-    origin: tuple[str, str], path: str, *, sha256: str | None = None, git_object: str | None = None
-) -> tuple[RemoteFile, ...]:
-    place = path.rsplit("/", 1)[-1]
-    return (RemoteFile(*origin, path, place, sha256, git_object),)
+def _single(origin: tuple[str, str], path: str, **pin: str) -> tuple[RemoteFile, ...]:
+    return (RemoteFile(*origin, path, place=path.rsplit("/", 1)[-1], **pin),)
 
+
+_MULTI_F0_FILES = (
+    ("early-deep", "exp1multif0.pkl", "26d55698485b563ccf443c9c4a2cad1abb7d04a3"),
+    ("early-shallow", "exp2multif0.pkl", "fd63984837a420f537a4488811e03ac667dc9485"),
+    ("late-deep", "exp3multif0.pkl", "a8c7b72bd89f61af2b29b488df79310cec762bde"),
+    # Trained without the BSQ, and without reverberant files.
+    ("late-deep-without-bsq", "exp4multif0.pkl", "bc631f4aff77a447ace532c67bfba62c72f1eb1b"),
+    ("late-deep-without-reverb", "exp5multif0.pkl", "3403f481d800c97745a4d5b771859fbba7d73a03"),
+)
 
 SOURCES: dict[str, tuple[RemoteFile, ...]] = {
     # Late/Deep and VoasCNN as the 2024 paper's code ships them.
@@ -106,22 +112,10 @@ SOURCES: dict[str, tuple[RemoteFile, ...]] = {
     "voas-clstm": _single(
         VOAS, "models/voas_clstm.h5", git_object="23177d358f5bff6afba89449cdb07a1b9258b0d5"
     ),
-    "early-deep": _single(
-        MULTI_F0, "models/exp1multif0.pkl", git_object="26d55698485b563ccf443c9c4a2cad1abb7d04a3"
-    ),
-    "early-shallow": _single(
-        MULTI_F0, "models/exp2multif0.pkl", git_object="fd63984837a420f537a4488811e03ac667dc9485"
-    ),
-    "late-deep": _single(
-        MULTI_F0, "models/exp3multif0.pkl", git_object="a8c7b72bd89f61af2b29b488df79310cec762bde"
-    ),
-    # Trained without the BSQ, and without reverberant files.
-    "late-deep-without-bsq": _single(
-        MULTI_F0, "models/exp4multif0.pkl", git_object="bc631f4aff77a447ace532c67bfba62c72f1eb1b"
-    ),
-    "late-deep-without-reverb": _single(
-        MULTI_F0, "models/exp5multif0.pkl", git_object="3403f481d800c97745a4d5b771859fbba7d73a03"
-    ),
+    **{
+        name: _single(MULTI_F0, f"models/{file}", git_object=git_object)
+        for name, file, git_object in _MULTI_F0_FILES
+    },
     "umss-2023-2-voices": _single(
         UMSS_2023,
         "trained_models/unsupervised_2s_satb_bcbq_mf0_1/unsupervised_2s_satb_bcbq_mf0_1.pth",

@@ -1,6 +1,6 @@
 """The store of weights: one safetensors file and one JSON file of metadata per name.
 
-Trees and flat names are those of :mod:`umss_jax.weights.tree`; all leaves are float32. The metadata
+Trees and flat names are those of :mod:`umss_jax.trees`; all leaves are float32. The metadata
 hold the whole configuration that the weights were trained with, origin, licence, the hash of the
 source and of the tensors. A file is read only where every name, shape and the hash agree; what
 disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
@@ -26,9 +26,7 @@ import umss_jax
 from umss_jax.config import ModelConfig
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home, write_bytes, write_text
-from umss_jax.weights.config import PUBLISHED, STARTER
-from umss_jax.weights.configuration import FORMAT_1, describe, restore
-from umss_jax.weights.tree import (
+from umss_jax.trees import (
     Variables,
     WrongTreeError,
     flatten,
@@ -37,6 +35,8 @@ from umss_jax.weights.tree import (
     unflatten,
     value_problems,
 )
+from umss_jax.weights.config import PUBLISHED, STARTER
+from umss_jax.weights.configuration import FORMAT_1, describe, restore
 
 FORMAT = 2
 
