@@ -35,8 +35,8 @@ def f0(
     rows = []
     for voices in open_pitched(SetConfig(folders=(str(folder),)), audio):
         mixture = np.sum([voice.samples for voice in voices], axis=0)
-        reference = np.stack([voice.f0_hz_250 for voice in voices])
-        estimate = tracker.track(mixture, audio.sample_rate_hz).f0_hz_250
+        reference = np.stack([voice.f0_hz_synth for voice in voices])
+        estimate = tracker.track(mixture, audio.sample_rate_hz).f0_hz_synth
         frames = min(reference.shape[-1], estimate.shape[-1])
         scores = melody_scores(reference[:, :frames], estimate[:, :frames])
         rows.append([getattr(scores, measure) for measure in measures])

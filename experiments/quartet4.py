@@ -57,7 +57,7 @@ def f0(
     engine = load(name, assigner=assigner, draw_missing=True).engine
     result = evaluate_f0(
         csd_excerpts(data, [NINO_DIOS], audio=EvaluationConfig().audio),
-        lambda excerpt: engine.f0_hz_250(excerpt.mixture[None])[0],
+        lambda excerpt: engine.f0_hz_synth(excerpt.mixture[None])[0],
         windows="excerpt",
     )
     for measure in ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy"):
@@ -88,10 +88,10 @@ def multif0(
     minimum = engine.config.f0.multi_f0_threshold if threshold is None else threshold
     scores = []
     for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):
-        assert excerpt.f0_hz_250 is not None
-        salience = engine.pitches(excerpt.mixture[None]).salience_250[0]
+        assert excerpt.f0_hz_synth is not None
+        salience = engine.pitches(excerpt.mixture[None]).salience_synth[0]
         peaks_hz = multi_f0_peaks(salience, minimum)
-        scores.append(multi_pitch_scores(excerpt.f0_hz_250.T, peaks_hz))
+        scores.append(multi_pitch_scores(excerpt.f0_hz_synth.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")
 

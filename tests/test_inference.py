@@ -83,7 +83,7 @@ def test_stems_sum_to_every_channel_and_segments_are_independent(engine):
     seeds = np.array([5, 6], np.uint32)
     together = engine.separate(mixture, channels, seeds)
     assert together.stems_16k.shape == (2, 4, 2, SAMPLES)
-    assert together.f0_hz_250.shape == (2, 4, SAMPLES // 256)
+    assert together.f0_hz_synth.shape == (2, 4, SAMPLES // 256)
     np.testing.assert_allclose(together.stems_16k.sum(axis=1), channels, atol=1e-5)
     np.testing.assert_allclose(
         together.stems_16k[:, :, 1], together.stems_16k[:, :, 0] / -3, atol=1e-5
@@ -235,9 +235,9 @@ def test_engine_runs_the_network_of_the_weights(name):
     expected = np.asarray(jax.jit(MODULES[name].apply)(part, *inputs))
     assert np.ptp(expected) > 1e-3
     expected = expected[..., nearest_frames(expected.shape[-1], 8)]
-    np.testing.assert_allclose(result.salience_250, expected, atol=1e-5)
-    peaks = multi_f0_peaks(result.salience_250[0], SALIENCE_KINDS[name])
-    np.testing.assert_array_equal(result.f0_hz_250[0], peaks.T)
+    np.testing.assert_allclose(result.salience_synth, expected, atol=1e-5)
+    peaks = multi_f0_peaks(result.salience_synth[0], SALIENCE_KINDS[name])
+    np.testing.assert_array_equal(result.f0_hz_synth[0], peaks.T)
 
 
 def test_models_are_combined(store, tmp_path):
@@ -278,7 +278,9 @@ def test_separation_takes_the_networks_of_a_combination(store):
         "the same", engine.variables, TrackAssigner.VOAS_CLSTM, config=engine.config
     )
     separated = engine.separate(mixture, mixture[:, None], np.zeros(1, np.uint32))
-    np.testing.assert_array_equal(separated.f0_hz_250[0], f0_engine.pitches(mixture).f0_hz_250[0])
+    np.testing.assert_array_equal(
+        separated.f0_hz_synth[0], f0_engine.pitches(mixture).f0_hz_synth[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,7 @@ def test_clstm_assigns_by_its_own_thresholds():
     expected = np.where(voiced, engine.frequencies_hz[assigned.argmax(axis=1)], 0)
     nearest = nearest_frames(raw.shape[-1], 8)
     assert len(np.unique(expected)) > 3
-    found = engine.pitches(mixture).f0_hz_250[0]
+    found = engine.pitches(mixture).f0_hz_synth[0]
     np.testing.assert_allclose(found, expected[:, nearest], rtol=1e-5)
 
 
@@ -348,8 +350,8 @@ def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner)
     options = {"assigner": assigner, "device": "cpu"}
     separated = load("published", draw_missing=True, **options).separate(audio, 16_000)
     tracks = load_tracker("published", **options).track(audio, 16_000)
-    assert (tracks.f0_hz_250 > 0).mean() > 0.1
-    np.testing.assert_array_equal(tracks.f0_hz_250, separated.f0_hz_250)
+    assert (tracks.f0_hz_synth > 0).mean() > 0.1
+    np.testing.assert_array_equal(tracks.f0_hz_synth, separated.f0_hz_synth)
     np.testing.assert_array_equal(tracks.time_s, separated.time_s)
 
 
@@ -370,7 +372,7 @@ def test_published_networks_give_the_recorded_tracks(golden, shared, tmp_path, m
     nnaudio_hz = recorded_f0_hz(recorded["assigned_nnaudio"])
     np.testing.assert_allclose(nnaudio_hz, recorded["f0_hz_344"][:, nearest], rtol=1e-6)
     tracks = load_tracker("published", device="cpu").track(golden("input")["mixture"], 16_000)
-    differs = np.abs(tracks.f0_hz_250 - librosa_hz) > 1e-3 * librosa_hz
+    differs = np.abs(tracks.f0_hz_synth - librosa_hz) > 1e-3 * librosa_hz
     assert differs.mean() < (np.abs(nnaudio_hz - librosa_hz) > 1e-3 * librosa_hz).mean()
     salience_librosa = recorded["salience_librosa"][:, nearest]
-    assert np.corrcoef(tracks.salience_250.ravel(), salience_librosa.ravel())[0, 1] >= 0.999
+    assert np.corrcoef(tracks.salience_synth.ravel(), salience_librosa.ravel())[0, 1] >= 0.999

@@ -42,7 +42,7 @@ def output(variables, recorded, uniform):
     [
         ("mixture", "mixture"),
         ("assigned", "assigned"),
-        ("f0_hz_250", "f0_hz"),
+        ("f0_hz_synth", "f0_hz"),
         ("sources", "sources"),
         ("mixture_hat", "mixture_hat"),
     ],
@@ -66,8 +66,8 @@ def test_every_intermediate_has_its_shape(output):
         "salience": (1, 360, 344),
         "assigned": (1, 4, 360, 344),
         "binary": (1, 4, 360, 344),
-        "f0_hz_344": (1, 4, 344),
-        "f0_hz_250": (1, 4, 250),
+        "f0_hz_cqt": (1, 4, 344),
+        "f0_hz_synth": (1, 4, 250),
         "latent": (1, 250, 128),
         "harmonic": (1, 4, 64_000),
         "noise": (1, 4, 64_000),
@@ -96,8 +96,8 @@ def test_given_f0_needs_no_f0_networks(variables, output, recorded, uniform):
     """Same voices from the F0 that the analysis found, with encoder and decoder alone."""
     synthesis = {"params": {part: variables["params"][part] for part in ("encoder", "decoder")}}
     mixture = jnp.asarray(recorded["mixture"])[None]
-    run = jax.jit(lambda v, m, u, f: model.forward(v, m, u, CONFIG, f0_hz_250=f))
-    given = run(synthesis, mixture, uniform, output.f0_hz_250)
+    run = jax.jit(lambda v, m, u, f: model.forward(v, m, u, CONFIG, f0_hz_synth=f))
+    given = run(synthesis, mixture, uniform, output.f0_hz_synth)
     assert relative_error(given.sources, output.sources) < 1e-5
     assert given.salience is None
     assert given.assigned is None
@@ -105,7 +105,7 @@ def test_given_f0_needs_no_f0_networks(variables, output, recorded, uniform):
 
 
 def test_given_f0_of_zero_is_floored():
-    f0_hz = model.given_f0(jnp.asarray([[[0.0, 200.0]]]), CONFIG).f0_hz_250
+    f0_hz = model.given_f0(jnp.asarray([[[0.0, 200.0]]]), CONFIG).f0_hz_synth
     np.testing.assert_array_equal(f0_hz, np.array([[[1e-5, 200.0]]], np.float32))
 
 

@@ -3,7 +3,7 @@
 >>> from umss_jax.api import load
 >>> separator = load()
 >>> result = separator.separate(audio, 44_100)
->>> result.voices["tenor"], result.time_s, result.f0_hz_250
+>>> result.voices["tenor"], result.time_s, result.f0_hz_synth
 >>> separator.separate_file("choir.wav", "separated").folder
 """
 

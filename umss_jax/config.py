@@ -2,7 +2,7 @@
 
 Two frame rates exist and must not be mixed: 344 frames of 22 050/256 Hz per 4-second example for
 the HCQT, salience and assignment, and 250 frames of 16 000/256 Hz for encoder, decoder and
-synthesiser. Names carry the number (``f0_hz_344``, ``f0_hz_250``).
+synthesiser. Names carry the number (``f0_hz_cqt``, ``f0_hz_synth``).
 
 Numbers are those of the paper (Richard, Chouteau, Torres, ICASSP 2024) and of its published code.
 """
@@ -34,7 +34,7 @@ class AudioConfig:
         return self.hop_samples / self.sample_rate_hz
 
     @property
-    def frames_250(self) -> int:
+    def synth_frames(self) -> int:
         """Frames of encoder, decoder and synthesiser in one example (250)."""
         return self.example_samples // self.hop_samples
 

@@ -136,7 +136,7 @@ def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[Dem
     stems = np.stack([soundfile.read(folder / f"{voice}.wav")[0] for voice in VOICES])
     separated = score_voices(list(VOICES), rendering.stems, stems, mixture)
     estimate = read_voices(folder / "f0.csv").f0_hz
-    reference = rendering.f0_hz_250[:, : estimate.shape[1]]
+    reference = rendering.f0_hz_synth[:, : estimate.shape[1]]
     accuracy = melody_scores(reference, estimate).raw_pitch_accuracy
     return [
         DemoScore(*one)

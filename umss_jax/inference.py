@@ -14,7 +14,7 @@ import numpy as np
 from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
-from umss_jax.pitch.continuity import heuristic_f0_250, multi_f0_peaks
+from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 
@@ -69,17 +69,17 @@ class ModelEngine:
         return SegmentStems(np.asarray(voices.stems), self.reported_f0(voices.output))
 
     def intermediates(
-        self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_250: np.ndarray | None = None
+        self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
     ) -> model.ModelOutput | model.UnetSeparation:
         """Everything that the model computes on the way, by name.
 
         Args:
             mixture_16k: ``[B, S]``, as said above.
             seeds: uint32 ``[B]``.
-            f0_hz_250: ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
+            f0_hz_synth: ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
                 estimated.
         """
-        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_250).output
+        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth).output
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
@@ -93,17 +93,19 @@ class ModelEngine:
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         threshold = self.config.f0.multi_f0_threshold
-        f0_hz_250 = np.stack([heuristic_f0_250(one, frames, threshold) for one in salience])
-        return model.Analysis(None, jnp.asarray(salience), None, None, None, jnp.asarray(f0_hz_250))
+        f0_hz_synth = np.stack([heuristic_f0_synth(one, frames, threshold) for one in salience])
+        return model.Analysis(
+            None, jnp.asarray(salience), None, None, None, jnp.asarray(f0_hz_synth)
+        )
 
-    def f0_hz_250(self, mixture_16k: np.ndarray) -> np.ndarray:
+    def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
-        return np.asarray(self.analyse(mixture_16k).f0_hz_250)
+        return np.asarray(self.analyse(mixture_16k).f0_hz_synth)
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 of the continuity rule, as :meth:`f0_hz_250`; None where the network assigns."""
+        """F0 of the continuity rule, as :meth:`f0_hz_synth`; None where the network assigns."""
         is_heuristic = self.assigner == Assigner.HEURISTIC
-        return self.f0_hz_250(mixture_16k) if is_heuristic else None
+        return self.f0_hz_synth(mixture_16k) if is_heuristic else None
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""
@@ -113,11 +115,11 @@ class ModelEngine:
         else:
             salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        salience_250 = salience[..., nearest_frames(salience.shape[-1], frames)]
+        salience_synth = salience[..., nearest_frames(salience.shape[-1], frames)]
         if not self.voices:
             threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
-            f0_hz = [multi_f0_peaks(one, threshold, grid).T for one in salience_250]
-        return SegmentPitches(f0_hz, salience_250)
+            f0_hz = [multi_f0_peaks(one, threshold, grid).T for one in salience_synth]
+        return SegmentPitches(f0_hz, salience_synth)
 
     def reported_f0(
         self, output: model.ModelOutput | model.UnetSeparation | model.Analysis
@@ -128,11 +130,11 @@ class ModelEngine:
 
         The synthesiser's own F0 is interpolated across the borders of notes.
         """
-        if output.f0_hz_344 is None:
-            f0_hz_250 = np.asarray(output.f0_hz_250)
-            return np.where(f0_hz_250 < self.config.hcqt.fmin_hz * 0.99, 0, f0_hz_250)
-        f0_hz_344, frames = np.asarray(output.f0_hz_344), output.f0_hz_250.shape[-1]
-        reported: np.ndarray = f0_hz_344[..., nearest_frames(f0_hz_344.shape[-1], frames)]
+        if output.f0_hz_cqt is None:
+            f0_hz_synth = np.asarray(output.f0_hz_synth)
+            return np.where(f0_hz_synth < self.config.hcqt.fmin_hz * 0.99, 0, f0_hz_synth)
+        f0_hz_cqt, frames = np.asarray(output.f0_hz_cqt), output.f0_hz_synth.shape[-1]
+        reported: np.ndarray = f0_hz_cqt[..., nearest_frames(f0_hz_cqt.shape[-1], frames)]
         return reported
 
     def _run(
@@ -140,9 +142,9 @@ class ModelEngine:
         mixture: np.ndarray,
         channels: np.ndarray,
         seeds: np.ndarray,
-        f0_hz_250: np.ndarray | None = None,
+        f0_hz_synth: np.ndarray | None = None,
     ) -> model.Separated:
-        known = self.known_f0(mixture) if f0_hz_250 is None else f0_hz_250
+        known = self.known_f0(mixture) if f0_hz_synth is None else f0_hz_synth
         voices: model.Separated = _voices(
             self.variables, mixture, channels, seeds, known, self.config
         )
@@ -172,11 +174,11 @@ def _voices(
     mixture: jax.Array,
     channels: jax.Array,
     seeds: jax.Array,
-    f0_hz_250: jax.Array | None,
+    f0_hz_synth: jax.Array | None,
     config: ModelConfig,
 ) -> model.Separated:
-    if f0_hz_250 is None:
+    if f0_hz_synth is None:
         analysis = model.analyse(variables, mixture, config)
     else:
-        analysis = model.given_f0(f0_hz_250, config)
+        analysis = model.given_f0(f0_hz_synth, config)
     return model.separate(variables, mixture, channels, analysis, seeds, config)

@@ -29,7 +29,7 @@ from umss_jax.networks.registry import (
     unet_network,
 )
 from umss_jax.networks.unet import UnetOutput, estimate_voices, separate_channels
-from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250
+from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames
 from umss_jax.synth.noise import draw_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 from umss_jax.trees import part_of
@@ -57,9 +57,9 @@ class ModelOutput(NamedTuple):
     """[B, J, 360, 344] in (0, 1)."""
     binary: jax.Array | None
     """[B, J, 360, 344], the peaks."""
-    f0_hz_344: jax.Array | None
+    f0_hz_cqt: jax.Array | None
     """[B, J, 344], Hz, 0 = unvoiced."""
-    f0_hz_250: jax.Array
+    f0_hz_synth: jax.Array
     """[B, J, 250], Hz, floor = unvoiced."""
     latent: jax.Array
     """[B, 250, 128]."""
@@ -85,8 +85,8 @@ class UnetSeparation(NamedTuple):
     salience: jax.Array | None
     assigned: jax.Array | None
     binary: jax.Array | None
-    f0_hz_344: jax.Array | None
-    f0_hz_250: jax.Array
+    f0_hz_cqt: jax.Array | None
+    f0_hz_synth: jax.Array
     unet: UnetOutput
     """[B, J, 513, 254]."""
     stems: jax.Array
@@ -100,8 +100,8 @@ class Analysis(NamedTuple):
     salience: jax.Array | None
     assigned: jax.Array | None
     binary: jax.Array | None
-    f0_hz_344: jax.Array | None
-    f0_hz_250: jax.Array
+    f0_hz_cqt: jax.Array | None
+    f0_hz_synth: jax.Array
 
 
 def features(mixture: jax.Array, config: ModelConfig) -> HcqtFeatures:
@@ -151,20 +151,20 @@ def analyse(
         salience = estimate_salience(variables, hcqt_features, config)
     assigned = assign(variables, salience, config)
     tracks = extract_f0(assigned, config.f0, config.hcqt)
-    frames_250 = mixture.shape[-1] // config.audio.hop_samples
+    synth_frames = mixture.shape[-1] // config.audio.hop_samples
     return Analysis(
         features=hcqt_features,
         salience=salience,
         assigned=assigned,
         binary=tracks.binary,
-        f0_hz_344=tracks.f0_hz_344,
-        f0_hz_250=f0_to_frames_250(tracks.f0_hz_344, frames_250, config.f0.floor_hz),
+        f0_hz_cqt=tracks.f0_hz_cqt,
+        f0_hz_synth=f0_to_synth_frames(tracks.f0_hz_cqt, synth_frames, config.f0.floor_hz),
     )
 
 
-def given_f0(f0_hz_250: jax.Array, config: ModelConfig) -> Analysis:
+def given_f0(f0_hz_synth: jax.Array, config: ModelConfig) -> Analysis:
     """The analysis that consists of known F0 alone (strategy UMSS; 0 = unvoiced is floored)."""
-    floored = jnp.maximum(f0_hz_250, config.f0.floor_hz)
+    floored = jnp.maximum(f0_hz_synth, config.f0.floor_hz)
     return Analysis(None, None, None, None, None, floored)
 
 
@@ -180,15 +180,15 @@ def resynthesise(
     Args:
         variables: needs the parts ``encoder`` and ``decoder``.
         mixture: [B, samples], a multiple of 256.
-        analysis: with ``f0_hz_250`` [B, J, samples / 256].
+        analysis: with ``f0_hz_synth`` [B, J, samples / 256].
         uniform: [B, J, samples + 256], uniform noise in [−1, 1).
         config: sizes and constants.
     """
     seen = encoder_input(mixture, config.encoder)
     latent: Any = Encoder(config.encoder).apply(part_of(variables, "encoder"), seen)
     decoder = Decoder(config.decoder)
-    raw: Any = decoder.apply(part_of(variables, "decoder"), latent, analysis.f0_hz_250)
-    controls = physical_controls(raw, analysis.f0_hz_250, config.synth)
+    raw: Any = decoder.apply(part_of(variables, "decoder"), latent, analysis.f0_hz_synth)
+    controls = physical_controls(raw, analysis.f0_hz_synth, config.synth)
     signals = synthesise(controls, uniform, config.synth)
     return ModelOutput(
         mixture=mixture,
@@ -210,9 +210,9 @@ def forward(
     config: ModelConfig,
     *,
     salience: jax.Array | None = None,
-    f0_hz_250: jax.Array | None = None,
+    f0_hz_synth: jax.Array | None = None,
 ) -> ModelOutput:
-    """The whole model; begins at ``f0_hz_250`` or ``salience`` where one is given.
+    """The whole model; begins at ``f0_hz_synth`` or ``salience`` where one is given.
 
     Args:
         variables: all parts that are passed through.
@@ -220,10 +220,10 @@ def forward(
         uniform: [B, J, samples + 256] from :func:`draw_uniform`, or recorded.
         config: sizes and constants.
         salience: [B, 360, 344].
-        f0_hz_250: [B, J, 250], Hz, 0 = unvoiced.
+        f0_hz_synth: [B, J, 250], Hz, 0 = unvoiced.
     """
-    if f0_hz_250 is not None:
-        analysis = given_f0(f0_hz_250, config)
+    if f0_hz_synth is not None:
+        analysis = given_f0(f0_hz_synth, config)
     else:
         analysis = analyse(variables, mixture, config, salience=salience)
     return resynthesise(variables, mixture, analysis, uniform, config)
@@ -281,13 +281,13 @@ def separate(
         variables: needs the parts of the voice model.
         mixture: [B, samples], a multiple of 256, peak 1.
         channels: [B, C, samples], whose downmix that is.
-        analysis: with ``f0_hz_250`` [B, J, samples / 256].
+        analysis: with ``f0_hz_synth`` [B, J, samples / 256].
         seeds: [B], uint32, of the noise.
         config: sizes and constants.
     """
     if voice_model(variables["params"]) is UNET:
-        network, f0_hz_250 = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_250)
-        unet = estimate_voices(part_of(variables, "unet"), mixture, f0_hz_250, network)
+        network, f0_hz_synth = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_synth)
+        unet = estimate_voices(part_of(variables, "unet"), mixture, f0_hz_synth, network)
         own = separate_channels(mixture[:, None], unet.magnitude, config.unet)[:, :, 0]
         separation = UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=own)
         return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)

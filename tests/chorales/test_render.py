@@ -86,7 +86,7 @@ def test_stems_sum_to_a_mixture_of_known_peak(rendering):
     assert np.isfinite(rendering.stems).all()
     assert np.abs(rendering.stems.sum(axis=0)).max() == pytest.approx(0.9, abs=1e-3)
     frames = rendering.stems.shape[1] // 256
-    assert rendering.f0_hz_250.shape == (4, frames + 1)
+    assert rendering.f0_hz_synth.shape == (4, frames + 1)
     assert rendering.singers == (1, 1, 1, 1)
 
 
@@ -94,7 +94,7 @@ def test_stems_sum_to_a_mixture_of_known_peak(rendering):
     "voice", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3))]
 )
 def test_another_pitch_tracker_finds_the_exact_f0(rendering, voice):
-    f0_hz = rendering.f0_hz_250[voice]
+    f0_hz = rendering.f0_hz_synth[voice]
     low, high = f0_hz[f0_hz > 0].min(), f0_hz.max()
     found, voiced, _ = librosa.pyin(
         rendering.stems[voice],
@@ -116,9 +116,9 @@ def test_another_pitch_tracker_finds_the_exact_f0(rendering, voice):
 def test_a_seed_decides_every_sample(rendering):
     again = chorale.render(embedded_scores()[0], 11, SHORT)
     np.testing.assert_array_equal(again.stems, rendering.stems)
-    np.testing.assert_array_equal(again.f0_hz_250, rendering.f0_hz_250)
+    np.testing.assert_array_equal(again.f0_hz_synth, rendering.f0_hz_synth)
     other = chorale.render(embedded_scores()[0], 12, SHORT)
-    assert not np.array_equal(other.f0_hz_250, rendering.f0_hz_250)
+    assert not np.array_equal(other.f0_hz_synth, rendering.f0_hz_synth)
 
 
 def test_folder_is_one_that_training_reads(tmp_path, capsys):

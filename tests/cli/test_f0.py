@@ -226,7 +226,7 @@ def test_published_networks_on_real_voices(shared, tmp_path, capfd, monkeypatch)
     excerpt = next(csd_excerpts(root, [NINO_DIOS], audio=AudioConfig()))
     path = tmp_path / "nino.wav"
     soundfile.write(path, 0.9 * excerpt.mixture, 16_000)
-    reference = excerpt.f0_hz_250
+    reference = excerpt.f0_hz_synth
     accuracy = {}
     for assigner in ("voas-cnn", "heuristic"):
         out = tmp_path / assigner

@@ -51,7 +51,7 @@ def test_what_is_written_is_what_the_evaluation_reads(choir, as_table):
     assert written[0] == (table if as_table else frequency)
     assert all(has_f0(file) for file in files)
     (excerpt,) = cut_excerpts([Quartet("hymn", "hymn", files, (10,))], audio=AUDIO)
-    np.testing.assert_allclose(excerpt.f0_hz_250[2], np.arange(10, 260) + 100.125)
+    np.testing.assert_allclose(excerpt.f0_hz_synth[2], np.arange(10, 260) + 100.125)
     if as_table:
         assert table.read_text().splitlines()[:3] == [
             *("time,frequency,confidence", "0.000,100.125,0.500000", "0.016,101.125,0.500000")

@@ -39,7 +39,7 @@ def test_sources_sum_to_a_mixture_of_peak_one(quartet4):
     for excerpt in quartet4:
         assert np.abs(excerpt.mixture).max() == pytest.approx(1, abs=1e-6)
         np.testing.assert_allclose(excerpt.sources.sum(axis=0), excerpt.mixture, atol=1e-6)
-        assert excerpt.f0_hz_250.shape == (4, 250)
+        assert excerpt.f0_hz_synth.shape == (4, 250)
 
 
 def test_starts_are_floored_to_the_grid():
@@ -71,10 +71,10 @@ def test_crepe_arrays_are_cut_at_the_excerpt_and_thresholded(tiny):
     (excerpt,) = excerpts.csd_excerpts(tiny, (TINY,), audio=AUDIO)
     np.testing.assert_allclose(excerpt.sources[:, 0], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
     # 249 is odd: confidence exactly at the threshold is voiced
-    np.testing.assert_array_equal(excerpt.f0_hz_250[:, 0], [349, 449, 549, 649])
-    np.testing.assert_array_equal(excerpt.f0_hz_250[:, 1], 0)
+    np.testing.assert_array_equal(excerpt.f0_hz_synth[:, 0], [349, 449, 549, 649])
+    np.testing.assert_array_equal(excerpt.f0_hz_synth[:, 1], 0)
     (without,) = excerpts.csd_excerpts(tiny, (TINY,), with_f0=False, audio=AUDIO)
-    assert without.f0_hz_250 is None
+    assert without.f0_hz_synth is None
 
 
 def test_wrong_layouts_are_one_line_errors(tiny):

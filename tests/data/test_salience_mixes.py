@@ -31,7 +31,7 @@ class Ear:
     def __call__(self, mixture):
         index = int(mixture[0, 0])
         self.heard.append(index)
-        return mixture_target(pitch_targets(jnp.asarray(Mixes().example(index).f0_hz_344), 1.0))[
+        return mixture_target(pitch_targets(jnp.asarray(Mixes().example(index).f0_hz_cqt), 1.0))[
             None
         ]
 
@@ -41,7 +41,7 @@ def test_every_pass_takes_every_mix_and_hears_it_once():
     mixes = HeardMixes(Mixes(), ear, seed=3, distinct=6, grid=GRID)
     orders = []
     for first in (0, 6, 12):
-        f0_hz = mixes.batch(first, 6).f0_hz_344[:, 0, 0]
+        f0_hz = mixes.batch(first, 6).f0_hz_cqt[:, 0, 0]
         orders.append(tuple(np.round(60 * np.log2(f0_hz / 400)).astype(int)))
         assert sorted(orders[-1]) == list(range(6))
     assert len(set(orders)) > 1
@@ -59,7 +59,7 @@ def test_salience_and_f0_move_together(index):
     example = HeardMixes(Mixes(), Ear(), seed=3, distinct=2, transposed_bins=20, grid=GRID).example(
         index
     )
-    expected = mixture_target(pitch_targets(jnp.asarray(example.f0_hz_344), 1.0))
+    expected = mixture_target(pitch_targets(jnp.asarray(example.f0_hz_cqt), 1.0))
     np.testing.assert_allclose(example.salience, expected, atol=0.5 / 255)
 
 
@@ -69,7 +69,7 @@ def test_an_example_does_not_depend_on_those_before():
     one.batch(0, 9)
     for ours, theirs in zip(one.example(10), other.example(10), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    moves = {float(one.example(index).f0_hz_344[0, 0]) for index in range(24)}
+    moves = {float(one.example(index).f0_hz_cqt[0, 0]) for index in range(24)}
     assert len(moves) > 6
 
 

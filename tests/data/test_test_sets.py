@@ -104,7 +104,7 @@ def test_bcbsq_is_the_validation_set_of_the_reference(bcbsq):
     assert f0_is_there(quartets)
     excerpt = next(cut_excerpts(quartets))
     assert excerpt.name == "8_BC012_part1_satb_0.032"
-    np.testing.assert_array_equal(excerpt.f0_hz_250[0], np.arange(2, 252) + 100)
+    np.testing.assert_array_equal(excerpt.f0_hz_synth[0], np.arange(2, 252) + 100)
     (chosen,) = quartets_of(Dataset.BCBSQ, bcbsq, ["BC/1_BC001*"])
     assert chosen.song == "BC/1_BC001_part1"
 
@@ -121,7 +121,7 @@ def test_folders_may_have_any_rate_and_come_without_f0(folder):
         f0_is_there([hymn])
     write_f0(folder / "hymn" / "bass.wav", 250)
     assert f0_is_there([hymn])
-    assert next(cut_excerpts([hymn])).f0_hz_250[3, 0] == 100
+    assert next(cut_excerpts([hymn])).f0_hz_synth[3, 0] == 100
 
 
 def test_a_table_beside_a_stem_is_its_f0(folder):
@@ -132,7 +132,7 @@ def test_a_table_beside_a_stem_is_its_f0(folder):
     hymn, _ = quartets_of(Dataset.FOLDER, folder)
     assert f0_is_there([hymn])
     (excerpt,) = cut_excerpts([hymn])
-    np.testing.assert_array_equal(excerpt.f0_hz_250, np.tile([0, 0, 0, *range(113, 360)], (4, 1)))
+    np.testing.assert_array_equal(excerpt.f0_hz_synth, np.tile([0, 0, 0, *range(113, 360)], (4, 1)))
 
 
 def test_singers_of_a_section_are_quartets_of_their_own(tmp_path, monkeypatch):

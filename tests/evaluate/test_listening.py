@@ -72,7 +72,7 @@ def test_what_is_kept_is_what_was_heard(tmp_path):
     assert np.abs(audio_of(folder) - stems).max() <= STEP
     for path, factor in ((place / "reference", 1.0), (folder, 1.02)):
         table = np.loadtxt(path / "f0.csv", delimiter=",", skiprows=1)
-        np.testing.assert_allclose(table[:, 1:].T, factor * excerpts[1].f0_hz_250, atol=1e-3)
+        np.testing.assert_allclose(table[:, 1:].T, factor * excerpts[1].f0_hz_synth, atol=1e-3)
     with np.load(folder / "salience.npz") as archive:
         assert np.abs(archive["salience"] - salience(excerpts[1])).max() < 1e-3
         assert archive["time_s"][-1] == pytest.approx(4 * 343 / 344)

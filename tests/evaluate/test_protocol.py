@@ -17,7 +17,7 @@ from umss_jax.evaluate.baselines import (
     unprocessed,
 )
 from umss_jax.model import analyse
-from umss_jax.pitch.continuity import heuristic_f0_250
+from umss_jax.pitch.continuity import heuristic_f0_synth
 from weights_convert.convert import import_published
 
 
@@ -78,7 +78,7 @@ def test_windows():
 
 def test_f0_floor_is_unvoiced(synthetic):
     def floored(excerpt):
-        return np.maximum(excerpt.f0_hz_250 * np.array([[1], [1], [1], [0]]), 1e-5)
+        return np.maximum(excerpt.f0_hz_synth * np.array([[1], [1], [1], [0]]), 1e-5)
 
     scores = evaluation.evaluate_f0(synthetic, floored).scores
     np.testing.assert_array_equal(scores.voicing_recall[:, 3], 0)
@@ -86,7 +86,7 @@ def test_f0_floor_is_unvoiced(synthetic):
 
 
 def test_an_octave_error_keeps_its_chroma(synthetic):
-    result = evaluation.evaluate_f0(synthetic, lambda excerpt: 2 * excerpt.f0_hz_250, "excerpt")
+    result = evaluation.evaluate_f0(synthetic, lambda excerpt: 2 * excerpt.f0_hz_synth, "excerpt")
     assert result.scores.raw_pitch_accuracy.shape == (2, 4, 1)
     assert result.summary["raw_pitch_accuracy"].mean == 0
     assert result.summary["raw_chroma_accuracy"].mean == 1
@@ -98,10 +98,10 @@ def test_wrong_shapes_are_errors(synthetic):
     with pytest.raises(ValueError, match="loud: stems"):
         evaluation.evaluate_stems(synthetic, lambda excerpt: excerpt.mixture)
     with pytest.raises(ValueError, match="loud: F0 tracks"):
-        evaluation.evaluate_f0(synthetic, lambda excerpt: excerpt.f0_hz_250[:3])
+        evaluation.evaluate_f0(synthetic, lambda excerpt: excerpt.f0_hz_synth[:3])
     with pytest.raises(ValueError, match="no excerpts"):
         evaluation.evaluate_stems([], unprocessed)
-    without = [synthetic[0]._replace(f0_hz_250=None)]
+    without = [synthetic[0]._replace(f0_hz_synth=None)]
     with pytest.raises(ValueError, match="no reference F0"):
         evaluation.evaluate_f0(without, lambda excerpt: None)
 
@@ -153,7 +153,7 @@ def test_published_f0_networks_and_heuristic_on_quartet_4(shared, quartet4):
     analyses = {excerpt.name: run(excerpt.mixture) for excerpt in quartet4}
 
     result = evaluation.evaluate_f0(
-        quartet4, lambda excerpt: analyses[excerpt.name].f0_hz_250[0], "excerpt"
+        quartet4, lambda excerpt: analyses[excerpt.name].f0_hz_synth[0], "excerpt"
     )
     published = {
         "overall_accuracy": 0.640,
@@ -164,7 +164,7 @@ def test_published_f0_networks_and_heuristic_on_quartet_4(shared, quartet4):
         assert result.summary[name].mean == pytest.approx(value, abs=0.01), name
 
     def heuristic(excerpt):
-        return heuristic_f0_250(np.asarray(analyses[excerpt.name].salience[0]))
+        return heuristic_f0_synth(np.asarray(analyses[excerpt.name].salience[0]))
 
     heuristics = evaluation.evaluate_f0(quartet4, heuristic, "excerpt").summary
     assert heuristics["overall_accuracy"].mean == pytest.approx(0.835, abs=0.01)

@@ -45,7 +45,7 @@ class Counting:
         noise = np.random.default_rng(len(excerpt.name)).standard_normal(excerpt.sources.shape)
         stems = excerpt.sources + 0.01 * noise
         stems[3, 16_000:32_000] = 0
-        return Estimate(stems, excerpt.f0_hz_250 * 1.01 if self.f0 else None)
+        return Estimate(stems, excerpt.f0_hz_synth * 1.01 if self.f0 else None)
 
 
 def row(estimator, **identity):
@@ -71,7 +71,7 @@ def test_it_is_the_evaluation_of_each_row(excerpts):
     stems = evaluation.evaluate_stems(excerpts, lambda excerpt: Counting()(excerpt).stems)
     np.testing.assert_array_equal(result.stems.scores, stems.scores)
     assert result.stems.summary == stems.summary
-    tracks = evaluation.evaluate_f0(excerpts, lambda excerpt: excerpt.f0_hz_250 * 1.01)
+    tracks = evaluation.evaluate_f0(excerpts, lambda excerpt: excerpt.f0_hz_synth * 1.01)
     assert result.f0.summary == tracks.summary
     assert result.songs == ("one", "other")
 
@@ -107,7 +107,7 @@ def test_what_scores_depend_on_is_scored_anew(excerpts, tmp_path):
     assert asked(weights="a", measures=Measures(undefined_as=-30.0)) == []
     changed = [excerpts[0], excerpts[1]._replace(mixture=excerpts[1].mixture * 0.5)]
     assert asked(changed, weights="a") == ["quiet"]
-    moved = [excerpts[0], excerpts[1]._replace(f0_hz_250=excerpts[1].f0_hz_250 + 1)]
+    moved = [excerpts[0], excerpts[1]._replace(f0_hz_synth=excerpts[1].f0_hz_synth + 1)]
     assert asked(moved, weights="a") == ["quiet"]
 
 
@@ -174,14 +174,14 @@ def test_oracle_f0_conditions_the_voices(known_pitch, excerpts):
     assert oracle.identity != mix.identity
     (excerpt, _) = excerpts
     np.testing.assert_array_equal(oracle.estimate(excerpt).stems, mix.estimate(excerpt).stems)
-    assert oracle.estimate(excerpt).f0_hz_250 is None
-    higher = excerpt._replace(f0_hz_250=excerpt.f0_hz_250 * 1.5)
+    assert oracle.estimate(excerpt).f0_hz_synth is None
+    higher = excerpt._replace(f0_hz_synth=excerpt.f0_hz_synth * 1.5)
     assert np.abs(oracle.estimate(higher).stems - mix.estimate(higher).stems).max() > 0.01
     assert [one.label for one in model_rows("small", Assigner.HEURISTIC, [F0Source.ORACLE])] == [
         "small, reference F0"
     ]
     with pytest.raises(ValueError, match="no reference F0"):
-        oracle.estimate(excerpt._replace(f0_hz_250=None))
+        oracle.estimate(excerpt._replace(f0_hz_synth=None))
 
 
 def test_labels(tmp_path, monkeypatch):

@@ -37,8 +37,8 @@ def exact(excerpt: Excerpt) -> Estimate:
 
 def rough(excerpt: Excerpt) -> Estimate:
     """True voices and a part of the mixture, with F0 a little sharp."""
-    assert excerpt.f0_hz_250 is not None
-    return Estimate(excerpt.sources + LEAK * excerpt.mixture, 1.02 * excerpt.f0_hz_250)
+    assert excerpt.f0_hz_synth is not None
+    return Estimate(excerpt.sources + LEAK * excerpt.mixture, 1.02 * excerpt.f0_hz_synth)
 
 
 def salience(excerpt: Excerpt) -> np.ndarray:

@@ -33,7 +33,7 @@ def batch_of_this_host():
     f0_hz = np.float32([440, 330, 220, 110])[None, :, None] * rng.uniform(0.8, 1.2, (4, 4, 1))
     whole = Batch(
         mixture=rng.uniform(-1, 1, (4, 4096)).astype(np.float32),
-        f0_hz_250=np.broadcast_to(f0_hz, (4, 4, 16)).astype(np.float32),
+        f0_hz_synth=np.broadcast_to(f0_hz, (4, 4, 16)).astype(np.float32),
     )
     hosts, host = jax.process_count(), jax.process_index()
     return jax.tree.map(lambda x: x[host * 4 // hosts : (host + 1) * 4 // hosts], whole)

@@ -35,10 +35,10 @@ def bank(f0_hz, amplitude):
     return (envelope * torch.sin(phase)).sum(dim=1)
 
 
-def frames_250(f0_hz_344):
+def synth_frames(f0_hz_cqt):
     """Change of frame rate by PyTorch, [..., 344] → [..., 250]."""
     return torch.nn.functional.interpolate(
-        f0_hz_344[..., None], size=[250, 1], mode="bilinear", align_corners=False
+        f0_hz_cqt[..., None], size=[250, 1], mode="bilinear", align_corners=False
     )[..., 0]
 
 
@@ -88,10 +88,10 @@ def _in_jax(function, dtype, samples_per_frame):
 def harmonic_signal_by_bank(dtype):
     """Stands in for `umss_jax.synth.harmonic.harmonic_signal`."""
     call = _in_jax(bank, dtype, lambda frames: frames * HOP)
-    return lambda controls, config: call(controls.f0_hz_250, controls.amplitude)
+    return lambda controls, config: call(controls.f0_hz_synth, controls.amplitude)
 
 
-def f0_to_frames_250_by_torch():
-    """Stands in for `umss_jax.pitch.extractor.f0_to_frames_250`."""
-    call = _in_jax(lambda f: frames_250(f[None, None])[0, 0], torch.float32, lambda _: 250)
-    return lambda f0_hz_344, frames, floor_hz: call(jnp.maximum(f0_hz_344, floor_hz))
+def f0_to_synth_frames_by_torch():
+    """Stands in for `umss_jax.pitch.extractor.f0_to_synth_frames`."""
+    call = _in_jax(lambda f: synth_frames(f[None, None])[0, 0], torch.float32, lambda _: 250)
+    return lambda f0_hz_cqt, frames, floor_hz: call(jnp.maximum(f0_hz_cqt, floor_hz))

@@ -30,7 +30,7 @@ def write(folder):
         for name, voice in zip(VOICES, piece, strict=True):
             at = folder / f"piece{number}" / f"{name}.wav"
             soundfile.write(at, np.tile(voice.samples, 2), RATE)
-            f0_hz = np.concatenate([voice.f0_hz_250[:-1]] * 2)
+            f0_hz = np.concatenate([voice.f0_hz_synth[:-1]] * 2)
             rows = [f"{n * 0.016:.3f},{hz:.3f},1.0" for n, hz in enumerate(f0_hz)]
             text = "\n".join(["time,frequency,confidence", *rows])
             at.with_suffix(".f0.csv").write_text(text + "\n")

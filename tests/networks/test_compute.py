@@ -107,7 +107,7 @@ def test_training_in_bfloat16_keeps_float32_parameters():
     rng = np.random.default_rng(0)
     batch = Batch(
         mixture=jnp.asarray(rng.uniform(-1, 1, (2, 8192)), jnp.float32),
-        f0_hz_250=jnp.full((2, 4, 32), 220.0),
+        f0_hz_synth=jnp.full((2, 4, 32), 220.0),
     )
     state, losses = init_state(variables, optimiser), []
     for _ in range(4):

@@ -35,9 +35,9 @@ def example(rng, batch=2, samples=2048):
     return jnp.asarray(mixture), jnp.asarray(f0_hz)
 
 
-def drawn(network, mixture, f0_hz_250, seed=0):
+def drawn(network, mixture, f0_hz_synth, seed=0):
     """Variables whose statistics are not those of a fresh network."""
-    f0_hz = unet.condition_f0(f0_hz_250, network.config)
+    f0_hz = unet.condition_f0(f0_hz_synth, network.config)
     variables = jax.jit(network.init)(jax.random.key(seed), mixture, f0_hz)
     rng = np.random.default_rng(seed)
     moved = jax.tree.map(
@@ -113,8 +113,8 @@ def test_the_transposed_convolution_is_the_transpose(size):
 def test_gradients_in_training(condition):
     """In float64, where finite differences cross few corners of the rectifiers."""
     network = module(condition)
-    mixture, f0_hz_250 = example(np.random.default_rng(1))
-    variables, f0_hz = drawn(network, mixture, f0_hz_250)
+    mixture, f0_hz_synth = example(np.random.default_rng(1))
+    variables, f0_hz = drawn(network, mixture, f0_hz_synth)
     keys = jax.random.split(jax.random.key(2), 2)
     with jax.enable_x64(True):
         params, stats = jax.tree.map(
@@ -136,8 +136,8 @@ def test_gradients_in_training(condition):
 
 def test_evaluation_ignores_neighbours_and_changes_nothing():
     network = module(UnetCondition.ORIGINAL)
-    mixture, f0_hz_250 = example(np.random.default_rng(3))
-    variables, f0_hz = drawn(network, mixture, f0_hz_250)
+    mixture, f0_hz_synth = example(np.random.default_rng(3))
+    variables, f0_hz = drawn(network, mixture, f0_hz_synth)
     both = jax.jit(network.apply)(variables, mixture, f0_hz)
     alone = jax.jit(network.apply)(variables, mixture[1:], f0_hz[1:])
     np.testing.assert_allclose(both.magnitude[1], alone.magnitude[0], rtol=1e-5)
@@ -178,12 +178,12 @@ def test_stems_add_up_to_every_channel():
 def test_all_voices_equal_each_by_itself():
     network = module(UnetCondition.ORIGINAL)
     mixture, _ = example(np.random.default_rng(6))
-    f0_hz_250 = jnp.asarray(np.random.default_rng(7).uniform(100, 500, (2, 4, 8)), jnp.float32)
-    variables, _ = drawn(network, mixture, f0_hz_250[:, 0])
+    f0_hz_synth = jnp.asarray(np.random.default_rng(7).uniform(100, 500, (2, 4, 8)), jnp.float32)
+    variables, _ = drawn(network, mixture, f0_hz_synth[:, 0])
     estimate = partial(unet.estimate_voices, module=network)
-    output = jax.jit(estimate)(variables, mixture, f0_hz_250)
+    output = jax.jit(estimate)(variables, mixture, f0_hz_synth)
     for voice in range(4):
-        f0_hz = unet.condition_f0(f0_hz_250[:, voice], network.config)
+        f0_hz = unet.condition_f0(f0_hz_synth[:, voice], network.config)
         one = jax.jit(network.apply)(variables, mixture, f0_hz)
         np.testing.assert_allclose(output.magnitude[:, voice], one.magnitude, rtol=1e-4, atol=1e-5)
 
@@ -192,8 +192,8 @@ def test_training_mode_equals_pytorch():
     """Output, gradients and running statistics of a small U-Net of PyTorch's own layers."""
     torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'umss-jax[torch]'")
     network = module(UnetCondition.ORIGINAL, dropout_layers=0, channels=(2, 3, 4))
-    mixture, f0_hz_250 = example(np.random.default_rng(8), batch=3)
-    variables, f0_hz = drawn(network, mixture, f0_hz_250)
+    mixture, f0_hz_synth = example(np.random.default_rng(8), batch=3)
+    variables, f0_hz = drawn(network, mixture, f0_hz_synth)
     target = np.random.default_rng(9).uniform(size=(3, 257, 10)).astype(np.float32)
 
     def loss(params):

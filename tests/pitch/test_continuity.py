@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from umss_jax.pitch.continuity import (
     assign_by_continuity,
-    heuristic_f0_250,
+    heuristic_f0_synth,
     multi_f0_peaks,
 )
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -22,19 +22,19 @@ def test_equals_the_reference(golden):
     peaks = multi_f0_peaks(salience)
     np.testing.assert_array_equal(peaks.astype(np.float32), recorded["multi_f0_hz"])
     np.testing.assert_array_equal(assign_by_continuity(peaks).T, recorded["assigned_f0_hz_344"])
-    f0_hz_250, expected = heuristic_f0_250(salience).T, recorded["assigned_f0_hz_250"]
-    np.testing.assert_array_equal(f0_hz_250 > 0, expected > 0)
+    f0_hz_synth, expected = heuristic_f0_synth(salience).T, recorded["assigned_f0_hz_250"]
+    np.testing.assert_array_equal(f0_hz_synth > 0, expected > 0)
     # The recorded interpolation takes its positions in float32: steep edges differ by 4e-5.
-    np.testing.assert_allclose(f0_hz_250, expected, rtol=1e-4)
+    np.testing.assert_allclose(f0_hz_synth, expected, rtol=1e-4)
 
 
 def test_an_excerpt_takes_less_than_50_ms(golden):
     salience = golden("salience_assignment_f0")["salience_nnaudio"]
-    heuristic_f0_250(salience)
+    heuristic_f0_synth(salience)
     durations = []
     for _ in range(5):
         start = time.process_time()
-        heuristic_f0_250(salience)
+        heuristic_f0_synth(salience)
         durations.append(time.process_time() - start)
     assert min(durations) < 0.05
 
@@ -54,7 +54,7 @@ def test_no_peaks_give_silence():
     peaks = multi_f0_peaks(np.zeros((360, 9)))
     assert peaks.shape == (9, 1)
     np.testing.assert_array_equal(assign_by_continuity(peaks), np.zeros((4, 9)))
-    assert heuristic_f0_250(np.zeros((360, 344))).shape == (4, 250)
+    assert heuristic_f0_synth(np.zeros((360, 344))).shape == (4, 250)
 
 
 def test_a_rest_of_one_voice_leaves_the_others_where_they_were():

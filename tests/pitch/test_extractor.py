@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.pitch.extractor import extract_f0, f0_to_frames_250, nearest_frames
+from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 CONFIG = F0Config()
@@ -33,7 +33,7 @@ def test_f0_equals_the_recorded_one(recorded):
     clear = top[:, 1] - top[:, 0] > 1e-3
     away = np.abs(top[:, 1] - recorded["thresholds"][:, None]) > 1e-6
     assert (clear & away).mean() > 0.9
-    difference = np.abs(np.asarray(tracks.f0_hz_344[0]) - recorded["f0_hz_344"])
+    difference = np.abs(np.asarray(tracks.f0_hz_cqt[0]) - recorded["f0_hz_344"])
     assert difference[clear & away].max() < 1e-3
     assert np.mean(difference > 1e-3) == 0.0
 
@@ -47,7 +47,7 @@ def test_binary_map_equals_the_recorded_one(recorded, golden):
 
 
 def test_f0_at_250_frames_equals_the_recorded_one(recorded):
-    got = f0_to_frames_250(jnp.asarray(recorded["f0_hz_344"]), 250, CONFIG.floor_hz)
+    got = f0_to_synth_frames(jnp.asarray(recorded["f0_hz_344"]), 250, CONFIG.floor_hz)
     # A rounding of float32 positions, at borders of hundreds of Hz.
     np.testing.assert_allclose(got, recorded["f0_hz_250"], rtol=1e-6, atol=1e-3)
 
@@ -60,7 +60,7 @@ def test_f0_at_250_frames_equals_pytorch():
     expected = torch.nn.functional.interpolate(
         floored[None, :, :, None], (250, 1), mode="bilinear", align_corners=False
     )[0, :, :, 0].numpy()
-    got = f0_to_frames_250(jnp.asarray(f0_hz), 250, CONFIG.floor_hz)
+    got = f0_to_synth_frames(jnp.asarray(f0_hz), 250, CONFIG.floor_hz)
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=2e-3)
 
 
@@ -74,7 +74,7 @@ def interpolate_float64(values, target):
 def test_change_of_rate_is_half_pixel_linear_interpolation(source, target, seed):
     rng = np.random.default_rng(seed)
     f0_hz = (rng.uniform(60, 900, source) * (rng.uniform(size=source) > 0.2)).astype(np.float32)
-    got = f0_to_frames_250(jnp.asarray(f0_hz), target, CONFIG.floor_hz)
+    got = f0_to_synth_frames(jnp.asarray(f0_hz), target, CONFIG.floor_hz)
     expected = interpolate_float64(np.maximum(f0_hz.astype(np.float64), 1e-5), target)
     # Float32 positions up to 400 are exact to 3e-5 of a frame; a border may leap by 900 Hz.
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=0.06)
@@ -82,17 +82,19 @@ def test_change_of_rate_is_half_pixel_linear_interpolation(source, target, seed)
 
 
 def test_constant_f0_stays():
-    got = f0_to_frames_250(jnp.full((2, 3, 344), 440.0), 250, CONFIG.floor_hz)
+    got = f0_to_synth_frames(jnp.full((2, 3, 344), 440.0), 250, CONFIG.floor_hz)
     assert got.shape == (2, 3, 250)
     np.testing.assert_allclose(got, 440.0, rtol=2e-7)
 
 
-def test_gradient_at_250_frames():
+def test_gradient_at_synth_frames():
     """The transpose of the interpolation; none through the floor of unvoiced frames."""
     f0_hz = np.full(344, 300.0, np.float32)
     f0_hz[40:60] = 0.0
     cotangent = np.random.default_rng(1).normal(size=250).astype(np.float32)
-    _, pull_back = jax.vjp(lambda f: f0_to_frames_250(f, 250, CONFIG.floor_hz), jnp.asarray(f0_hz))
+    _, pull_back = jax.vjp(
+        lambda f: f0_to_synth_frames(f, 250, CONFIG.floor_hz), jnp.asarray(f0_hz)
+    )
     (slope,) = pull_back(jnp.asarray(cotangent))
     matrix = np.stack([interpolate_float64(unit, 250) for unit in np.eye(344)], axis=1)
     expected = matrix.T @ cotangent.astype(np.float64)
@@ -121,7 +123,7 @@ def test_peak_and_threshold_of_every_frame(assigned):
         expected = np.zeros(360)
         expected[peak] = voiced
         np.testing.assert_array_equal(tracks.binary[batch, voice, :, frame], expected)
-        assert float(tracks.f0_hz_344[batch, voice, frame]) == (
+        assert float(tracks.f0_hz_cqt[batch, voice, frame]) == (
             np.float32(frequencies_hz[peak]) if voiced else 0.0
         )
 
@@ -131,7 +133,7 @@ def test_threshold_is_reached_by_equality():
     for voice, threshold in enumerate(CONFIG.thresholds):
         assigned[0, voice, 100, 0] = np.float32(threshold)
         assigned[0, voice, 100, 1] = np.nextafter(np.float32(threshold), np.float32(0))
-    f0_hz = np.asarray(extract_f0(jnp.asarray(assigned)).f0_hz_344)
+    f0_hz = np.asarray(extract_f0(jnp.asarray(assigned)).f0_hz_cqt)
     np.testing.assert_allclose(f0_hz[0, :, 0], bin_frequencies_hz()[100], rtol=1e-6)
     np.testing.assert_array_equal(f0_hz[0, :, 1], 0.0)
 
@@ -145,7 +147,7 @@ def test_one_bin_also_where_frequencies_share_their_integer_part():
     assigned[:, :, twins, np.arange(twins.size)] = 0.9
     tracks = extract_f0(jnp.asarray(assigned))
     np.testing.assert_array_equal(np.asarray(tracks.binary).sum(axis=2), 1.0)
-    np.testing.assert_allclose(tracks.f0_hz_344[0, 0], frequencies_hz[twins], rtol=1e-6)
+    np.testing.assert_allclose(tracks.f0_hz_cqt[0, 0], frequencies_hz[twins], rtol=1e-6)
 
 
 @settings(max_examples=15, deadline=None)
@@ -153,11 +155,11 @@ def test_one_bin_also_where_frequencies_share_their_integer_part():
 def test_straight_through_rule_exactly(assigned):
     """Every bin of a frame receives dF0 unscaled, voiced or not; the binary map passes nothing."""
     cotangent = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
-    primal, pull_back = jax.vjp(lambda a: extract_f0(a).f0_hz_344, jnp.asarray(assigned))
+    primal, pull_back = jax.vjp(lambda a: extract_f0(a).f0_hz_cqt, jnp.asarray(assigned))
     (slope,) = pull_back(jnp.asarray(cotangent))
     expected = np.broadcast_to(cotangent[:, :, None, :], assigned.shape)
     np.testing.assert_array_equal(slope, expected)
-    np.testing.assert_array_equal(primal, extract_f0(jnp.asarray(assigned)).f0_hz_344)
+    np.testing.assert_array_equal(primal, extract_f0(jnp.asarray(assigned)).f0_hz_cqt)
     _, pull_back = jax.vjp(lambda a: extract_f0(a).binary, jnp.asarray(assigned))
     np.testing.assert_array_equal(pull_back(jnp.ones(assigned.shape))[0], 0.0)
 
@@ -174,7 +176,7 @@ def test_straight_through_equals_the_written_rule():
         return jnp.sum(a + jax.lax.stop_gradient(binary * frequencies_hz - a), axis=2)
 
     cotangent = jnp.asarray(np.random.default_rng(4).normal(size=(1, 4, 6)), jnp.float32)
-    value, pull_back = jax.vjp(lambda a: extract_f0(a).f0_hz_344, assigned)
+    value, pull_back = jax.vjp(lambda a: extract_f0(a).f0_hz_cqt, assigned)
     expected, expected_pull_back = jax.vjp(written, assigned)
     np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-5)
     np.testing.assert_array_equal(pull_back(cotangent)[0], expected_pull_back(cotangent)[0])
@@ -185,9 +187,9 @@ def test_grid_and_thresholds_are_settings():
     assigned = np.zeros((1, 1, 10, 1), np.float32)
     assigned[0, 0, 5, 0] = 0.5
     tracks = extract_f0(jnp.asarray(assigned), F0Config(thresholds=(0.5,)), grid)
-    assert float(tracks.f0_hz_344[0, 0, 0]) == pytest.approx(200.0)
+    assert float(tracks.f0_hz_cqt[0, 0, 0]) == pytest.approx(200.0)
     tracks = extract_f0(jnp.asarray(assigned), F0Config(thresholds=(0.51,)), grid)
-    assert float(tracks.f0_hz_344[0, 0, 0]) == 0.0
+    assert float(tracks.f0_hz_cqt[0, 0, 0]) == 0.0
 
 
 @pytest.mark.parametrize(("source", "target"), [(344, 250), (86, 63), (1, 5), (5, 1)])

@@ -42,11 +42,11 @@ def test_files_hold_what_the_array_call_returns(recording, tmp_path):
     assert rows[0] == ["time_s", *VOICES]
     table = np.array(rows[1:], float)
     np.testing.assert_allclose(table[:, 0], expected.time_s, atol=1e-9)
-    np.testing.assert_allclose(table[:, 1:].T, expected.f0_hz_250, atol=5e-4)
+    np.testing.assert_allclose(table[:, 1:].T, expected.f0_hz_synth, atol=5e-4)
     assert {row[4] for row in rows[1:]} == {"0"}
     with np.load(written[2], allow_pickle=False) as archive:
         assert sorted(archive.files) == ["frequency_hz", "salience", "time_s"]
-        np.testing.assert_array_equal(archive["salience"], expected.salience_250)
+        np.testing.assert_array_equal(archive["salience"], expected.salience_synth)
         np.testing.assert_array_equal(archive["time_s"], expected.time_s)
         np.testing.assert_array_equal(archive["frequency_hz"], expected.frequencies_hz)
     assert written[3].read_bytes().startswith(b"\x89PNG")

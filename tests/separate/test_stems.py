@@ -111,7 +111,7 @@ def test_clipping_of_a_stem_goes_to_the_residual(tmp_path):
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
             stems = channels_16k[:, None] * np.float32([5, -4, 0.3, -0.3])[None, :, None, None]
-            return SegmentStems(stems, good.f0_hz_250)
+            return SegmentStems(stems, good.f0_hz_synth)
 
     path = tmp_path / "a.wav"
     audio = noise(30_000, peak=0.3)
@@ -138,7 +138,7 @@ def test_f0_table_and_manifest(tmp_path):
     np.testing.assert_allclose(table[:, 0], np.arange(len(table)) * 0.016, atol=1e-9)
     assert len(table) == math.ceil(math.ceil(100_000 * 16_000 / 44_100) / 256)
     in_memory = separate_array(noise(100_000), 44_100, StubEngine(), config)
-    np.testing.assert_allclose(table[:, 1:].T, in_memory.f0_hz_250, atol=1e-3)
+    np.testing.assert_allclose(table[:, 1:].T, in_memory.f0_hz_synth, atol=1e-3)
     assert {row[4] for row in rows} == {"0"}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["model"] == "stub"

@@ -82,7 +82,7 @@ def test_stems_and_residual_sum_to_any_recording(rate, samples, channels, overla
     total = result.stems.sum(axis=0, dtype=np.float64) + result.residual
     np.testing.assert_allclose(total, audio, atol=1e-6)
     frames = math.ceil(math.ceil(samples * 16_000 / rate) / 256)
-    assert result.f0_hz_250.shape == (4, frames)
+    assert result.f0_hz_synth.shape == (4, frames)
     assert len(result.time_s) == frames
 
 
@@ -127,11 +127,11 @@ def test_f0_changes_over_in_the_middle_of_the_overlap():
     result = separate_array(audio, 16_000, StubEngine(), config)
     plan = planned(config)
     offsets = [segment_seed(0, index) % 50 for index in range(plan.count(40_000))]
-    changes = np.flatnonzero(np.diff(result.f0_hz_250[0]))
+    changes = np.flatnonzero(np.diff(result.f0_hz_synth[0]))
     middles = [(k * plan.step + plan.overlap // 2) // 256 for k in range(1, len(offsets))]
     pairs = zip(middles, itertools.pairwise(offsets), strict=True)
     assert list(changes + 1) == [middle for middle, (one, next_) in pairs if one != next_]
-    np.testing.assert_array_equal(result.f0_hz_250[3], 0)
+    np.testing.assert_array_equal(result.f0_hz_synth[3], 0)
 
 
 def test_blocks_and_batches_do_not_change_the_result():
@@ -174,8 +174,8 @@ def test_silent_segments_stay_silent_and_spare_the_engine():
     result = separate_array(audio, 16_000, engine, SeparationConfig(1.0, 0.0))
     assert len(engine.heard) < planned(SeparationConfig(1.0, 0.0)).count(64_000)
     assert np.abs(result.stems[:, :, 17_000:47_000]).max() == 0
-    assert result.f0_hz_250[:, 125:185].max() == 0
-    assert result.f0_hz_250[:3, :60].min() > 0
+    assert result.f0_hz_synth[:, 125:185].max() == 0
+    assert result.f0_hz_synth[:3, :60].min() > 0
 
 
 def test_channels_that_cancel_are_heard_all_the_same():
@@ -202,12 +202,12 @@ def test_rates_are_those_of_the_model():
 
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
-            return SegmentStems(good.stems_16k, good.f0_hz_250[..., ::2])
+            return SegmentStems(good.stems_16k, good.f0_hz_synth[..., ::2])
 
     audio = noise(40_000, 1)
     result = separate_array(audio, 16_000, Coarse(), SHORT)
     np.testing.assert_allclose(result.time_s, np.arange(40) * 0.064)
-    assert result.f0_hz_250.shape == (4, 40)
+    assert result.f0_hz_synth.shape == (4, 40)
     starts = [start for start, *_ in segments_of_array(audio, 16_000, Coarse(), SHORT)]
     assert starts[1] == planned(SHORT, Coarse.config.audio).step / 8000
 
@@ -232,7 +232,7 @@ def test_a_faulty_engine_is_found_out():
     class Faulty(StubEngine):
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
-            return SegmentStems(good.stems_16k * np.nan, good.f0_hz_250)
+            return SegmentStems(good.stems_16k * np.nan, good.f0_hz_synth)
 
     with pytest.raises(ValueError, match="not numbers"):
         separate_array(noise(20_000), 16_000, Faulty())
@@ -240,7 +240,7 @@ def test_a_faulty_engine_is_found_out():
     class Short(StubEngine):
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)
-            return SegmentStems(good.stems_16k[..., :-1], good.f0_hz_250)
+            return SegmentStems(good.stems_16k[..., :-1], good.f0_hz_synth)
 
     with pytest.raises(ValueError, match="shape"):
         separate_array(noise(20_000), 16_000, Short())
@@ -264,10 +264,10 @@ def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
     engine = StubPitchEngine(batch)
     tracks = track_array(noise(samples, 1), 16_000, engine, config)
     frames = -(-samples // 256)
-    assert tracks.f0_hz_250.shape == (4, frames)
-    assert tracks.salience_250.shape == (BINS, frames)
-    segment = np.rint(tracks.f0_hz_250[0] - 100).astype(int)
-    within = np.rint(tracks.f0_hz_250[2] - 300).astype(int) - segment
+    assert tracks.f0_hz_synth.shape == (4, frames)
+    assert tracks.salience_synth.shape == (BINS, frames)
+    segment = np.rint(tracks.f0_hz_synth[0] - 100).astype(int)
+    within = np.rint(tracks.f0_hz_synth[2] - 300).astype(int) - segment
     np.testing.assert_array_equal(segment * plan.step // 256 + within, np.arange(frames))
     np.testing.assert_allclose(tracks.time_s, np.arange(frames) * 0.016)
     changes = np.flatnonzero(np.diff(segment)) + 1
@@ -287,7 +287,7 @@ def test_every_frame_comes_once_from_the_segment_in_whose_middle_it_lies(
 def test_saliences_are_cross_faded(samples, segment_s, overlap, batch):
     config = SeparationConfig(segment_s, overlap)
     plan = planned(config)
-    found = track_array(noise(samples, 1), 16_000, StubPitchEngine(batch), config).salience_250
+    found = track_array(noise(samples, 1), 16_000, StubPitchEngine(batch), config).salience_synth
     whole, both, step = plan.segment // 256, plan.overlap // 256, plan.step // 256
     rising = np.sin(np.pi * (np.arange(both) + 0.5) / max(2 * both, 1)) ** 2
     expected = np.zeros((BINS, plan.count(samples) * step + both))
@@ -308,10 +308,10 @@ def test_silent_segments_spare_the_engine_and_have_no_pitch():
     engine = StubPitchEngine(2)
     tracks = track_array(np.stack([audio, audio]), 16_000, engine, SeparationConfig(4.0, 0.0))
     assert engine.heard == pytest.approx([1.0, 1.0])  # each scaled to peak 1
-    assert not tracks.f0_hz_250[:, 250:1000].any()
-    assert not tracks.salience_250[:, 250:1000].any()
-    assert (tracks.f0_hz_250[0, :250] == 100).all()
-    assert (tracks.f0_hz_250[0, 1000:] == 101).all()
+    assert not tracks.f0_hz_synth[:, 250:1000].any()
+    assert not tracks.salience_synth[:, 250:1000].any()
+    assert (tracks.f0_hz_synth[0, :250] == 100).all()
+    assert (tracks.f0_hz_synth[0, 1000:] == 101).all()
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ TRAINABLE = ("encoder", "decoder")
 RECONSTRUCTION = LossConfig(l1_weight=0, l2_weight=0, l3_weight=0)
 
 
-def overfit(mixture, f0_hz_250, config, steps, optimiser_config):
+def overfit(mixture, f0_hz_synth, config, steps, optimiser_config):
     """L_rec before the first and after the last step."""
     variables = model.init_variables(jax.random.key(0), config, TRAINABLE)
     optimiser = make_optimiser(TRAINABLE, optimiser_config)
     step = make_train_step(optimiser, TRAINABLE, config, RECONSTRUCTION)
     state = init_state(variables, optimiser)
-    batch = Batch(mixture=jnp.asarray(mixture), f0_hz_250=jnp.asarray(f0_hz_250))
+    batch = Batch(mixture=jnp.asarray(mixture), f0_hz_synth=jnp.asarray(f0_hz_synth))
     losses = []
     for _ in range(steps + 1):
         state, metrics = step(state, batch, jax.random.key(1))
@@ -42,11 +42,11 @@ def test_overfits_half_a_second_of_a_choir(golden):
     frames = slice(96, 128)
     mixture = golden("input")["mixture"][frames.start * 256 : frames.stop * 256]
     mixture = (mixture / np.abs(mixture).max()).astype(np.float32)
-    f0_hz_250 = golden("heuristic_assignment")["assigned_f0_hz_250"].T[:, frames]
-    assert (f0_hz_250 > 0).mean() > 0.7  # they sing
+    f0_hz_synth = golden("heuristic_assignment")["assigned_f0_hz_250"].T[:, frames]
+    assert (f0_hz_synth > 0).mean() > 0.7  # they sing
     first, last = overfit(
         mixture[None],
-        f0_hz_250[None].astype(np.float32),
+        f0_hz_synth[None].astype(np.float32),
         config,
         200,
         OptimiserConfig(learning_rate=3e-3),

@@ -86,7 +86,7 @@ def replay(variables):
     def step(state, batch, nudge):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(synth, "harmonic_signal", bank.harmonic_signal_by_bank(torch.float32))
-            patch.setattr(model, "f0_to_frames_250", bank.f0_to_frames_250_by_torch())
+            patch.setattr(model, "f0_to_synth_frames", bank.f0_to_synth_frames_by_torch())
             patch.setattr(model, "extract_f0", lambda a, *rest: extract_f0(a + nudge, *rest))
             return train_step(state, batch, jax.random.key(0))
 
@@ -144,9 +144,9 @@ def test_the_bank_is_the_references(golden):
 
 
 def test_f0_is_bit_equal(variables, batches, golden, monkeypatch):
-    monkeypatch.setattr(model, "f0_to_frames_250", bank.f0_to_frames_250_by_torch())
+    monkeypatch.setattr(model, "f0_to_synth_frames", bank.f0_to_synth_frames_by_torch())
     analyse = jax.jit(lambda v, b: model.analyse(v, b.mixture, ModelConfig(), salience=b.salience))
-    f0_hz = analyse(variables, batches[0]).f0_hz_250[0]
+    f0_hz = analyse(variables, batches[0]).f0_hz_synth[0]
     np.testing.assert_array_equal(f0_hz, golden("full_forward")["f0_hz"])
 
 

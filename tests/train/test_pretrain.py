@@ -68,8 +68,8 @@ def test_f0_between_frames_and_at_the_borders_of_notes():
 def test_f0_of_an_altered_mix_is_that_of_its_sound(index):
     example = PitchedMixes(PIECES, 5, 2 * RATE // 256 * 256, ALONE).example(index)
     assert np.abs(example.mixture).max() == pytest.approx(1.0)
-    (sung,) = np.flatnonzero(example.f0_hz_344.any(axis=1))
-    expected = example.f0_hz_344[sung]
+    (sung,) = np.flatnonzero(example.f0_hz_cqt.any(axis=1))
+    expected = example.f0_hz_cqt[sung]
     at_22k = librosa.resample(example.mixture, orig_sr=RATE, target_sr=22_050)
     found = librosa.yin(at_22k, fmin=80, fmax=1000, sr=22_050, hop_length=256, frame_length=2048)[
         : len(expected)
@@ -93,7 +93,7 @@ def test_aligned_voices_are_of_one_moment():
     """The four pitches of a piece keep their ratios, whatever the speed."""
     mixes = PitchedMixes(PIECES, 5, RATE // 256 * 256, AugmentationConfig(), aligned=True)
     for index in range(6):
-        f0_hz = mixes.example(index).f0_hz_344
+        f0_hz = mixes.example(index).f0_hz_cqt
         sung = np.flatnonzero(f0_hz.any(axis=1))
         ratios = f0_hz[sung] / f0_hz[sung[0]]
         base = np.asarray([500, 300, 200, 120])[sung]

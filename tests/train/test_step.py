@@ -18,7 +18,7 @@ from umss_jax.train.step import init_state, make_train_step
 SMALL = ModelConfig(
     encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8, noise_bands=6)
 )
-SAMPLES, FRAMES_250, FRAMES_344 = 8192, 32, 44
+SAMPLES, SYNTH_FRAMES, CQT_FRAMES = 8192, 32, 44
 LOSS = LossConfig(fft_sizes=(256, 64))
 
 
@@ -33,7 +33,7 @@ def batch():
     rng = np.random.default_rng(0)
     return Batch(
         mixture=jnp.asarray(rng.uniform(-1, 1, (2, SAMPLES)), jnp.float32),
-        salience=jnp.asarray(rng.uniform(0, 1, (2, 360, FRAMES_344)), jnp.float32),
+        salience=jnp.asarray(rng.uniform(0, 1, (2, 360, CQT_FRAMES)), jnp.float32),
     )
 
 
@@ -118,11 +118,11 @@ def test_given_f0(variables):
     """Strategy UMSS: no F0 networks, L_rec alone; 0 is unvoiced."""
     rng = np.random.default_rng(3)
     f0_hz = np.tile(
-        np.array([440.0, 330.0, 0.0, 110.0], np.float32)[None, :, None], (1, 1, FRAMES_250)
+        np.array([440.0, 330.0, 0.0, 110.0], np.float32)[None, :, None], (1, 1, SYNTH_FRAMES)
     )
     batch = Batch(
         mixture=jnp.asarray(rng.uniform(-1, 1, (1, SAMPLES)), jnp.float32),
-        f0_hz_250=jnp.asarray(f0_hz),
+        f0_hz_synth=jnp.asarray(f0_hz),
     )
     only = {"params": {p: variables["params"][p] for p in ("encoder", "decoder")}}
     _, metrics = run(only, batch, ("encoder", "decoder"))

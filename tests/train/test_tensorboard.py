@@ -40,7 +40,7 @@ def output(with_salience):
             "mixture": wave[:, 0],
             "mixture_hat": wave[:, 1],
             "sources": wave,
-            "f0_hz_250": np.full((2, 4, 10), 220.0, np.float32),
+            "f0_hz_synth": np.full((2, 4, 10), 220.0, np.float32),
             "salience": salience[:, 0] if with_salience else None,
             "assigned": salience if with_salience else None,
         }

@@ -58,7 +58,7 @@ def batch(examples=4, samples=4096):
     return Batch(
         mixture=sources.sum(axis=1),
         sources=sources,
-        f0_hz_250=np.broadcast_to(f0_hz, (examples, 4, samples // 256)),
+        f0_hz_synth=np.broadcast_to(f0_hz, (examples, 4, samples // 256)),
     )
 
 
@@ -142,7 +142,7 @@ def test_in_evaluation_each_example_is_asked_for_its_own_voice(variables):
     one, part = batch(examples=2), {name: tree["unet"] for name, tree in variables.items()}
     network = unet_network(SMALL)
     numbers = jnp.asarray([2, 5])
-    floored = np.maximum(one.f0_hz_250, 1e-5)
+    floored = np.maximum(one.f0_hz_synth, 1e-5)
     found = unet_loss(part, one.mixture, one.sources, floored, numbers, network)
     rows_of = np.arange(2), np.asarray([2, 1])
     output = network.apply(part, one.mixture, condition_f0(floored[rows_of], UNET))
@@ -154,7 +154,7 @@ def test_in_evaluation_each_example_is_asked_for_its_own_voice(variables):
 def test_in_training_voices_and_dropout_change_from_step_to_step(variables):
     part = {name: tree["unet"] for name, tree in variables.items()}
     one = jax.tree.map(jnp.asarray, batch())
-    network, floored = unet_network(SMALL), jnp.maximum(one.f0_hz_250, 1e-5)
+    network, floored = unet_network(SMALL), jnp.maximum(one.f0_hz_synth, 1e-5)
     loss = jax.jit(
         lambda key: (
             unet_loss(part, one.mixture, one.sources, floored, jnp.arange(4), network, key).value
@@ -218,7 +218,7 @@ def test_stems_of_the_engine_add_up_and_follow_the_f0(variables):
     assert relative_error(result.stems_16k.sum(axis=1), channels) < 1e-5
     output = engine.intermediates(one.mixture, seeds)
     assert relative_error(0.5 * output.stems, result.stems_16k[:, :, 0]) < 1e-5
-    np.testing.assert_array_equal(output.f0_hz_250, result.f0_hz_250)
+    np.testing.assert_array_equal(output.f0_hz_synth, result.f0_hz_synth)
     turned = engine.known_f0(one.mixture)[:, ::-1]
     swapped = engine.intermediates(one.mixture, seeds, turned)
     assert relative_error(swapped.stems[:, ::-1], output.stems) < 1e-4

@@ -77,7 +77,7 @@ def test_the_sound_is_that_of_the_settings(trained):
     drawn = model.draw_uniform(jax.random.key(0), mixture[:1], engine.config)
 
     def voices(config):
-        output = model.forward(engine.variables, mixture, drawn, config, f0_hz_250=f0_hz)
+        output = model.forward(engine.variables, mixture, drawn, config, f0_hz_synth=f0_hz)
         return np.asarray(output.harmonic)
 
     synth = replace(engine.config.synth, roll_off_db_per_octave=6.0)

@@ -45,7 +45,7 @@ def test_complete_model(imported, golden):
         salience=jnp.asarray(reference["salience"])[None],
     )
     assert relative_error(found.assigned[0], reference["assigned"]) < 1e-3
-    assert relative_error(found.f0_hz_250[0], reference["f0_hz"]) < 1e-3
+    assert relative_error(found.f0_hz_synth[0], reference["f0_hz"]) < 1e-3
     assert relative_error(found.sources[0], reference["sources"]) < 1e-3
     assert relative_error(found.mixture_hat[0], reference["mixture_hat"]) < 1e-3
 
@@ -138,9 +138,9 @@ def test_unet_with_exact_conditioning(imported, golden):
     """γ and β from the spectrum of the harmonic source at a constant raw amplitude of 1."""
     variables = imported("unet_exact_random_fp16.pth")
     params, reference = variables["params"]["unet"], golden("unet_exact")
-    f0_hz_250 = jnp.asarray(reference["f0_hz"][..., 0])
+    f0_hz_synth = jnp.asarray(reference["f0_hz"][..., 0])
     config = ModelConfig().synth
-    controls = harmonic_controls(jnp.ones_like(f0_hz_250), f0_hz_250, config)
+    controls = harmonic_controls(jnp.ones_like(f0_hz_synth), f0_hz_synth, config)
     spectrum = magnitude_1024(np.asarray(harmonic_signal(controls, config))).transpose(0, 2, 1)
 
     def condition(name):

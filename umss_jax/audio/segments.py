@@ -41,17 +41,17 @@ class SegmentStems(NamedTuple):
     stems_16k: np.ndarray
     """float ``[B, J, C, S]``: every channel shared out among the voices, so that the sum over J is
     the channel; linear in the channels (masks do not depend on them)."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float ``[B, J, S // 256]`` in Hz, 0 where unvoiced."""
 
 
 class SegmentPitches(NamedTuple):
     """What the F0 networks find in B segments."""
 
-    f0_hz_250: Sequence[np.ndarray]
+    f0_hz_synth: Sequence[np.ndarray]
     """B of ``[N, frames]`` in Hz: a row per voice, or, with nobody to give them to, as many rows
     as any frame has pitches, ascending. 0 is no pitch."""
-    salience_250: np.ndarray
+    salience_synth: np.ndarray
     """float ``[B, bins, frames]`` in [0, 1]."""
 
 

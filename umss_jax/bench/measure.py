@@ -18,7 +18,7 @@ import numpy as np
 from umss_jax import model
 from umss_jax.bench.machine import commit, peak_memory_bytes
 from umss_jax.bench.operations import count_operations
-from umss_jax.bench.stages import STAGES, direct, frames_344
+from umss_jax.bench.stages import STAGES, cqt_frames, direct
 from umss_jax.config import VOICES, ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
@@ -253,8 +253,8 @@ def _batch(mixture: jax.Array, start: str, config: ModelConfig) -> Batch:
     key = jax.random.key(3)
     if start == "f0":
         shape = (batch, len(VOICES), samples // config.audio.hop_samples)
-        return Batch(mixture, f0_hz_250=80.0 * 2.0 ** jax.random.uniform(key, shape, maxval=3.0))
+        return Batch(mixture, f0_hz_synth=80.0 * 2.0 ** jax.random.uniform(key, shape, maxval=3.0))
     if start == "salience":
-        shape = (batch, config.hcqt.bins, frames_344(samples, config))
+        shape = (batch, config.hcqt.bins, cqt_frames(samples, config))
         return Batch(mixture, salience=jax.random.uniform(key, shape))
     return Batch(mixture)

@@ -60,7 +60,7 @@ def _f0_hz(shape: tuple[int, ...]) -> jax.Array:
     return 80.0 * 2.0 ** jax.random.uniform(jax.random.key(1), shape, maxval=3.0)
 
 
-def frames_344(samples: int, config: ModelConfig) -> int:
+def cqt_frames(samples: int, config: ModelConfig) -> int:
     """Frames of the salience of so many samples of the mixture."""
     samples_22k = samples * config.hcqt.sample_rate_hz // config.audio.sample_rate_hz
     return samples_22k // config.hcqt.hop_samples
@@ -71,7 +71,7 @@ def _hcqt(batch: int, samples: int, config: ModelConfig) -> Stage:
 
 
 def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    frames = frames_344(samples, config)
+    frames = cqt_frames(samples, config)
     feature = _normal(batch, len(config.hcqt.harmonics), config.hcqt.bins, frames)
     variables = model.init_part("salience", jax.random.key(2), config)
 
@@ -82,7 +82,7 @@ def _salience(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -
 
 
 def _assignment(batch: int, samples: int, config: ModelConfig, conv: ConvConfig) -> Stage:
-    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, frames_344(samples, config)))
+    salience = jax.nn.sigmoid(_normal(batch, config.hcqt.bins, cqt_frames(samples, config)))
     variables = model.init_part("assignment", jax.random.key(2), config)
 
     def forward(params: Any, salience: jax.Array) -> Any:

@@ -28,7 +28,7 @@ class Singing(NamedTuple):
 
     voice: np.ndarray
     """int [lanes], 0 = soprano."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 [lanes, frames], above 0 throughout."""
     amplitude: np.ndarray
     """float32 [lanes, frames], sum of the harmonics' amplitudes."""
@@ -98,7 +98,7 @@ def sing(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.ndarray
     amplitude = np.sqrt(power * np.exp(-gestures.tone.at(times))) * below
     gain = np.sqrt(noise_power * np.exp(-gestures.hush.at(times)))
     return {
-        "f0_hz_250": f0_hz.astype(np.float32),
+        "f0_hz_synth": f0_hz.astype(np.float32),
         "amplitude": np.where(amplitude_db > SILENT_DB + 8, amplitude, 0).astype(np.float32),
         "noise_gain": np.minimum(gain, 4.0).astype(np.float32),
         "noise_magnitudes": singer.magnitudes,

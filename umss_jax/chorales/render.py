@@ -44,7 +44,7 @@ class Rendering(NamedTuple):
     score: Score
     stems: np.ndarray
     """float32 [J, samples]; they sum to a mixture of peak 0.9."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 [J, frames + 1] at multiples of 16 ms from 0, Hz, 0 where nobody of the part sings a
     pitch; of several singers the geometric mean."""
     singers: tuple[int, ...]
@@ -129,7 +129,7 @@ def _file_name(title: str) -> str:
 
 def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarray:
     """Every singer alone, [lanes, samples]; a fixed number at once, so that shapes repeat."""
-    total, frames = singing.f0_hz_250.shape
+    total, frames = singing.f0_hz_synth.shape
     hop = _SYNTH.hop_samples
     noise_seed = int(rng.integers(2**31))
     voices = np.zeros((total, frames * hop), np.float32)
@@ -146,20 +146,20 @@ def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarra
 @jax.jit
 def _sing(
     key: jax.Array,
-    f0_hz_250: jax.Array,
+    f0_hz_synth: jax.Array,
     amplitude: jax.Array,
     noise_gain: jax.Array,
     noise_magnitudes: jax.Array,
     lsf_rad: jax.Array,
 ) -> jax.Array:
     """Sound as :mod:`umss_jax.synth.source_filter`, from physical controls: [lanes, samples]."""
-    below = jnp.ceil(_SYNTH.sample_rate_hz / 2 / f0_hz_250) - 1
+    below = jnp.ceil(_SYNTH.sample_rate_hz / 2 / f0_hz_synth) - 1
     harmonics = jnp.minimum(below, np.float32(_SYNTH.harmonics))
-    lanes, frames = f0_hz_250.shape
+    lanes, frames = f0_hz_synth.shape
     hop = _SYNTH.hop_samples
     uniform = jax.random.uniform(key, (lanes, (frames + 1) * hop), minval=-1.0, maxval=1.0)
     source = glottal_roll_off(
-        harmonic_signal(HarmonicControls(amplitude, harmonics, f0_hz_250), _SYNTH), _SYNTH
+        harmonic_signal(HarmonicControls(amplitude, harmonics, f0_hz_synth), _SYNTH), _SYNTH
     ) + noise_signal(NoiseControls(noise_gain, noise_magnitudes), uniform, _SYNTH)
     return all_pole_filter(source, all_pole_coefficients(lsf_rad), hop)
 
@@ -197,7 +197,7 @@ def _in_a_room(stems: np.ndarray, rng: np.random.Generator, config: ChoraleConfi
 def _part_f0(singing: Singing, number: int) -> np.ndarray:
     """F0 of a part at multiples of the hop, where two frames of the synthesiser meet."""
     mine = singing.voice == number
-    log_f0, voiced = np.log(singing.f0_hz_250[mine]), singing.voiced[mine]
+    log_f0, voiced = np.log(singing.f0_hz_synth[mine]), singing.voiced[mine]
     counts = voiced.sum(axis=0)
     mean = np.where(voiced, log_f0, 0).sum(axis=0) / np.maximum(counts, 1)
     # F0 is linear between frames; the ends are held.
@@ -225,7 +225,7 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
         inner = work / folder.name
         try:
             inner.mkdir()
-            tracks = zip(VOICES, rendering.stems, rendering.f0_hz_250, strict=True)
+            tracks = zip(VOICES, rendering.stems, rendering.f0_hz_synth, strict=True)
             for voice, stem, f0_hz in tracks:
                 path = inner / f"{voice}.wav"
                 soundfile.write(path, stem, rendering.sample_rate_hz, subtype="PCM_16")

@@ -53,7 +53,7 @@ class Excerpt(NamedTuple):
     """float32 [S], 16 kHz, peak 1."""
     sources: np.ndarray
     """float32 [J, S], soprano to bass, scaled with the mixture; they sum to it."""
-    f0_hz_250: np.ndarray | None
+    f0_hz_synth: np.ndarray | None
     """float32 [J, S / 256], Hz, 0 where unvoiced; ``None`` where there is no reference."""
 
 
@@ -192,11 +192,11 @@ def _cut(
     if tracks is not None:
         # The reference turns seconds back into frames by division, which puts the excerpt at 96 s
         # (and no other of quartet 4) one frame early; the frame itself is exact.
-        rows = [track[start : start + audio.frames_250] for track in tracks]
+        rows = [track[start : start + audio.synth_frames] for track in tracks]
         for file, row in zip(quartet.files, rows, strict=True):
-            if len(row) < audio.frames_250:
+            if len(row) < audio.synth_frames:
                 raise DatasetError(
-                    f"the F0 track of {file} ends before frame {start + audio.frames_250}",
+                    f"the F0 track of {file} ends before frame {start + audio.synth_frames}",
                     "give a track as long as the recording",
                 )
         f0_hz = np.stack(rows).astype(np.float32)

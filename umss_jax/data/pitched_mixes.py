@@ -24,7 +24,7 @@ class PitchedVoice(NamedTuple):
 
     samples: np.ndarray
     """float32 [S], 16 kHz."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 [frames], one at every hop from 0, 0 = unvoiced."""
 
 
@@ -33,7 +33,7 @@ class PitchedExample(NamedTuple):
 
     mixture: np.ndarray
     """float32 [S], peak 1."""
-    f0_hz_344: np.ndarray
+    f0_hz_cqt: np.ndarray
     """float32 [J, frames] on the frames of the HCQT, 0 = unvoiced."""
 
 
@@ -145,7 +145,7 @@ class PitchedMixes:
             samples = np.interp(at, np.arange(len(samples)), samples)
         rate, hop = self._audio.sample_rate_hz, self._audio.hop_samples
         places = (start + self._times_s * speed * rate) / hop
-        return samples[: self._samples], interpolated_f0(voice.f0_hz_250, places) * speed
+        return samples[: self._samples], interpolated_f0(voice.f0_hz_synth, places) * speed
 
     def _coloured(
         self, sources: np.ndarray, rng: np.random.Generator, config: AugmentationConfig

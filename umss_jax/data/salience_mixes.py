@@ -22,7 +22,7 @@ class HeardExample(NamedTuple):
 
     salience: np.ndarray
     """float32 [bins, frames] in [0, 1]."""
-    f0_hz_344: np.ndarray
+    f0_hz_cqt: np.ndarray
     """float32 [J, frames], 0 = unvoiced."""
 
 
@@ -79,7 +79,7 @@ class HeardMixes:
             return self._kept[which]
         mix: PitchedExample = self._mixes.example(which)
         heard = np.asarray(self._hear(mix.mixture[None]))[0]
-        found = np.round(heard * _KEPT).astype(np.uint8), mix.f0_hz_344
+        found = np.round(heard * _KEPT).astype(np.uint8), mix.f0_hz_cqt
         if self._distinct:
             self._kept[which] = found
         return found

@@ -47,10 +47,12 @@ def harmonic_comb(
     """A comb without learning on the reference's F0, or on that of an estimator."""
 
     def estimate(excerpt: Excerpt) -> np.ndarray:
-        f0_hz_250 = excerpt.f0_hz_250 if f0 is None else f0(excerpt)
-        if f0_hz_250 is None:
+        f0_hz_synth = excerpt.f0_hz_synth if f0 is None else f0(excerpt)
+        if f0_hz_synth is None:
             raise ValueError(f"{excerpt.name}: there is no reference F0")
-        return np.asarray(_comb_stems(excerpt.mixture, jnp.asarray(f0_hz_250, jnp.float32), config))
+        return np.asarray(
+            _comb_stems(excerpt.mixture, jnp.asarray(f0_hz_synth, jnp.float32), config)
+        )
 
     return estimate
 
@@ -59,15 +61,15 @@ _soft_mask_stems = jax.jit(soft_mask_stems, static_argnums=2)
 
 
 @partial(jax.jit, static_argnums=2)
-def _comb_stems(mixture: jax.Array, f0_hz_250: jax.Array, config: EvaluationConfig) -> jax.Array:
-    return apply_masks(mixture, comb_masks(f0_hz_250, config), config.mask)
+def _comb_stems(mixture: jax.Array, f0_hz_synth: jax.Array, config: EvaluationConfig) -> jax.Array:
+    return apply_masks(mixture, comb_masks(f0_hz_synth, config), config.mask)
 
 
-def comb_magnitudes(f0_hz_250: jax.Array, config: EvaluationConfig = _DEFAULT) -> jax.Array:
+def comb_magnitudes(f0_hz_synth: jax.Array, config: EvaluationConfig = _DEFAULT) -> jax.Array:
     """Magnitudes of Gaussian lobes at the harmonics of every voice.
 
     Args:
-        f0_hz_250: ``[..., J, T]``, Hz, one value per hop of the masks; below 20 Hz is unvoiced.
+        f0_hz_synth: ``[..., J, T]``, Hz, one value per hop of the masks; below 20 Hz is unvoiced.
         config: of the comb standard deviation of the lobes (30 Hz), decay of the harmonics (6 dB
             per octave) and highest harmonic; grid of the masks' bins and frames; rate of the audio.
 
@@ -77,7 +79,7 @@ def comb_magnitudes(f0_hz_250: jax.Array, config: EvaluationConfig = _DEFAULT) -
     """
     comb, fft_size = config.comb, config.mask.fft_size
     reach = math.ceil(_REACH * comb.lobe_hz / config.hcqt.fmin_hz)
-    f0_hz = jnp.concatenate([f0_hz_250, f0_hz_250[..., -1:]], axis=-1)[..., None, :]
+    f0_hz = jnp.concatenate([f0_hz_synth, f0_hz_synth[..., -1:]], axis=-1)[..., None, :]
     voiced = f0_hz >= comb.minimum_hz
     f0_hz = jnp.where(voiced, f0_hz, 1e3)
     bin_hz = config.audio.sample_rate_hz / fft_size
@@ -95,16 +97,16 @@ def comb_magnitudes(f0_hz_250: jax.Array, config: EvaluationConfig = _DEFAULT) -
     return total
 
 
-def comb_masks(f0_hz_250: jax.Array, config: EvaluationConfig = _DEFAULT) -> jax.Array:
+def comb_masks(f0_hz_synth: jax.Array, config: EvaluationConfig = _DEFAULT) -> jax.Array:
     """Share of each voice in the summed comb magnitudes.
 
     Args:
-        f0_hz_250: ``[..., J, T]``, Hz.
+        f0_hz_synth: ``[..., J, T]``, Hz.
         config: as for :func:`comb_magnitudes`.
 
     Returns:
         float32 ``[..., J, F, T + 1]`` in [0, 1]; they sum to 1 except where all lobes vanish (below
         1e-12), where they are 0: what no comb claims belongs to no voice.
     """
-    magnitudes = comb_magnitudes(f0_hz_250, config)
+    magnitudes = comb_magnitudes(f0_hz_synth, config)
     return magnitudes / (jnp.sum(magnitudes, axis=-3, keepdims=True) + 1e-12)

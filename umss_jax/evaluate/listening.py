@@ -99,7 +99,7 @@ class ExcerptAudio:
             return
         voices = dict(zip(VOICES, excerpt.sources, strict=True))
         sounds = {"mixture": excerpt.mixture, **voices}
-        _write(folder, sounds, excerpt.f0_hz_250, None, about, self._config)
+        _write(folder, sounds, excerpt.f0_hz_synth, None, about, self._config)
 
     def lacks(self, excerpt: Excerpt, row: Row) -> bool:
         """Whether what the row makes of the excerpt is to be kept and not there."""
@@ -118,11 +118,11 @@ class ExcerptAudio:
         stems = dict(zip(VOICES, estimate.stems, strict=True))
         salience = row.salience(excerpt) if row.salience is not None else None
         about = _about(excerpt, row.identity)
-        f0_hz_250 = estimate.reported_f0_hz_250
-        if f0_hz_250 is None:
-            f0_hz_250 = estimate.f0_hz_250
+        f0_hz_synth = estimate.reported_f0_hz_synth
+        if f0_hz_synth is None:
+            f0_hz_synth = estimate.f0_hz_synth
         folder = self._row_folder(excerpt, row)
-        _write(folder, stems, f0_hz_250, salience, about, self._config)
+        _write(folder, stems, f0_hz_synth, salience, about, self._config)
 
     def finish(self) -> None:
         """Writes the index; without excerpts, takes away the one of an earlier run.
@@ -192,7 +192,7 @@ def _is_there(folder: Path, about: Mapping[str, Any]) -> bool:
 def _write(
     folder: Path,
     sounds: Mapping[str, np.ndarray],
-    f0_hz_250: np.ndarray | None,
+    f0_hz_synth: np.ndarray | None,
     salience: np.ndarray | None,
     about: Mapping[str, Any],
     config: EvaluationConfig,
@@ -207,9 +207,9 @@ def _write(
         for name, sound in sounds.items():
             path = made / f"{name}.flac"
             soundfile.write(path, gain * sound, audio.sample_rate_hz, subtype="PCM_16")
-        if f0_hz_250 is not None:
+        if f0_hz_synth is not None:
             # What is below the pitch grid is unvoiced.
-            voiced = np.where(f0_hz_250 < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_250)
+            voiced = np.where(f0_hz_synth < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_synth)
             rows = voice_rows(frame_times_s(voiced.shape[1], audio), voiced)
             (made / "f0.csv").write_text(voices_header() + rows, encoding="ascii")
         if salience is not None:

@@ -232,12 +232,12 @@ def evaluate_f0(
 
 def score_f0(
     excerpt: Excerpt,
-    f0_hz_250: np.ndarray,
+    f0_hz_synth: np.ndarray,
     windows: F0Windows | str = F0Windows.SECOND,
     config: EvaluationConfig = _DEFAULT,
 ) -> F0Scores:
     """F0 scores of one excerpt; arguments and errors as :func:`evaluate_f0`."""
-    reference, estimate = excerpt.f0_hz_250, np.asarray(f0_hz_250)
+    reference, estimate = excerpt.f0_hz_synth, np.asarray(f0_hz_synth)
     if reference is None:
         raise ValueError(f"{excerpt.name}: there is no reference F0")
     if estimate.shape != reference.shape:

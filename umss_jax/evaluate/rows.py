@@ -33,9 +33,9 @@ class Estimate(NamedTuple):
 
     stems: np.ndarray
     """[J, S]."""
-    f0_hz_250: np.ndarray | None = None
+    f0_hz_synth: np.ndarray | None = None
     """[J, S / 256], where it was estimated from the mixture."""
-    reported_f0_hz_250: np.ndarray | None = None
+    reported_f0_hz_synth: np.ndarray | None = None
     """The same for people to read: not interpolated between notes, 0 where unvoiced."""
 
 
@@ -159,9 +159,9 @@ def _comb(
 
     def estimate(excerpt: Excerpt) -> Estimate:
         of_model = run(excerpt)
-        f0_hz_250 = of_model.f0_hz_250
-        assert f0_hz_250 is not None
-        comb = baselines.harmonic_comb(lambda _: f0_hz_250, config)
+        f0_hz_synth = of_model.f0_hz_synth
+        assert f0_hz_synth is not None
+        comb = baselines.harmonic_comb(lambda _: f0_hz_synth, config)
         return of_model._replace(stems=comb(excerpt))
 
     return estimate
@@ -186,16 +186,16 @@ def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estim
     if not has_decoder:
         nothing = np.zeros_like(excerpt.sources)
         found = engine.analyse(mixture)
-        return Estimate(nothing, np.asarray(found.f0_hz_250[0]), engine.reported_f0(found)[0])
+        return Estimate(nothing, np.asarray(found.f0_hz_synth[0]), engine.reported_f0(found)[0])
     output = engine.intermediates(mixture, _seeds())
     stems = _stems(excerpt, output, engine.config.mask)
-    return Estimate(stems, np.asarray(output.f0_hz_250[0]), engine.reported_f0(output)[0])
+    return Estimate(stems, np.asarray(output.f0_hz_synth[0]), engine.reported_f0(output)[0])
 
 
 def _estimate_from_reference(engine: ModelEngine, excerpt: Excerpt) -> Estimate:
-    if excerpt.f0_hz_250 is None:
+    if excerpt.f0_hz_synth is None:
         raise ValueError(f"{excerpt.name}: there is no reference F0")
-    output = engine.intermediates(excerpt.mixture[None], _seeds(), excerpt.f0_hz_250[None])
+    output = engine.intermediates(excerpt.mixture[None], _seeds(), excerpt.f0_hz_synth[None])
     return Estimate(_stems(excerpt, output, engine.config.mask))
 
 

@@ -238,6 +238,6 @@ def run_evaluation(
 
 def _score(excerpt: Excerpt, estimate: Estimate, measures: Measures) -> Scores:
     f0 = None
-    if estimate.f0_hz_250 is not None and excerpt.f0_hz_250 is not None:
-        f0 = score_f0(excerpt, estimate.f0_hz_250, measures.f0_windows, measures.config)
+    if estimate.f0_hz_synth is not None and excerpt.f0_hz_synth is not None:
+        f0 = score_f0(excerpt, estimate.f0_hz_synth, measures.f0_windows, measures.config)
     return score_stems(excerpt, estimate.stems, measures.config, measures.bss), f0

@@ -142,7 +142,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 def excerpt_digest(excerpt: Excerpt) -> str:
     """Hash of the samples and F0 of an excerpt."""
-    arrays = {"mixture": excerpt.mixture, "sources": excerpt.sources, "f0": excerpt.f0_hz_250}
+    arrays = {"mixture": excerpt.mixture, "sources": excerpt.sources, "f0": excerpt.f0_hz_synth}
     return arrays_sha256({name: one for name, one in arrays.items() if one is not None})[:32]
 
 

@@ -37,19 +37,19 @@ class Decoder(nn.Module):
     config: DecoderConfig = DecoderConfig()
 
     @nn.compact
-    def __call__(self, latent: jax.Array, f0_hz_250: jax.Array) -> RawControls:
+    def __call__(self, latent: jax.Array, f0_hz_synth: jax.Array) -> RawControls:
         """Decodes all voices.
 
         Args:
             latent: [B, frames, 128].
-            f0_hz_250: [B, J, frames], Hz, at least the floor.
+            f0_hz_synth: [B, J, frames], Hz, at least the floor.
 
         Returns:
             Raw controls with leading axes [B, J].
         """
         config, compute = self.config, self.config.compute
-        batch, voices, frames = f0_hz_250.shape
-        f0_input = f0_on_log_scale(f0_hz_250, config).reshape(batch * voices, frames, 1)
+        batch, voices, frames = f0_hz_synth.shape
+        f0_input = f0_on_log_scale(f0_hz_synth, config).reshape(batch * voices, frames, 1)
         from_f0 = DenseStack(config.hidden, compute=compute, name="f0_mlp")(f0_input)
         from_latent = DenseStack(config.hidden, compute=compute, name="latent_mlp")(latent)
         x = Gru(config.hidden, compute, name="gru")(from_f0, from_latent)

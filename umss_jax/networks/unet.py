@@ -145,21 +145,21 @@ class _Up(nn.Module):
 
 
 def estimate_voices(
-    variables: Any, mixture: jax.Array, f0_hz_250: jax.Array, module: Unet
+    variables: Any, mixture: jax.Array, f0_hz_synth: jax.Array, module: Unet
 ) -> UnetOutput:
     """All voices of a mixture, one after another in a batch.
 
     Args:
         variables: of the module.
         mixture: [B, samples].
-        f0_hz_250: [B, J, frames], Hz, above 0.
+        f0_hz_synth: [B, J, frames], Hz, above 0.
         module: the network.
 
     Returns:
         Each field [B, J, 513, frames + 4].
     """
-    batch, voices, frames = f0_hz_250.shape
-    f0_hz = condition_f0(f0_hz_250.reshape(batch * voices, frames), module.config)
+    batch, voices, frames = f0_hz_synth.shape
+    f0_hz = condition_f0(f0_hz_synth.reshape(batch * voices, frames), module.config)
     output: Any = module.apply(variables, jnp.repeat(mixture, voices, axis=0), f0_hz)
     return jax.tree.map(lambda leaf: leaf.reshape(batch, voices, *leaf.shape[1:]), output)
 

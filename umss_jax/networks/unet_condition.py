@@ -30,24 +30,24 @@ def magnitude_spectrogram(audio: jax.Array, config: UnetConfig) -> jax.Array:
     return jnp.abs(centred_stft(padded(audio, config), config.fft_size, config.hop_samples))
 
 
-def condition_f0(f0_hz_250: jax.Array, config: UnetConfig) -> jax.Array:
+def condition_f0(f0_hz_synth: jax.Array, config: UnetConfig) -> jax.Array:
     """F0 on the frames that the condition wants.
 
     *original* needs two frames more on either side, as the spectrogram has. The reference reads
     them from a longer recording; here the first and the last F0 are held.
 
     Args:
-        f0_hz_250: [..., frames], Hz.
+        f0_hz_synth: [..., frames], Hz.
         config: condition.
 
     Returns:
         [..., frames + 4], or for *exact* as given.
     """
     if config.condition is UnetCondition.EXACT:
-        return f0_hz_250
+        return f0_hz_synth
     extra = config.fft_size // config.hop_samples // 2
-    first, last = f0_hz_250[..., :1], f0_hz_250[..., -1:]
-    return jnp.concatenate([first] * extra + [f0_hz_250] + [last] * extra, axis=-1)
+    first, last = f0_hz_synth[..., :1], f0_hz_synth[..., -1:]
+    return jnp.concatenate([first] * extra + [f0_hz_synth] + [last] * extra, axis=-1)
 
 
 def blurred_bins(f0_hz: jax.Array, config: UnetConfig, grid: HcqtConfig) -> jax.Array:
@@ -70,18 +70,18 @@ def blurred_bins(f0_hz: jax.Array, config: UnetConfig, grid: HcqtConfig) -> jax.
     return jnp.where(jnp.abs(distance) <= config.blur_radius_bins, bump, 0.0)
 
 
-def harmonic_spectrum(f0_hz_250: jax.Array, config: UnetConfig, synth: SynthConfig) -> jax.Array:
+def harmonic_spectrum(f0_hz_synth: jax.Array, config: UnetConfig, synth: SynthConfig) -> jax.Array:
     """Magnitudes of the synthesiser's harmonic source on an F0, at a raw amplitude of 1.
 
     Args:
-        f0_hz_250: [..., frames], Hz, above 0.
+        f0_hz_synth: [..., frames], Hz, above 0.
         config: transform.
         synth: of the source.
 
     Returns:
         [..., 513, frames + 4].
     """
-    controls = harmonic_controls(jnp.ones_like(f0_hz_250), f0_hz_250, synth)
+    controls = harmonic_controls(jnp.ones_like(f0_hz_synth), f0_hz_synth, synth)
     return magnitude_spectrogram(harmonic_signal(controls, synth), config)
 
 

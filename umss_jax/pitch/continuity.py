@@ -197,7 +197,7 @@ def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
 
 
-def heuristic_f0_250(
+def heuristic_f0_synth(
     salience: np.ndarray,
     frames: int | None = None,
     threshold: float | None = None,
@@ -220,7 +220,7 @@ def heuristic_f0_250(
     """
     multi_f0_hz = multi_f0_peaks(salience, threshold)
     f0_hz = resample_linear(
-        assign_by_continuity(multi_f0_hz), AudioConfig().frames_250 if frames is None else frames
+        assign_by_continuity(multi_f0_hz), AudioConfig().synth_frames if frames is None else frames
     )
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)

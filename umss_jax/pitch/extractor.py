@@ -16,7 +16,7 @@ from umss_jax.pitch.grid import bin_frequencies_hz
 class F0Tracks(NamedTuple):
     """F0 of every voice, on the salience's 344 frames."""
 
-    f0_hz_344: jax.Array
+    f0_hz_cqt: jax.Array
     """[B, J, frames], Hz, 0 where unvoiced; carries the straight-through gradient."""
     binary: jax.Array
     """[B, J, bins, frames], 1 at the peak of voiced frames, 0 elsewhere; no gradient."""
@@ -49,10 +49,10 @@ def extract_f0(
     f0_hz = jnp.where(voiced, frequencies_hz[peak_bin], 0.0)
     total = jnp.sum(assigned, axis=2)
     # The bracket is exactly zero forward and the copied gradient backward.
-    return F0Tracks(f0_hz_344=f0_hz + (total - jax.lax.stop_gradient(total)), binary=binary)
+    return F0Tracks(f0_hz_cqt=f0_hz + (total - jax.lax.stop_gradient(total)), binary=binary)
 
 
-def f0_to_frames_250(f0_hz_344: jax.Array, frames_250: int, floor_hz: float) -> jax.Array:
+def f0_to_synth_frames(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float) -> jax.Array:
     """From the salience's frames to the synthesiser's.
 
     The floor comes first, then linear interpolation with half-pixel centres, ends held (reference:
@@ -60,15 +60,15 @@ def f0_to_frames_250(f0_hz_344: jax.Array, frames_250: int, floor_hz: float) -> 
     edges, as the reference does.
 
     Args:
-        f0_hz_344: [..., 344 frames], Hz, 0 = unvoiced.
-        frames_250: number of frames wanted.
+        f0_hz_cqt: [..., 344 frames], Hz, 0 = unvoiced.
+        synth_frames: number of frames wanted.
         floor_hz: what stands for unvoiced, > 0.
 
     Returns:
-        [..., frames_250], Hz, ≥ floor.
+        [..., synth_frames], Hz, ≥ floor.
     """
-    weights = jnp.asarray(interpolation_matrix(f0_hz_344.shape[-1], frames_250))
-    floored = jnp.maximum(f0_hz_344, floor_hz)
+    weights = jnp.asarray(interpolation_matrix(f0_hz_cqt.shape[-1], synth_frames))
+    floored = jnp.maximum(f0_hz_cqt, floor_hz)
     return jnp.einsum("...s,ts->...t", floored, weights, precision="highest")
 
 

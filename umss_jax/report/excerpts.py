@@ -148,9 +148,9 @@ def _panels(
 def _axis(reference: Pitches | None, tracks: list[Pitches], config: ReportConfig) -> PitchAxis:
     """One axis for all rows; lone frames octaves away from the reference must not flatten it."""
     known = tracks if reference is None else [reference, *tracks]
-    found = np.concatenate([np.zeros(0), *(one.f0_hz_250.ravel() for one in known)])
+    found = np.concatenate([np.zeros(0), *(one.f0_hz_synth.ravel() for one in known)])
     found = found[found > 0]
-    if reference is not None and (sung := reference.f0_hz_250[reference.f0_hz_250 > 0]).size:
+    if reference is not None and (sung := reference.f0_hz_synth[reference.f0_hz_synth > 0]).size:
         low, high = np.percentile(sung, (1, 99))
         found = np.clip(found, low / 2, high * 2)
     return pitch_axis(found, config)

@@ -131,9 +131,9 @@ def shade_spectrogram(
     return png_mask((level_db - loudest_db + config.range_db) / config.range_db, config)
 
 
-def pitch_axis(f0_hz_250: np.ndarray, config: ReportConfig = ReportConfig()) -> PitchAxis:
+def pitch_axis(f0_hz_synth: np.ndarray, config: ReportConfig = ReportConfig()) -> PitchAxis:
     """An axis that holds all pitches and a margin; one of two octaves where there are none."""
-    voiced = f0_hz_250[f0_hz_250 > 0]
+    voiced = f0_hz_synth[f0_hz_synth > 0]
     low, high = (voiced.min(), voiced.max()) if voiced.size else (110.0, 440.0)
     margin = 2.0**config.margin_octaves
     return PitchAxis(float(low / margin), float(high * margin))
@@ -141,7 +141,7 @@ def pitch_axis(f0_hz_250: np.ndarray, config: ReportConfig = ReportConfig()) -> 
 
 def pitch_path(
     time_s: np.ndarray,
-    f0_hz_250: np.ndarray,
+    f0_hz_synth: np.ndarray,
     axis: PitchAxis,
     duration_s: float,
     config: ReportConfig = ReportConfig(),
@@ -150,15 +150,15 @@ def pitch_path(
 
     Args:
         time_s: ``[frames]``, evenly spaced.
-        f0_hz_250: ``[frames]``, 0 where there is no pitch.
+        f0_hz_synth: ``[frames]``, 0 where there is no pitch.
         axis: Of the picture.
         duration_s: Its width.
         config: Most points.
     """
     every = max(1, -(-len(time_s) // config.most_points))
-    time_s, f0_hz_250 = time_s[::every], f0_hz_250[::every]
+    time_s, f0_hz_synth = time_s[::every], f0_hz_synth[::every]
     commands, previous = [], 0.0
-    for x, hz in zip(1000 * time_s / duration_s, f0_hz_250, strict=True):
+    for x, hz in zip(1000 * time_s / duration_s, f0_hz_synth, strict=True):
         if hz > 0:
             near = previous > 0 and abs(np.log2(hz / previous)) <= JUMP_OCTAVES
             # A line of no length shows as a dot under round caps: a lone frame stays visible.

@@ -22,7 +22,7 @@ class Pitches(NamedTuple):
 
     time_s: np.ndarray
     """``[frames]`` from the beginning of the stretch shown, evenly spaced."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """``[J, frames]``, 0 where there is no pitch."""
 
 
@@ -130,7 +130,7 @@ def pitch_panel(
     """
     told = pitches or reference
     if axis is None:
-        axis = pitch_axis(told.f0_hz_250 if told else np.zeros((len(VOICES), 0)), config)
+        axis = pitch_axis(told.f0_hz_synth if told else np.zeros((len(VOICES), 0)), config)
     picture = ""
     if salience is not None:
         first = round(stretch.start_s / salience.step_s)
@@ -154,7 +154,7 @@ def _curves(
         return []
     return [
         Curve(voice, pitch_path(pitches.time_s, hz, axis, stretch.duration_s, config))
-        for voice, hz in zip(VOICES, pitches.f0_hz_250, strict=True)
+        for voice, hz in zip(VOICES, pitches.f0_hz_synth, strict=True)
     ]
 
 
@@ -173,15 +173,15 @@ def _description(pitches: Pitches | None, reference: Pitches | None, has_salienc
     over = " over the salience" if has_salience else ""
     if pitches is not None:
         beside = ", the reference dashed" if reference is not None else ""
-        return f"Pitch curves{over}: {_ranges(pitches.f0_hz_250)}{beside}."
+        return f"Pitch curves{over}: {_ranges(pitches.f0_hz_synth)}{beside}."
     if reference is not None:
-        return f"Pitch curves of the reference{over}: {_ranges(reference.f0_hz_250)}."
+        return f"Pitch curves of the reference{over}: {_ranges(reference.f0_hz_synth)}."
     return "No pitches are known."
 
 
-def _ranges(f0_hz_250: np.ndarray) -> str:
+def _ranges(f0_hz_synth: np.ndarray) -> str:
     parts = []
-    for voice, hz in zip(VOICES, f0_hz_250, strict=True):
+    for voice, hz in zip(VOICES, f0_hz_synth, strict=True):
         sung = hz[hz > 0]
         if sung.size:
             part = f"{sung.min():.0f} to {sung.max():.0f} Hz"

@@ -173,14 +173,14 @@ def _write_all(
             store = stack.enter_context(_salience_archive(path, times, hz))
         frame = 0
         for block in track_blocks(sound, engine, config):
-            frames = block.f0_hz_250.shape[1]
-            table.write(rows(times[frame : frame + frames], block.f0_hz_250))
+            frames = block.f0_hz_synth.shape[1]
+            table.write(rows(times[frame : frame + frames], block.f0_hz_synth))
             if store is not None:
-                store.write(np.asarray(block.salience_250.T, "<f4", order="C").tobytes())
+                store.write(np.asarray(block.salience_synth.T, "<f4", order="C").tobytes())
             if options.plot:
-                image.push(block.salience_250)
+                image.push(block.salience_synth)
             if options.midi or options.plot:
-                kept.append(block.f0_hz_250)
+                kept.append(block.f0_hz_synth)
             frame += frames
             if progress is not None:
                 progress("tracking", frames * frame_s)

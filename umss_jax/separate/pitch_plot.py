@@ -57,7 +57,7 @@ def write_plot(
     path: Path,
     title: str,
     salience: SalienceImage,
-    f0_hz_250: np.ndarray,
+    f0_hz_synth: np.ndarray,
     time_s: np.ndarray,
     frequencies_hz: np.ndarray,
     voices: tuple[str, ...],
@@ -69,7 +69,7 @@ def write_plot(
         path: File to write.
         title: Shown above, as plain text.
         salience: In [0, 1].
-        f0_hz_250: ``[N, frames]``, 0 where there is no pitch.
+        f0_hz_synth: ``[N, frames]``, 0 where there is no pitch.
         time_s: ``[frames]``, evenly spaced.
         frequencies_hz: ``[bins]`` of the salience, evenly spaced in logarithm.
         voices: Names of the rows; none where the pitches belong to nobody.
@@ -100,8 +100,8 @@ def write_plot(
         extent=(left, right, -0.5, len(frequencies_hz) - 0.5),
     )
     with np.errstate(divide="ignore"):
-        bins = bins_per_octave * np.log2(f0_hz_250 / frequencies_hz[0])
-    bins = np.where(f0_hz_250 > 0, bins, np.nan)
+        bins = bins_per_octave * np.log2(f0_hz_synth / frequencies_hz[0])
+    bins = np.where(f0_hz_synth > 0, bins, np.nan)
     _draw_tracks(axes, bins, time_s, voices, JUMP_OCTAVES * bins_per_octave)
     _hz_axis(axes, bins, frequencies_hz, bins_per_octave, config.margin_octaves)
     axes.set_xlim(left, max(duration_s, frame_s))

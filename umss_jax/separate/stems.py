@@ -114,9 +114,9 @@ def _separate_to_scratch(
         table.write(voices_header())
         for block in separate_blocks(read_16k(recording, audio), engine, config):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
-            frames = block.f0_hz_250.shape[-1]
+            frames = block.f0_hz_synth.shape[-1]
             times = frame_times_s(frame + frames, audio)[frame:]
-            table.write(voice_rows(times, block.f0_hz_250))
+            table.write(voice_rows(times, block.f0_hz_synth))
             frame += frames
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / audio.sample_rate_hz)

@@ -25,17 +25,17 @@ class SeparatedBlock(NamedTuple):
 
     stems_16k: np.ndarray
     """float32 ``[J, C, n]``."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 ``[J, frames]``; frame i of the recording stands at i · 256/16 000 s."""
 
 
 class PitchBlock(NamedTuple):
     """The pitches of the next finished stretch of the recording."""
 
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 ``[N, frames]``; N differs between blocks where the pitches are given to nobody. They
     are then the peaks of one segment's salience, not of a cross-faded one."""
-    salience_250: np.ndarray
+    salience_synth: np.ndarray
     """float32 ``[bins, frames]``."""
 
 
@@ -46,7 +46,7 @@ class Separation(NamedTuple):
     """float32 ``[J, N]`` or ``[J, C, N]``, as the input had channels; voices S A T B."""
     residual: np.ndarray
     """float32, shaped like the input: above 8 kHz, or in silence."""
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 ``[J, frames]`` in Hz, 0 where unvoiced."""
     time_s: np.ndarray
     """float64 ``[frames]``: the time of each F0."""
@@ -61,9 +61,9 @@ class Separation(NamedTuple):
 class PitchTracks(NamedTuple):
     """The pitches of a recording in memory."""
 
-    f0_hz_250: np.ndarray
+    f0_hz_synth: np.ndarray
     """float32 ``[N, frames]`` in Hz, 0 where there is no pitch."""
-    salience_250: np.ndarray
+    salience_synth: np.ndarray
     """float32 ``[bins, frames]``."""
     time_s: np.ndarray
     """float64 ``[frames]``."""
@@ -153,7 +153,7 @@ def separate_array(
     stems = np.concatenate([up.push(flat), up.finish()], axis=-1)
     stems = stems.reshape(len(VOICES), count, samples)
     residual = (channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
-    f0 = np.concatenate([block.f0_hz_250 for block in separated], axis=-1)
+    f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
     if np.ndim(audio) == 1:
         stems, residual = stems[:, 0], residual[0]
     times = frame_times_s(f0.shape[-1], engine.config.audio)
@@ -172,10 +172,10 @@ def track_array(
     """
     sound = array_16k(audio, sample_rate_hz, engine.config.audio)
     blocks = list(track_blocks(sound, engine, config))
-    f0_hz_250 = concatenate_tracks([block.f0_hz_250 for block in blocks])
-    salience = np.concatenate([block.salience_250 for block in blocks], axis=1)
-    times = frame_times_s(f0_hz_250.shape[1], engine.config.audio)
-    return PitchTracks(f0_hz_250, salience, times, engine.frequencies_hz)
+    f0_hz_synth = concatenate_tracks([block.f0_hz_synth for block in blocks])
+    salience = np.concatenate([block.salience_synth for block in blocks], axis=1)
+    times = frame_times_s(f0_hz_synth.shape[1], engine.config.audio)
+    return PitchTracks(f0_hz_synth, salience, times, engine.frequencies_hz)
 
 
 def segments_of_array(

@@ -35,23 +35,23 @@ class HarmonicControls(NamedTuple):
     """Sum of the harmonics' amplitudes, in (0, 2)."""
     harmonics: jax.Array
     """Number of harmonics below the Nyquist frequency (float, whole)."""
-    f0_hz_250: jax.Array
+    f0_hz_synth: jax.Array
 
 
 def harmonic_controls(
-    amplitude_raw: jax.Array, f0_hz_250: jax.Array, config: SynthConfig
+    amplitude_raw: jax.Array, f0_hz_synth: jax.Array, config: SynthConfig
 ) -> HarmonicControls:
     """Amplitude by :func:`exp_sigmoid`, and how many harmonics share it.
 
     Args:
         amplitude_raw: [..., frames], network output.
-        f0_hz_250: [..., frames], Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
+        f0_hz_synth: [..., frames], Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
         config: sizes and constants.
     """
     return HarmonicControls(
         amplitude=exp_sigmoid(amplitude_raw, config.harmonic_amplitude_max),
-        harmonics=_harmonics_below_nyquist(f0_hz_250, config),
-        f0_hz_250=f0_hz_250,
+        harmonics=_harmonics_below_nyquist(f0_hz_synth, config),
+        f0_hz_synth=f0_hz_synth,
     )
 
 
@@ -68,7 +68,7 @@ def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Arra
     """
     *lead, frames = controls.amplitude.shape
     hop = config.hop_samples
-    cycles, f0_hz = phase_cycles(controls.f0_hz_250, config)
+    cycles, f0_hz = phase_cycles(controls.f0_hz_synth, config)
     # [..., frames, hop]: the samples between frame n and the next; the last frame is held.
     cycles = cycles.reshape(*lead, frames, hop)
     nyquist_count = _harmonics_below_nyquist(f0_hz, config).reshape(*lead, frames, hop)
@@ -105,7 +105,7 @@ def glottal_roll_off(signal: jax.Array, config: SynthConfig) -> jax.Array:
     return fir_filter(signal, jnp.broadcast_to(taps, (*signal.shape[:-1], taps.shape[-1])))
 
 
-def phase_cycles(f0_hz_250: jax.Array, config: SynthConfig) -> tuple[jax.Array, jax.Array]:
+def phase_cycles(f0_hz_synth: jax.Array, config: SynthConfig) -> tuple[jax.Array, jax.Array]:
     """Phase and frequency of the fundamental at every sample.
 
     F0 is interpolated linearly between frame centres (half-pixel: frame n sits at sample
@@ -113,15 +113,15 @@ def phase_cycles(f0_hz_250: jax.Array, config: SynthConfig) -> tuple[jax.Array, 
     sum of the frequencies up to and including t.
 
     Args:
-        f0_hz_250: [..., frames], Hz.
+        f0_hz_synth: [..., frames], Hz.
         config: rate and hop.
 
     Returns:
         phase in cycles, wrapped to [−1/2, 1/2], and frequency in Hz, both [..., frames · hop].
     """
-    *lead, frames = f0_hz_250.shape
+    *lead, frames = f0_hz_synth.shape
     hop, half = config.hop_samples, config.hop_samples // 2
-    held = jnp.concatenate([f0_hz_250[..., :1], f0_hz_250, f0_hz_250[..., -1:]], axis=-1)
+    held = jnp.concatenate([f0_hz_synth[..., :1], f0_hz_synth, f0_hz_synth[..., -1:]], axis=-1)
     # Span s runs from half a hop before frame s to half a hop before frame s + 1, so the samples of
     # frame n are the second half of span n and the first half of span n + 1. All but the last axis
     # stays one value per half frame: slicing at sample rate costs five times the sines.

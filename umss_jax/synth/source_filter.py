@@ -54,16 +54,16 @@ class Synthesised(NamedTuple):
     voice: jax.Array
 
 
-def physical_controls(raw: RawControls, f0_hz_250: jax.Array, config: SynthConfig) -> Controls:
+def physical_controls(raw: RawControls, f0_hz_synth: jax.Array, config: SynthConfig) -> Controls:
     """Bounds every raw output.
 
     Args:
         raw: decoder outputs, leading axes [...].
-        f0_hz_250: [..., frames], Hz, at least the floor.
+        f0_hz_synth: [..., frames], Hz, at least the floor.
         config: sizes and constants.
     """
     return Controls(
-        harmonic=harmonic_controls(raw.harmonic_amplitude, f0_hz_250, config),
+        harmonic=harmonic_controls(raw.harmonic_amplitude, f0_hz_synth, config),
         noise=noise_controls(raw.noise_gain, raw.noise_magnitudes, config),
         lsf_rad=line_spectral_frequencies(raw.line_spectral_frequencies),
     )

@@ -92,11 +92,11 @@ def adapt(
 
 def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) -> Batch:
     """All segments, with what the frozen networks say of each: salience, or F0."""
-    analyse = engine.salience if config.train_assignment else engine.f0_hz_250
+    analyse = engine.salience if config.train_assignment else engine.f0_hz_synth
     known: Any = np.concatenate([analyse(mixture[None]) for mixture in mixtures_16k])
     if config.train_assignment:
         return Batch(mixtures_16k, salience=known)
-    return Batch(mixtures_16k, f0_hz_250=known)
+    return Batch(mixtures_16k, f0_hz_synth=known)
 
 
 def _optimiser_config(config: AdaptationConfig) -> OptimiserConfig:

@@ -63,7 +63,7 @@ class AnalysisCache:
         if start == "salience":
             arrays["salience"] = self._stacked(examples.mixture, start)
         elif start == "f0":
-            arrays["f0_hz_250"] = self._stacked(examples.mixture, start)
+            arrays["f0_hz_synth"] = self._stacked(examples.mixture, start)
         return Batch(**arrays)
 
     def _stacked(self, mixtures: np.ndarray, start: Start) -> np.ndarray:
@@ -76,7 +76,7 @@ class AnalysisCache:
             kept: np.ndarray = np.load(path, allow_pickle=False)
             return kept
         engine = self._engine
-        analyse = engine.salience if start == "salience" else engine.f0_hz_250
+        analyse = engine.salience if start == "salience" else engine.f0_hz_synth
         result = np.asarray(analyse(mixture[None])[0])
         if self._keep:
             try:

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     mixture: jax.Array
     """[B, samples] at 16 kHz, each scaled to peak 1."""
-    f0_hz_250: jax.Array | None = None
+    f0_hz_synth: jax.Array | None = None
     """[B, J, 250], Hz, 0 = unvoiced: known F0, which replaces the F0 networks (UMSS)."""
     salience: jax.Array | None = None
     """[B, 360, 344]: cached output of a frozen salience network."""
@@ -109,7 +109,7 @@ def _source_filter_loss(
         uniform,
         config,
         salience=batch.salience,
-        f0_hz_250=batch.f0_hz_250,
+        f0_hz_synth=batch.f0_hz_synth,
     )
     if batch.sources is None:
         target, estimate = output.mixture, output.mixture_hat
@@ -126,13 +126,13 @@ def _unet_loss(given: LossInput, config: ModelConfig, loss: LossConfig, axis: st
         ValueError: the batch has no sources or no F0.
     """
     batch: Batch = given.batch
-    if batch.sources is None or batch.f0_hz_250 is None:
+    if batch.sources is None or batch.f0_hz_synth is None:
         raise ValueError("a U-Net learns from batches with sources and F0")
     value, changed = unet_loss(
         {collection: trees["unet"] for collection, trees in given.variables.items()},
         batch.mixture,
         batch.sources,
-        model.given_f0(batch.f0_hz_250, config).f0_hz_250,
+        model.given_f0(batch.f0_hz_synth, config).f0_hz_synth,
         given.first_example + jnp.arange(batch.mixture.shape[0]),
         unet_network(config, axis),
         given.key if given.train else None,
@@ -155,7 +155,7 @@ def unet_loss(
     variables: Any,
     mixture: jax.Array,
     sources: jax.Array,
-    f0_hz_250: jax.Array,
+    f0_hz_synth: jax.Array,
     numbers: jax.Array,
     module: Unet,
     key: jax.Array | None = None,
@@ -166,7 +166,7 @@ def unet_loss(
         variables: of the module.
         mixture: [B, samples].
         sources: [B, J, samples], the true voices.
-        f0_hz_250: [B, J, frames], Hz, above 0.
+        f0_hz_synth: [B, J, frames], Hz, above 0.
         numbers: [B], of the examples in the global batch.
         module: the network; its axis is the one over which the batch is divided.
         key: training mode: voices and dropout are random. None: evaluation mode, example n is
@@ -180,7 +180,7 @@ def unet_loss(
         chosen = jax.vmap(lambda one: jax.random.randint(one, (), 0, voices))(each)
         keys = jax.vmap(jax.random.fold_in, (0, None))(each, 0)
     rows = jnp.arange(len(mixture))
-    f0_hz = condition_f0(f0_hz_250[rows, chosen], module.config)
+    f0_hz = condition_f0(f0_hz_synth[rows, chosen], module.config)
     output: Any
     output, changed = module.apply(variables, mixture, f0_hz, keys, mutable=["batch_stats"])
     target = magnitude_spectrogram(sources[rows, chosen], module.config)

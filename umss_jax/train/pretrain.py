@@ -196,7 +196,7 @@ def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
     In training it counts in the middle of a crop, in evaluation in full length.
     """
     example: PitchedExample = given.batch
-    targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
+    targets = pitch_targets(jnp.asarray(example.f0_hz_cqt), config.blur_bins, config.model.hcqt)
     features = model.features(jnp.asarray(example.mixture), config.model)
     if given.train and config.window_frames:
         first = max(0, (targets.shape[-1] - config.window_frames) // 2)
@@ -211,7 +211,7 @@ def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
 def _assignment_loss(given: LossInput, config: PretrainConfig) -> Loss:
     """Cross-entropy of the voices' saliences, the mean over voices, bins and frames."""
     example: HeardExample = given.batch
-    targets = pitch_targets(jnp.asarray(example.f0_hz_344), config.blur_bins, config.model.hcqt)
+    targets = pitch_targets(jnp.asarray(example.f0_hz_cqt), config.blur_bins, config.model.hcqt)
     assigned = model.assign(given.variables, jnp.asarray(example.salience), config.model)
     value = binary_cross_entropy(assigned, targets)
     return Loss({"total": value}, given.variables["batch_stats"])

@@ -95,7 +95,7 @@ class Board:
             peak = max(float(np.abs(samples).max()), 1e-9)
             rate = config.audio.sample_rate_hz
             self._writer.add_audio(name, samples[:, None] / peak, step, sample_rate=rate)
-        pictures = {"f0": f0_picture(np.asarray(output.f0_hz_250[0]), config)}
+        pictures = {"f0": f0_picture(np.asarray(output.f0_hz_synth[0]), config)}
         if output.salience is not None:
             pictures["salience"] = _grey(np.asarray(output.salience[0]))
         if output.assigned is not None:
@@ -113,23 +113,23 @@ class Board:
 @partial(jax.jit, static_argnames="config")
 def _output(variables: Variables, batch: Any, key: jax.Array, config: ModelConfig) -> ModelOutput:
     uniform = draw_uniform(key, jnp.asarray(batch.mixture), config)
-    given = {"salience": batch.salience, "f0_hz_250": batch.f0_hz_250}
+    given = {"salience": batch.salience, "f0_hz_synth": batch.f0_hz_synth}
     return forward(variables, batch.mixture, uniform, config, **given)
 
 
-def f0_picture(f0_hz_250: np.ndarray, config: ModelConfig) -> np.ndarray:
+def f0_picture(f0_hz_synth: np.ndarray, config: ModelConfig) -> np.ndarray:
     """F0 of the voices on the pitch grid, one colour each.
 
     Args:
-        f0_hz_250: [J, frames], Hz; below the grid = unvoiced.
+        f0_hz_synth: [J, frames], Hz; below the grid = unvoiced.
         config: grid.
 
     Returns:
         [bins, frames, 3] in [0, 1], low pitches below.
     """
     grid = config.hcqt
-    picture = np.zeros((grid.bins, f0_hz_250.shape[-1], 3))
-    for colour, track in zip(_COLOURS, f0_hz_250, strict=True):
+    picture = np.zeros((grid.bins, f0_hz_synth.shape[-1], 3))
+    for colour, track in zip(_COLOURS, f0_hz_synth, strict=True):
         voiced = np.flatnonzero(track >= grid.fmin_hz * 0.99)
         octaves = np.log2(track[voiced] / grid.fmin_hz)
         bins = np.clip(np.round(octaves * grid.bins_per_octave).astype(int), 1, grid.bins - 2)
