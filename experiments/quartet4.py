@@ -54,7 +54,7 @@ def f0(
     from umss_jax.evaluate.protocol import evaluate_f0
 
     bring_published(name)
-    engine = load(name, assigner=assigner, draw_missing=True).engine
+    engine = load(name, assigner=assigner, init_missing=True).engine
     result = evaluate_f0(
         csd_excerpts(data, [NINO_DIOS], audio=EvaluationConfig().audio),
         lambda excerpt: engine.f0_hz_synth(excerpt.mixture[None])[0],

@@ -133,13 +133,13 @@ def test_what_cannot_be_loaded(variables, store):
     save_recognised("f0-only", f0_networks)
     with pytest.raises(UsageError, match=r"no decoder and no encoder.*--adapt"):
         load("f0-only")
-    completed = load("f0-only", draw_missing=True)
+    completed = load("f0-only", init_missing=True)
     assert set(completed.engine.variables["params"]) == {
         *("salience", "assignment", "encoder", "decoder")
     }
     save_recognised("decoder-only", {"params": {"decoder": variables["params"]["decoder"]}})
     with pytest.raises(UsageError, match="no salience"):
-        load("decoder-only", draw_missing=True, assigner=Assigner.HEURISTIC)
+        load("decoder-only", init_missing=True, assigner=Assigner.HEURISTIC)
 
 
 def test_models_that_are_files_give_their_name_to_the_folder():
@@ -270,7 +270,7 @@ def test_models_are_combined(store, tmp_path):
 def test_separation_takes_the_networks_of_a_combination(store):
     save_recognised("ours", random_variables("keras-early-shallow", 1))
     save_recognised("clstm", random_variables("keras-voas-clstm", 3))
-    engine = load("ours+clstm", assigner="voas-clstm", device="cpu", draw_missing=True).engine
+    engine = load("ours+clstm", assigner="voas-clstm", device="cpu", init_missing=True).engine
     assert engine.config.salience_network == "early-shallow"
     assert engine.config.assignment_network == "voas-clstm"
     mixture = noise(8 * 256)[None]
@@ -307,7 +307,7 @@ def test_auto_is_the_own_network_or_the_continuity_rule(store):
     for name, expected in (("ours", "heuristic"), ("ours+clstm", "voas-clstm")):
         engine = load_tracker(name, device="cpu").engine
         assert (str(engine.assigner), engine.provenance["assigner"]) == (expected, expected)
-        separating = load(name, device="cpu", draw_missing=True).engine
+        separating = load(name, device="cpu", init_missing=True).engine
         assert str(separating.assigner) == separating.provenance["assigner"] == expected
     config = load_weights("ours+clstm").config
     for kind in (Assigner, TrackAssigner):
@@ -348,7 +348,7 @@ def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner)
     audio = np.concatenate([next(excerpts).mixture, next(excerpts).mixture])
     assert plan(SeparationConfig()).count(len(audio)) == 3
     options = {"assigner": assigner, "device": "cpu"}
-    separated = load("published", draw_missing=True, **options).separate(audio, 16_000)
+    separated = load("published", init_missing=True, **options).separate(audio, 16_000)
     tracks = load_tracker("published", **options).track(audio, 16_000)
     assert (tracks.f0_hz_synth > 0).mean() > 0.1
     np.testing.assert_array_equal(tracks.f0_hz_synth, separated.f0_hz_synth)

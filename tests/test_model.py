@@ -142,7 +142,7 @@ def test_an_unknown_part_is_refused():
 
 
 def test_noise_is_drawn_for_every_voice():
-    uniform = model.draw_uniform(jax.random.key(0), jnp.zeros((3, 64_000)), CONFIG)
+    uniform = model.sample_uniform(jax.random.key(0), jnp.zeros((3, 64_000)), CONFIG)
     assert uniform.shape == (3, 4, 64_256)
     assert -1.0 <= float(uniform.min()) < -0.99
     assert 0.99 < float(uniform.max()) < 1.0

@@ -92,7 +92,7 @@ def load(
     assigner: str = Assigner.AUTO,
     device: str = "auto",
     config: SeparationConfig | None = None,
-    draw_missing: bool = False,
+    init_missing: bool = False,
 ) -> Separator:
     """Loads a model.
 
@@ -103,14 +103,14 @@ def load(
             ``voas-cnn``, ``voas-clstm``, ``small-voices`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
         config: Segments, overlap and seed.
-        draw_missing: Draw encoder and decoder at random where the model has none: they must be
-            trained, on the recording itself for instance, before their stems mean anything.
+        init_missing: Initialise encoder and decoder at random where the model has none: they must
+            be trained, on the recording itself for instance, before their stems mean anything.
 
     Raises:
         UnknownModelError: There is no such model.
         WeightsError: Its weights are damaged or do not fit.
         DeviceError: There is no such device.
-        UsageError: There is no such assigner, or the model lacks a network and ``draw_missing``
+        UsageError: There is no such assigner, or the model lacks a network and ``init_missing``
             was not asked for, or it was asked for with a U-Net.
     """
     from umss_jax.inference import ModelEngine
@@ -118,7 +118,7 @@ def load(
     config = config or SeparationConfig()
     asked = _known(assigner, Assigner)
     variables, chosen, model_config, provenance = _open(name, asked, device)
-    variables = _complete(name, variables, chosen, model_config, draw_missing, config.seed)
+    variables = _complete(name, variables, chosen, model_config, init_missing, config.seed)
     return Separator(
         ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
     )
@@ -253,10 +253,10 @@ def _complete(
     variables: dict[str, Any],
     assigner: Assigner,
     config: ModelConfig,
-    draw_missing: bool,
+    init_missing: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """All parts that are needed, drawn where allowed; refuses what is missing otherwise."""
+    """All parts that are needed, initialised where allowed; refuses what is missing otherwise."""
     import jax
 
     from umss_jax.model import init_variables
@@ -264,7 +264,7 @@ def _complete(
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
     missing = sorted({"encoder", "decoder"} - set(variables["params"]))
     if "unet" in variables["params"]:  # it separates, whatever else there is
-        if draw_missing:
+        if init_missing:
             raise UsageError(
                 f"model {name} separates by a U-Net, which learns from stems alone",
                 "leave out --adapt, or train it (umss-jax train, strategy unet)",
@@ -272,13 +272,13 @@ def _complete(
         return variables
     if not missing:
         return variables
-    if not draw_missing:
+    if not init_missing:
         raise UsageError(
             f"model {name} has no {' and no '.join(missing)}",
             "train them on the recording itself with --adapt 200, or choose another model",
         )
-    drawn = init_variables(jax.random.key(seed), config, tuple(missing))
+    fresh = init_variables(jax.random.key(seed), config, tuple(missing))
     return {
-        collection: {**variables.get(collection, {}), **drawn.get(collection, {})}
+        collection: {**variables.get(collection, {}), **fresh.get(collection, {})}
         for collection in ("params", "batch_stats")
     }

@@ -98,7 +98,7 @@ MULTI_F0_THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "small-salience": 0.35,
     }
 )
-"""Least salience of a peak, by salience network (models 1, 2, 3 and 7 of the 2020 paper's code)."""
+"""Minimum salience of a peak, by salience network (models 1, 2, 3, 7 of the 2020 paper's code)."""
 
 VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -107,7 +107,7 @@ VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "small-voices": (0.15, 0.15, 0.15, 0.15),
     }
 )
-"""Least assigned salience of a voiced frame, S A T B, by assignment network."""
+"""Minimum assigned salience of a voiced frame, S A T B, by assignment network."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from umss_jax.networks.registry import (
 )
 from umss_jax.networks.unet import UnetOutput, estimate_voices, separate_channels
 from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames
-from umss_jax.synth.noise import draw_noise
+from umss_jax.synth.noise import sample_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 from umss_jax.trees import part_of
 
@@ -217,7 +217,7 @@ def forward(
     Args:
         variables: all parts that are passed through.
         mixture: [B, samples] at 16 kHz, peak 1.
-        uniform: [B, J, samples + 256] from :func:`draw_uniform`, or recorded.
+        uniform: [B, J, samples + 256] from :func:`sample_uniform`, or recorded.
         config: sizes and constants.
         salience: [B, 360, 344].
         f0_hz_synth: [B, J, 250], Hz, 0 = unvoiced.
@@ -229,10 +229,10 @@ def forward(
     return resynthesise(variables, mixture, analysis, uniform, config)
 
 
-def draw_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax.Array:
+def sample_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax.Array:
     """Noise for :func:`forward`, [B, J, samples + hop] in [−1, 1)."""
     batch, samples = mixture.shape
-    return draw_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
+    return sample_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
 
 
 class VoiceModel(NamedTuple):
@@ -293,7 +293,7 @@ def separate(
         return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)
 
     def sample(seed: jax.Array) -> jax.Array:
-        return draw_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
+        return sample_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
 
     output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
     return Separated(soft_mask_channels(channels, output.sources, config.mask), output)

@@ -6,7 +6,7 @@ import pytest
 
 from umss_jax.config import HcqtConfig
 from umss_jax.data.pitched_mixes import PitchedExample
-from umss_jax.data.salience_mixes import HeardMixes, shifted
+from umss_jax.data.salience_mixes import SalienceMixes, shifted
 from umss_jax.pitch.targets import mixture_target, pitch_targets
 
 GRID = HcqtConfig()
@@ -38,7 +38,7 @@ class Ear:
 
 def test_every_pass_takes_every_mix_and_hears_it_once():
     ear = Ear()
-    mixes = HeardMixes(Mixes(), ear, seed=3, distinct=6, grid=GRID)
+    mixes = SalienceMixes(Mixes(), ear, seed=3, distinct=6, grid=GRID)
     orders = []
     for first in (0, 6, 12):
         f0_hz = mixes.batch(first, 6).f0_hz_cqt[:, 0, 0]
@@ -50,22 +50,22 @@ def test_every_pass_takes_every_mix_and_hears_it_once():
 
 def test_without_a_number_of_mixes_each_is_new():
     ear = Ear()
-    HeardMixes(Mixes(), ear, seed=3, grid=GRID).batch(4, 3)
+    SalienceMixes(Mixes(), ear, seed=3, grid=GRID).batch(4, 3)
     assert ear.heard == [4, 5, 6]
 
 
 @pytest.mark.parametrize("index", range(8))
 def test_salience_and_f0_move_together(index):
-    example = HeardMixes(Mixes(), Ear(), seed=3, distinct=2, transposed_bins=20, grid=GRID).example(
-        index
-    )
+    example = SalienceMixes(
+        Mixes(), Ear(), seed=3, distinct=2, transposed_bins=20, grid=GRID
+    ).example(index)
     expected = mixture_target(pitch_targets(jnp.asarray(example.f0_hz_cqt), 1.0))
     np.testing.assert_allclose(example.salience, expected, atol=0.5 / 255)
 
 
 def test_an_example_does_not_depend_on_those_before():
-    one = HeardMixes(Mixes(), Ear(), seed=3, distinct=6, transposed_bins=20, grid=GRID)
-    other = HeardMixes(Mixes(), Ear(), seed=3, distinct=6, transposed_bins=20, grid=GRID)
+    one = SalienceMixes(Mixes(), Ear(), seed=3, distinct=6, transposed_bins=20, grid=GRID)
+    other = SalienceMixes(Mixes(), Ear(), seed=3, distinct=6, transposed_bins=20, grid=GRID)
     one.batch(0, 9)
     for ours, theirs in zip(one.example(10), other.example(10), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -82,7 +82,7 @@ def test_output_layers_and_recurrences_stay_in_float32():
 
     def controls(config):
         def raw(mixture, f0_hz):
-            uniform = model.draw_uniform(jax.random.key(1), mixture, config)
+            uniform = model.sample_uniform(jax.random.key(1), mixture, config)
             analysis = model.given_f0(f0_hz, config)
             return model.resynthesise(variables, mixture, analysis, uniform, config)
 

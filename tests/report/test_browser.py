@@ -197,7 +197,7 @@ def render(browser, actions, moments, samples=1024):
 
 
 def place_of(heard):
-    """Where in the noise a recorded stretch lies, in seconds."""
+    """Where in the noise a recorded interval lies, in seconds."""
     longest = noise()
     size = 1 << (len(longest) + len(heard) - 1).bit_length()
     spectrum = np.fft.rfft(longest, size) * np.conj(np.fft.rfft(heard, size))

@@ -9,7 +9,7 @@ from comparison import relative_error
 from jax.test_util import check_grads
 
 from umss_jax.config import SynthConfig
-from umss_jax.synth.noise import NoiseControls, draw_noise, noise_controls, noise_signal
+from umss_jax.synth.noise import NoiseControls, noise_controls, noise_signal, sample_noise
 
 CONFIG = SynthConfig()
 HOP = 256
@@ -109,17 +109,17 @@ def test_all_voiced_equals_no_voicing_at_all():
 
 
 def test_draws_are_uniform_reproducible_and_differ_between_voices():
-    draw = np.asarray(draw_noise(jax.random.key(0), (2, 4), 64_000, HOP))
+    draw = np.asarray(sample_noise(jax.random.key(0), (2, 4), 64_000, HOP))
     assert draw.shape == (2, 4, 64_256)
     assert draw.min() >= -1.0
     assert draw.max() < 1.0
-    np.testing.assert_array_equal(draw, draw_noise(jax.random.key(0), (2, 4), 64_000, HOP))
+    np.testing.assert_array_equal(draw, sample_noise(jax.random.key(0), (2, 4), 64_000, HOP))
     # Standard deviation of the mean: sqrt(1/3 / 514 048) = 8e-4; of the variance: 4e-4.
     assert abs(draw.mean()) < 5e-3
     assert abs(draw.var() - 1 / 3) < 3e-3
     correlation = np.corrcoef(draw.reshape(8, -1))
     assert np.abs(correlation - np.eye(8)).max() < 0.03
-    assert not np.array_equal(draw, draw_noise(jax.random.key(1), (2, 4), 64_000, HOP))
+    assert not np.array_equal(draw, sample_noise(jax.random.key(1), (2, 4), 64_000, HOP))
 
 
 def test_gradients():

@@ -60,6 +60,6 @@ def test_overfits_four_seconds_with_the_published_f0_networks(golden, shared, mo
     monkeypatch.setenv("UMSS_SHARED", str(shared))
     bring_published("published")
     mixture = golden("input")["mixture"].astype(np.float32)
-    engine = load("published", assigner="voas-cnn", draw_missing=True).engine
+    engine = load("published", assigner="voas-cnn", init_missing=True).engine
     losses = adapt(engine, mixture[None], AdaptationConfig(steps=200)).history["rec"]
     assert losses[-1] < 0.4 * losses[0], (losses[0], losses[-1])

@@ -203,7 +203,7 @@ def test_a_u_net_cannot_be_adapted_and_needs_f0_networks(tmp_path, prepared):
     stored_unet(tmp_path / "unet.safetensors", UnetCondition.ORIGINAL)
     name = f"{prepared / 'start.safetensors'}+{tmp_path / 'unet.safetensors'}"
     with pytest.raises(UsageError, match="learns from stems alone"):
-        load(name, draw_missing=True)
+        load(name, init_missing=True)
     with pytest.raises(UsageError, match="has no salience"):
         load(str(tmp_path / "unet.safetensors"))
 

@@ -74,7 +74,7 @@ def test_the_sound_is_that_of_the_settings(trained):
     mixture = np.random.default_rng(0).uniform(-1, 1, (1, 4096)).astype(np.float32)
     f0_hz = np.full((1, 4, 16), 220.0, np.float32)
     found = engine.intermediates(mixture, np.zeros(1, np.uint32), f0_hz)
-    drawn = model.draw_uniform(jax.random.key(0), mixture[:1], engine.config)
+    drawn = model.sample_uniform(jax.random.key(0), mixture[:1], engine.config)
 
     def voices(config):
         output = model.forward(engine.variables, mixture, drawn, config, f0_hz_synth=f0_hz)

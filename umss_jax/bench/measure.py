@@ -113,7 +113,7 @@ def _measure_separation(mixture: jax.Array, repeats: int, config: ModelConfig) -
 
     def products_of(config: ModelConfig) -> float:
         def forward(mixture: jax.Array) -> jax.Array:
-            uniform = model.draw_uniform(jax.random.key(0), mixture, config)
+            uniform = model.sample_uniform(jax.random.key(0), mixture, config)
             return model.forward(variables, mixture, uniform, config).sources
 
         return count_operations(forward, mixture).products

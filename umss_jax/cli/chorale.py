@@ -21,7 +21,7 @@ def _group() -> None:
 def make(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all pieces.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Renderings.")] = 8,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     scores: Annotated[
         str, typer.Option("--scores", help="embedded, or music21 (extra 'chorales').")
     ] = "embedded",
@@ -34,7 +34,7 @@ def make(
 
     Writes OUT/<piece>/{soprano,alto,tenor,bass}.wav, 16 kHz, each with <voice>.f0.csv (time,
     frequency, confidence), and prints the pieces' folders. Pieces that are there are left, so the
-    same command with a larger count goes on.
+    same command with a larger count resumes.
     """
     from dataclasses import replace
 

@@ -98,7 +98,7 @@ OutOption = Annotated[
         "--out",
         "-o",
         help="Folder for table.md, statistics.json and frames.csv. The scores of each excerpt "
-        "are kept there, so that the same command goes on where it was stopped.",
+        "are kept there, so that the same command resumes where it stopped.",
     ),
 ]
 AudioOption = Annotated[

@@ -21,7 +21,7 @@ def pretrain(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Train salience and assignment on voices whose F0 is known; again to go on.
+    """Train salience and assignment on voices whose F0 is known; again to resume.
 
     The run lies in RUNS/<name> like one of `train`. `umss-jax chorale make` renders what
     train.folders and validation.folders take.

@@ -52,7 +52,7 @@ _ClipModeOption = Annotated[
         "leave it (only --float32 can hold that).",
     ),
 ]
-_SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of all random numbers.")]
+_SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 _OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace stems that are there already.")
 ]
@@ -146,7 +146,11 @@ def separate(
 
 
 def load_engine(
-    name: str, assigner: Assigner, device: Device, config: SeparationConfig, draw_missing: bool
+    name: str,
+    assigner: Assigner,
+    device: Device,
+    config: SeparationConfig,
+    init_missing: bool,
 ) -> ModelEngine:
     """The model of this name on this device."""
     prepare_jax()
@@ -155,7 +159,7 @@ def load_engine(
 
     bring_published(name)
     return load(
-        name, assigner=assigner, device=device, config=config, draw_missing=draw_missing
+        name, assigner=assigner, device=device, config=config, init_missing=init_missing
     ).engine
 
 

@@ -29,7 +29,7 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Train a model; the same command again goes on where it stopped.
+    """Train a model; the same command again resumes where it stopped.
 
     The run lies in RUNS/<name>: resolved configuration, metrics, checkpoints, TensorBoard, and
     weights.safetensors, the best so far. All devices that JAX sees are used. Over several hosts

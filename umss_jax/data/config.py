@@ -44,7 +44,7 @@ class DataConfig:
     pool: int = 0
     """Different training examples, which then repeat; 0 = ever new ones."""
     validation_examples: int = 64
-    """Most validation excerpts; 0 = all."""
+    """Maximum number of validation excerpts; 0 = all."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class RandomMixes:
 
 
 def validation_excerpts(
-    pieces: Sequence[OpenPiece], most: int = 0, *, audio: AudioConfig
+    pieces: Sequence[OpenPiece], maximum: int = 0, *, audio: AudioConfig
 ) -> list[Example]:
     """Deterministic excerpts: non-overlapping, from the second on, singers of equal number.
 
@@ -122,7 +122,7 @@ def validation_excerpts(
 
     Args:
         pieces: from :func:`umss_jax.data.pieces.open_pieces`.
-        most: if there are more, so many are chosen, evenly spread; 0 for all.
+        maximum: if there are more, so many are chosen, evenly spread; 0 for all.
         audio: rate, length of an example, hop.
 
     Raises:
@@ -133,8 +133,8 @@ def validation_excerpts(
         singers = min((len(files) for files in one.voices), default=1)
         for frame in _excerpt_frames(one, audio):
             found += [(one, frame * audio.hop_samples, singer) for singer in range(singers)]
-    if most and len(found) > most:
-        found = [found[round(i)] for i in np.linspace(0, len(found) - 1, most)]
+    if maximum and len(found) > maximum:
+        found = [found[round(i)] for i in np.linspace(0, len(found) - 1, maximum)]
     examples = [_cut(one, [singer] * len(one.voices), start, audio) for one, start, singer in found]
     heard = [example for example in examples if np.abs(example.mixture).max() > 0]
     if not heard:

@@ -15,7 +15,7 @@ class Prefetched(Generic[T]):
 
     Args:
         items: runs on that thread; what it raises is raised again where items are taken.
-        ahead: most items waiting.
+        ahead: maximum number of items waiting.
     """
 
     def __init__(self, items: Iterator[T], ahead: int = 2) -> None:

@@ -17,7 +17,7 @@ from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes
 _KEPT = 255.0  # saliences are kept in steps of 1/255
 
 
-class HeardExample(NamedTuple):
+class SalienceExample(NamedTuple):
     """A salience and the F0 of the voices in it."""
 
     salience: np.ndarray
@@ -26,7 +26,7 @@ class HeardExample(NamedTuple):
     """float32 [J, frames], 0 = unvoiced."""
 
 
-class HeardMixes:
+class SalienceMixes:
     """Examples by index; the same index gives the same example, whatever came before.
 
     Args:
@@ -35,7 +35,7 @@ class HeardMixes:
         seed: of order and transposition.
         distinct: number of mixes; each pass takes all of them in another order. 0 for a new mix
             every time.
-        transposed_bins: most bins up or down.
+        transposed_bins: maximum number of bins up or down.
         grid: of the bins.
     """
 
@@ -53,12 +53,12 @@ class HeardMixes:
         self._distinct, self._transposed_bins, self._grid = distinct, transposed_bins, grid
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def batch(self, first: int, count: int) -> HeardExample:
+    def batch(self, first: int, count: int) -> SalienceExample:
         """Some examples, stacked."""
         examples = [self.example(first + number) for number in range(count)]
-        return HeardExample(*map(np.stack, zip(*examples, strict=True)))
+        return SalienceExample(*map(np.stack, zip(*examples, strict=True)))
 
-    def example(self, index: int) -> HeardExample:
+    def example(self, index: int) -> SalienceExample:
         """The example of an index."""
         which = index
         if self._distinct:
@@ -67,9 +67,9 @@ class HeardMixes:
             which = int(order[place])
         kept, f0_hz = self._mix(which)
         salience = kept.astype(np.float32) / np.float32(_KEPT)
-        most = self._transposed_bins
-        bins = int(np.random.default_rng([self._seed, index, 1]).integers(-most, most + 1))
-        return HeardExample(
+        reach = self._transposed_bins
+        bins = int(np.random.default_rng([self._seed, index, 1]).integers(-reach, reach + 1))
+        return SalienceExample(
             shifted(salience, bins),
             f0_hz * np.float32(2 ** (bins / self._grid.bins_per_octave)),
         )

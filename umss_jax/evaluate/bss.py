@@ -11,7 +11,7 @@ from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.metrics import seconds
 
 _DEFAULT = EvaluationConfig()
-_LEAST_SHARE = 1e-15
+_MINIMUM_SHARE = 1e-15
 """Of the estimate's energy: less than float64 can tell from nothing, so no ratio exceeds 150 dB."""
 
 
@@ -93,8 +93,8 @@ def _bss_of_second(targets: np.ndarray, estimates: np.ndarray, taps: int) -> np.
     explained_energy = np.sum(on_all * all_targets, axis=0)
 
     def ratio_db(signal: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        least = _LEAST_SHARE * np.where(energy > 0, energy, 1.0)
-        return 10 * np.log10(np.maximum(signal, least) / np.maximum(residual, least))
+        minimum = _MINIMUM_SHARE * np.where(energy > 0, energy, 1.0)
+        return 10 * np.log10(np.maximum(signal, minimum) / np.maximum(residual, minimum))
 
     return np.stack(
         [

@@ -1,4 +1,4 @@
-"""Scores of single excerpts, kept while an evaluation runs, so that a killed one goes on.
+"""Scores of single excerpts, kept while an evaluation runs, so that a killed one resumes.
 
 One file of JSON lines for each row of the table, named by the hash of all that its scores depend
 on: weights, F0 source, settings, version. Its first line says what that is, each other line holds

@@ -25,14 +25,14 @@ class Summary(NamedTuple):
 def bootstrap_interval(
     values: np.ndarray, config: EvaluationConfig = _DEFAULT, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, excerpts being drawn with replacement.
+    """Percentile bootstrap interval of the mean, excerpts being sampled with replacement.
 
-    Frames of one excerpt are alike, so the excerpt and not the frame is the unit that is drawn.
+    Frames of one excerpt are alike, so the excerpt and not the frame is the unit that is sampled.
 
     Args:
         values: ``[excerpts, ...]``; NaN entries are left out.
         config: number of resamples and coverage (95 %).
-        seed: of the draws: the same values give the same interval.
+        seed: of the samples: the same values give the same interval.
 
     Returns:
         Lower and upper end; NaN where no excerpt holds a value.
@@ -44,8 +44,8 @@ def bootstrap_interval(
     if not len(sums):
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, len(sums), (config.bootstrap_resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    sampled = generator.integers(0, len(sums), (config.bootstrap_resamples, len(sums)))
+    means = sums[sampled].sum(axis=1) / counts[sampled].sum(axis=1)
     tail = (1 - config.bootstrap_coverage) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -39,7 +39,7 @@ def multi_f0_peaks(
 
     Args:
         salience: ``[bins, T]`` in (0, 1), any frame rate.
-        threshold: least salience of a peak; ``None`` is the published 0.5.
+        threshold: minimum salience of a peak; ``None`` is the published 0.5.
         grid: of the bins.
 
     Returns:
@@ -207,7 +207,7 @@ def heuristic_f0_synth(
     Args:
         salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
         frames: to return over the same duration; ``None`` is 250, frames of 16 000/256 Hz.
-        threshold: least salience of a peak; ``None`` is the published 0.5.
+        threshold: minimum salience of a peak; ``None`` is the published 0.5.
 
     Returns:
         float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of

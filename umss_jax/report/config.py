@@ -16,7 +16,7 @@ class ReportConfig:
     mp3_compression: float = 0.4
     """0 best to 1 smallest; about 2 bits a sample."""
     columns: int = 1400
-    """Most columns of a picture."""
+    """Maximum number of columns of a picture."""
     spectrogram_rows: int = 144
     window_s: float = 0.064
     range_db: float = 70.0

@@ -205,11 +205,11 @@ def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
             )
     if not found:
         return {"bars": [], "zero": 0.0}
-    least = min(0.0, *(low for _, _, low, _ in found)) - 0.5
-    most = max(0.0, *(high for _, _, _, high in found)) + 0.5
+    minimum = min(0.0, *(low for _, _, low, _ in found)) - 0.5
+    maximum = max(0.0, *(high for _, _, _, high in found)) + 0.5
 
     def place(value: float) -> float:
-        return round(100 * (value - least) / (most - least), 3)
+        return round(100 * (value - minimum) / (maximum - minimum), 3)
 
     bars = [
         Bar(label, _text(mean), place(low), place(mean), place(high))

@@ -16,8 +16,8 @@ from umss_jax.report.images import PitchAxis, clock, pitch_axis
 from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
 from umss_jax.report.player import Choice, Raw, Track, encoded, loudest_db, player
 from umss_jax.report.sounds import (
+    Interval,
     PageAudio,
-    Stretch,
     at_rate,
     choose_audio,
     read_header,
@@ -51,14 +51,14 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
     if not excerpts:
         return None
     rate, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
-    stretch = Stretch(0.0, samples / rate)
+    interval = Interval(0.0, samples / rate)
     sounds = sum(1 + len(VOICES) * (1 + len(excerpt.rows)) for excerpt in excerpts)
-    audio = choose_audio(str(folder), rate, 1, stretch.duration_s, sounds, config, FEWER)
+    audio = choose_audio(str(folder), rate, 1, interval.duration_s, sounds, config, FEWER)
     labels = list(dict.fromkeys(row.label for excerpt in excerpts for row in excerpt.rows))
     return player(
-        _tracks(folder, excerpts, labels, stretch, audio, config),
-        list(_panels(folder, excerpts, labels, stretch, config)),
-        stretch,
+        _tracks(folder, excerpts, labels, interval, audio, config),
+        list(_panels(folder, excerpts, labels, interval, config)),
+        interval,
         audio,
         _HINT,
         [
@@ -77,12 +77,12 @@ def _tracks(
     folder: Path,
     excerpts: list[KeptExcerpt],
     labels: list[str],
-    stretch: Stretch,
+    interval: Interval,
     audio: PageAudio,
     config: ReportConfig,
 ) -> Iterator[Track]:
     """Of every excerpt mixture, and for each voice the stem of every row before its target."""
-    samples = round(stretch.duration_s * audio.sample_rate_hz)
+    samples = round(interval.duration_s * audio.sample_rate_hz)
     folders = [
         folder / excerpt.folder / name
         for excerpt in excerpts
@@ -92,7 +92,7 @@ def _tracks(
     down = min(gain_of.values())
 
     def read(path: Path) -> np.ndarray:
-        sound = at_rate(read_sound(path, stretch), audio.sample_rate_hz, samples)
+        sound = at_rate(read_sound(path, interval), audio.sample_rate_hz, samples)
         return sound * np.float32(down / gain_of[path.parent])
 
     for number, excerpt in enumerate(excerpts):
@@ -123,13 +123,13 @@ def _panels(
     folder: Path,
     excerpts: list[KeptExcerpt],
     labels: list[str],
-    stretch: Stretch,
+    interval: Interval,
     config: ReportConfig,
 ) -> Iterator[Panel]:
     """Pitches of every row of every excerpt over its salience, beside those of the reference."""
 
     def pitches(path: Path) -> Pitches | None:
-        return read_f0(path, stretch, _AGAIN) if path.is_file() else None
+        return read_f0(path, interval, _AGAIN) if path.is_file() else None
 
     for number, excerpt in enumerate(excerpts):
         place = folder / excerpt.folder
@@ -140,8 +140,8 @@ def _panels(
             path = place / row.folder / "salience.npz"
             salience = None
             if path.is_file():
-                salience = read_salience(path, stretch.duration_s, _AGAIN, config)
-            panel = pitch_panel(track, stretch, config, salience, reference, axis)
+                salience = read_salience(path, interval.duration_s, _AGAIN, config)
+            panel = pitch_panel(track, interval, config, salience, reference, axis)
             yield panel._replace(excerpt=str(number), row=str(labels.index(row.label)))
 
 

@@ -75,7 +75,7 @@ def spectrogram_db(
     Args:
         audio: ``[samples]``.
         sample_rate_hz: Its rate.
-        config: Window, range, rows and most columns; of frames that share one the mean is shown.
+        config: Window, range, rows and maximum columns; of frames that share one the mean is shown.
 
     Returns:
         float64 ``[rows, columns]``, the highest frequency first.
@@ -153,7 +153,7 @@ def pitch_path(
         f0_hz_synth: ``[frames]``, 0 where there is no pitch.
         axis: Of the picture.
         duration_s: Its width.
-        config: Most points.
+        config: Maximum number of points.
     """
     every = max(1, -(-len(time_s) // config.most_points))
     time_s, f0_hz_synth = time_s[::every], f0_hz_synth[::every]
@@ -180,7 +180,7 @@ def salience_mask(
         salience: ``[bins, frames]`` in [0, 1].
         frequencies_hz: ``[bins]``, evenly spaced in logarithm, ascending.
         axis: Bins outside are left out, frequencies without a bin stay blank.
-        config: Most columns.
+        config: Maximum number of columns.
     """
     image = SalienceImage(salience.shape[0], salience.shape[1], config.columns)
     image.push(salience)
@@ -195,10 +195,10 @@ def salience_mask(
     return png_mask(shown, config)
 
 
-def time_ticks(start_s: float, duration_s: float, most: int = 12) -> list[Tick]:
+def time_ticks(start_s: float, duration_s: float, maximum: int = 12) -> list[Tick]:
     """Seconds or minutes at a round distance."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
-    step = next((step for step in steps if duration_s / step <= most), 1800)
+    step = next((step for step in steps if duration_s / step <= maximum), 1800)
     first = int(np.ceil(start_s / step - 1e-9))
     last = int(np.floor((start_s + duration_s) / step + 1e-9))
     return [

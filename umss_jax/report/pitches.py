@@ -12,7 +12,7 @@ from umss_jax.errors import DatasetError, ReportError
 from umss_jax.pitch.tables import read_voices
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
-from umss_jax.report.sounds import Stretch
+from umss_jax.report.sounds import Interval
 
 _FRAME_S = 0.016
 
@@ -21,7 +21,7 @@ class Pitches(NamedTuple):
     """Of all voices, on one clock."""
 
     time_s: np.ndarray
-    """``[frames]`` from the beginning of the stretch shown, evenly spaced."""
+    """``[frames]`` from the beginning of the interval shown, evenly spaced."""
     f0_hz_synth: np.ndarray
     """``[J, frames]``, 0 where there is no pitch."""
 
@@ -60,12 +60,12 @@ class Panel(NamedTuple):
     """For which choice it is shown; empty: for all."""
 
 
-def read_f0(path: Path, stretch: Stretch, remedy: str) -> Pitches:
+def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
     """Reads a table of ``time_s`` and the four voices.
 
     Args:
         path: Of the table.
-        stretch: What is read of it.
+        interval: What is read of it.
         remedy: What to do where it is not there or damaged.
 
     Raises:
@@ -75,8 +75,8 @@ def read_f0(path: Path, stretch: Stretch, remedy: str) -> Pitches:
         table = read_voices(path)
     except DatasetError as error:
         raise ReportError(error.message, remedy) from error
-    time_s = table.time_s - stretch.start_s
-    shown = (time_s >= 0) & (time_s <= stretch.duration_s)
+    time_s = table.time_s - interval.start_s
+    shown = (time_s >= 0) & (time_s <= interval.duration_s)
     return Pitches(time_s[shown], table.f0_hz[:, shown])
 
 
@@ -112,17 +112,17 @@ def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConf
 
 def pitch_panel(
     pitches: Pitches | None,
-    stretch: Stretch,
+    interval: Interval,
     config: ReportConfig,
     salience: Salience | None = None,
     reference: Pitches | None = None,
     axis: PitchAxis | None = None,
 ) -> Panel:
-    """The picture of the pitches of a stretch.
+    """The picture of the pitches of a interval.
 
     Args:
         pitches: Of the voices, where they are known.
-        stretch: Of the recording.
+        interval: Of the recording.
         config: Sizes.
         salience: Of the whole recording.
         reference: The true pitches, where they are known.
@@ -133,14 +133,14 @@ def pitch_panel(
         axis = pitch_axis(told.f0_hz_synth if told else np.zeros((len(VOICES), 0)), config)
     picture = ""
     if salience is not None:
-        first = round(stretch.start_s / salience.step_s)
-        frames = max(1, round(stretch.duration_s / salience.step_s))
+        first = round(interval.start_s / salience.step_s)
+        frames = max(1, round(interval.duration_s / salience.step_s))
         shown = salience.salience[:, first : first + frames]
         picture = salience_mask(shown, salience.frequency_hz, axis, config)
     return Panel(
         ticks=axis.ticks(),
-        curves=_curves(pitches, axis, stretch, config),
-        references=_curves(reference, axis, stretch, config),
+        curves=_curves(pitches, axis, interval, config),
+        references=_curves(reference, axis, interval, config),
         salience=picture,
         description=_description(pitches, reference, salience is not None),
         readout=_readout(told),
@@ -148,12 +148,12 @@ def pitch_panel(
 
 
 def _curves(
-    pitches: Pitches | None, axis: PitchAxis, stretch: Stretch, config: ReportConfig
+    pitches: Pitches | None, axis: PitchAxis, interval: Interval, config: ReportConfig
 ) -> list[Curve]:
     if pitches is None:
         return []
     return [
-        Curve(voice, pitch_path(pitches.time_s, hz, axis, stretch.duration_s, config))
+        Curve(voice, pitch_path(pitches.time_s, hz, axis, interval.duration_s, config))
         for voice, hz in zip(VOICES, pitches.f0_hz_synth, strict=True)
     ]
 

@@ -20,7 +20,7 @@ from umss_jax.report.images import (
     time_ticks,
 )
 from umss_jax.report.pitches import Panel
-from umss_jax.report.sounds import PageAudio, Stretch, encode
+from umss_jax.report.sounds import Interval, PageAudio, encode
 
 _HEADROOM_DB = 6.0
 """Below the loudest point of the mixture a spectrogram is opaque already."""
@@ -72,7 +72,7 @@ class Choice(NamedTuple):
 def player(
     tracks: Iterator[Track],
     panels: Sequence[Panel],
-    stretch: Stretch,
+    interval: Interval,
     audio: PageAudio,
     hint: str,
     choices: Sequence[Choice] = (),
@@ -83,7 +83,7 @@ def player(
     Args:
         tracks: Rows of players, encoded as the template comes to them.
         panels: Pictures of pitches.
-        stretch: Of the clock.
+        interval: Of the clock.
         audio: Format of all sounds.
         hint: What is heard at first.
         choices: What tracks and panels belong to; ones of a single option are left out.
@@ -96,11 +96,11 @@ def player(
         "choices": [choice for choice in choices if len(choice.options) > 1],
         "media_type": audio.media_type,
         "sample_rate_hz": audio.sample_rate_hz,
-        "start_s": stretch.start_s,
-        "duration_s": stretch.duration_s,
-        "start_label": clock(stretch.start_s),
-        "end_label": clock(stretch.start_s + stretch.duration_s),
-        "time_ticks": time_ticks(stretch.start_s, stretch.duration_s),
+        "start_s": interval.start_s,
+        "duration_s": interval.duration_s,
+        "start_label": clock(interval.start_s),
+        "end_label": clock(interval.start_s + interval.duration_s),
+        "time_ticks": time_ticks(interval.start_s, interval.duration_s),
         "frequency_ticks": spectrogram_ticks(audio.sample_rate_hz, config),
         "hint": hint,
     }

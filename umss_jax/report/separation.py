@@ -18,9 +18,9 @@ from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salienc
 from umss_jax.report.player import Raw, encoded, loudest_db, player
 from umss_jax.report.scores import MEASURES, VoiceScores, score_voices
 from umss_jax.report.sounds import (
+    Interval,
     PageAudio,
     Sound,
-    Stretch,
     at_rate,
     choose_audio,
     read_header,
@@ -57,7 +57,7 @@ def separation_page(
 
     Args:
         folder: Written by `umss-jax separate`.
-        sources: Targets, salience and the stretch to show.
+        sources: Targets, salience and the interval to show.
         config: Sizes and limits.
 
     Raises:
@@ -73,28 +73,28 @@ def separation_page(
             raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
     track_name = Path(str(manifest["input"]["file"])).stem
     targets = _target_files(folder, sources.targets, samples / rate, config)
-    stretch = _stretch(folder, samples / rate, sources)
+    interval = _interval(folder, samples / rate, sources)
     audio = choose_audio(
         str(folder),
         rate,
         channels,
-        stretch.duration_s,
+        interval.duration_s,
         len(files) + 1 + len(targets),
         config,
     )
-    raw = _read_all(files, targets, stretch, audio)
-    pitches = read_f0(folder / "f0.csv", stretch, _AGAIN)
+    raw = _read_all(files, targets, interval, audio)
+    pitches = read_f0(folder / "f0.csv", interval, _AGAIN)
     salience = _salience(folder, sources.salience, track_name, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
     targets_too = " and the targets start" if targets else " starts"
     return {
         "title": str(manifest["input"]["file"]),
-        "subtitle": _subtitle(manifest, stretch, samples / rate, rate, channels),
+        "subtitle": _subtitle(manifest, interval, samples / rate, rate, channels),
         "player": player(
             (encoded(one, audio, opaque_db, config) for one in raw),
-            [pitch_panel(pitches, stretch, config, salience)],
-            stretch,
+            [pitch_panel(pitches, interval, config, salience)],
+            interval,
             audio,
             f"Stems and residual together are the recording; its own row{targets_too} muted.",
             config=config,
@@ -153,24 +153,24 @@ def _target_files(
     return {voice: found[voice] for voice in VOICES if voice in found}
 
 
-def _stretch(folder: Path, duration_s: float, sources: Sources) -> Stretch:
+def _interval(folder: Path, duration_s: float, sources: Sources) -> Interval:
     left = duration_s - sources.start_s
     if left <= 0:
         raise ReportError(
             f"{folder} ends at {duration_s:.2f} s, before --start {sources.start_s:g}",
             "choose an earlier one",
         )
-    return Stretch(sources.start_s, min(left, sources.duration_s or left))
+    return Interval(sources.start_s, min(left, sources.duration_s or left))
 
 
 def _read_all(
-    files: dict[str, Path], targets: dict[str, Path], stretch: Stretch, page: PageAudio
+    files: dict[str, Path], targets: dict[str, Path], interval: Interval, page: PageAudio
 ) -> list[Raw]:
     """All sounds in the order of the page, at its rate, at common level and within ±1."""
-    samples = round(stretch.duration_s * page.sample_rate_hz)
+    samples = round(interval.duration_s * page.sample_rate_hz)
 
     def read(path: Path) -> np.ndarray:
-        sound = read_sound(path, stretch)
+        sound = read_sound(path, interval)
         return at_rate(Sound(sound.audio, sound.sample_rate_hz), page.sample_rate_hz, samples)
 
     stems = {name: read(path) for name, path in files.items()}
@@ -234,7 +234,7 @@ def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
 
 
 def _subtitle(
-    manifest: dict[str, Any], stretch: Stretch, duration_s: float, rate: int, channels: int
+    manifest: dict[str, Any], interval: Interval, duration_s: float, rate: int, channels: int
 ) -> list[str]:
     """What a reader wants to know at once."""
     parts = [f"model {manifest.get('model', 'unknown')}"]
@@ -245,7 +245,7 @@ def _subtitle(
         parts.append(f"adapted in {adaptation['steps']} steps")
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
-    if stretch.duration_s < duration_s - 1e-6:
-        end = stretch.start_s + stretch.duration_s
-        parts.append(f"shown: {clock(stretch.start_s)} to {clock(end)}")
+    if interval.duration_s < duration_s - 1e-6:
+        end = interval.start_s + interval.duration_s
+        parts.append(f"shown: {clock(interval.start_s)} to {clock(end)}")
     return parts

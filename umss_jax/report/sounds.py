@@ -27,7 +27,7 @@ _PLAYABLE_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 4
 _MP3_CHANNELS = 2
 
 
-class Stretch(NamedTuple):
+class Interval(NamedTuple):
     """The part of a recording that a page shows."""
 
     start_s: float
@@ -70,14 +70,14 @@ def read_header(path: Path) -> tuple[int, int, int]:
     return info.samplerate, info.channels, info.frames
 
 
-def read_sound(path: Path, stretch: Stretch) -> Sound:
-    """Reads a stretch of a file, padded with silence where the file ends before it.
+def read_sound(path: Path, interval: Interval) -> Sound:
+    """Reads a interval of a file, padded with silence where the file ends before it.
 
     Raises:
         AudioError: The file cannot be decoded.
     """
     rate, _, _ = read_header(path)
-    start, samples = round(stretch.start_s * rate), round(stretch.duration_s * rate)
+    start, samples = round(interval.start_s * rate), round(interval.duration_s * rate)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             file.seek(min(start, file.frames))

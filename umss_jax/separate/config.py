@@ -56,7 +56,7 @@ class NoteConfig:
     smoothing_s: float = 0.176
     """Running median over about one vibrato cycle (5 to 6 Hz)."""
     largest_gap_s: float = 0.064
-    """Unvoiced stretches up to this long (a consonant, a missed frame) do not end a note."""
+    """Unvoiced intervals up to this long (a consonant, a missed frame) do not end a note."""
     shortest_note_s: float = 0.096
     hysteresis_semitones: float = 0.75
     """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""

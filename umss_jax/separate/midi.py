@@ -28,7 +28,7 @@ def notes(f0_hz: np.ndarray, frame_s: float, config: NoteConfig = NoteConfig()) 
 
     Short gaps are bridged and a running median takes vibrato away. A note begins with the nearest
     semitone of its first ``shortest_note_s`` and lasts as long as the pitch stays near it, so that
-    a voice between two semitones does not flicker; stretches shorter than a note are dropped.
+    a voice between two semitones does not flicker; intervals shorter than a note are dropped.
 
     Args:
         f0_hz: ``[frames]`` in Hz from 0 s, 0 where unvoiced.
@@ -99,7 +99,7 @@ def _frames(seconds: float, frame_s: float) -> int:
 
 
 def _voiced_runs(voiced: np.ndarray, largest_gap: int) -> list[tuple[int, int]]:
-    """First frame and frame after the last of every voiced stretch, short gaps bridged."""
+    """First frame and frame after the last of every voiced interval, short gaps bridged."""
     edges = np.flatnonzero(np.diff(np.pad(voiced.astype(np.int8), 1)))
     runs: list[tuple[int, int]] = []
     for start, end in edges.reshape(-1, 2).tolist():
@@ -120,13 +120,13 @@ def _running_median(pitch: np.ndarray, frames: int) -> np.ndarray:
 
 
 def _split(pitch: np.ndarray, shortest: int, hysteresis: float) -> list[tuple[int, int, int]]:
-    """First frame, frame after the last, and number of each note of one voiced stretch."""
+    """First frame, frame after the last, and number of each note of one voiced interval."""
     cut: list[tuple[int, int, int]] = []
     first = 0
     while first < len(pitch):
         number = round(statistics.median_low(pitch[first : first + shortest].tolist()))
         away = np.abs(pitch[first:] - number) > hysteresis
-        # A slide may begin a stretch: at least one frame belongs to it, or nothing would move on.
+        # A slide may begin a interval: at least one frame belongs to it, or nothing would move on.
         last = first + max(1, int(np.argmax(away))) if away.any() else len(pitch)
         if cut and cut[-1][2] == number:
             cut[-1] = (cut[-1][0], last, number)

@@ -25,7 +25,7 @@ class SalienceImage:
     Args:
         bins: Rows.
         frames: Of the whole recording.
-        columns: Most columns; of the frames that share one the largest is kept.
+        columns: Maximum number of columns; of the frames that share one the largest is kept.
     """
 
     def __init__(self, bins: int, frames: int, columns: int) -> None:

@@ -21,7 +21,7 @@ Progress = Callable[[str, float], None]
 
 
 class SeparatedBlock(NamedTuple):
-    """The next finished stretch of the recording, at 16 kHz."""
+    """The next finished interval of the recording, at 16 kHz."""
 
     stems_16k: np.ndarray
     """float32 ``[J, C, n]``."""
@@ -30,7 +30,7 @@ class SeparatedBlock(NamedTuple):
 
 
 class PitchBlock(NamedTuple):
-    """The pitches of the next finished stretch of the recording."""
+    """The pitches of the next finished interval of the recording."""
 
     f0_hz_synth: np.ndarray
     """float32 ``[N, frames]``; N differs between blocks where the pitches are given to nobody. They

@@ -1,7 +1,7 @@
 """Noise source: uniform white noise through a time-invariant FIR, with a gain per frame.
 
 Raw gain and magnitudes → :func:`noise_controls` → :func:`noise_signal`. The random numbers are an
-argument, so that recorded draws replay; :func:`draw_noise` makes them from a key.
+argument, so that recorded noise replays; :func:`sample_noise` makes them from a key.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def noise_controls(
     )
 
 
-def draw_noise(key: jax.Array, shape: tuple[int, ...], samples: int, hop_samples: int) -> jax.Array:
+def sample_noise(
+    key: jax.Array, shape: tuple[int, ...], samples: int, hop_samples: int
+) -> jax.Array:
     """Uniform noise in [−1, 1) for :func:`noise_signal`, [*shape, samples + hop]."""
     return jax.random.uniform(key, (*shape, samples + hop_samples), minval=-1.0, maxval=1.0)
 

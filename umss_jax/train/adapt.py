@@ -47,7 +47,7 @@ def adapt(
     """Trains encoder and decoder (and, if asked, the assignment) on segments of one recording.
 
     The F0 networks run once per segment beforehand: with the assignment frozen only F0 is kept,
-    else the salience, from which each step goes on. No stems are involved.
+    else the salience, from which each step begins. No stems are involved.
 
     Args:
         engine: model with all its parts; encoder and decoder may be freshly initialised.

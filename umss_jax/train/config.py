@@ -76,8 +76,8 @@ class TrainConfig:
     strategy: str = "w_up"
     seed: int = 4
     weights: str = DEFAULT_MODEL
-    """Initial weights by name or file; parts that they lack are drawn. Empty: all are, with the
-    networks that ``model`` names."""
+    """Initial weights by name or file; parts that they lack are initialised. Empty: all are, with
+    the networks that ``model`` names."""
     batch: int = 15
     epoch_examples: int = 1600
     epochs: tuple[int, ...] = ()
@@ -123,7 +123,7 @@ class PretrainConfig:
     transposed_bins: int = 15
     """By which each of them moves up or down, at most, every time it comes."""
     weights: str = ""
-    """Initial ones by name or file; what they lack is drawn."""
+    """Initial ones by name or file; what they lack is initialised."""
     blur_bins: float = 1.0
     validation_steps: int = 250
     """Between validations, at which checkpoints are written."""

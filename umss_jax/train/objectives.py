@@ -100,7 +100,7 @@ def _source_filter_loss(
 
         def sample(number: jax.Array, mixture: jax.Array) -> jax.Array:
             key = jax.random.fold_in(given.key, number)
-            return model.draw_uniform(key, mixture[None], config)[0]
+            return model.sample_uniform(key, mixture[None], config)[0]
 
         uniform = jax.vmap(sample)(numbers, batch.mixture)
     output = model.forward(

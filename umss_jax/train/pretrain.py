@@ -21,7 +21,7 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
-from umss_jax.data.salience_mixes import HeardExample, HeardMixes
+from umss_jax.data.salience_mixes import SalienceExample, SalienceMixes
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.checkpoints import PhaseProgress
@@ -42,7 +42,7 @@ PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
 
-_Mixes = PitchedMixes | HeardMixes
+_Mixes = PitchedMixes | SalienceMixes
 """What the salience network learns from, or the assignment network."""
 
 
@@ -172,7 +172,7 @@ def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _
         features = model.features(jnp.asarray(mixture), config.model)
         return model.estimate_salience(variables, features, config.model)
 
-    heard_of = partial(HeardMixes, hear=hear, grid=config.model.hcqt)
+    heard_of = partial(SalienceMixes, hear=hear, grid=config.model.hcqt)
     distinct, transposed = config.distinct_mixes, config.transposed_bins
     heard = heard_of(mixes, seed=config.seed, distinct=distinct, transposed_bins=transposed)
     return heard, heard_of(unaltered, seed=_VALIDATION_SEED)
@@ -210,7 +210,7 @@ def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
 
 def _assignment_loss(given: LossInput, config: PretrainConfig) -> Loss:
     """Cross-entropy of the voices' saliences, the mean over voices, bins and frames."""
-    example: HeardExample = given.batch
+    example: SalienceExample = given.batch
     targets = pitch_targets(jnp.asarray(example.f0_hz_cqt), config.blur_bins, config.model.hcqt)
     assigned = model.assign(given.variables, jnp.asarray(example.salience), config.model)
     value = binary_cross_entropy(assigned, targets)

@@ -2,7 +2,7 @@
 
 ``config.toml`` (every setting, resolved), ``metrics.jsonl`` (a row a step, a row a validation),
 ``state.json`` (where it stands), ``checkpoints/<phase>``, ``tensorboard``, and
-``weights.safetensors`` with its side-car: the best so far, ready for ``umss-jax separate -n``.
+``weights.safetensors`` with its metadata: the best so far, ready for ``umss-jax separate -n``.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _settings_of(path: Path, config: TrainConfig | PretrainConfig) -> TrainConfi
 
     Args:
         path: of the file.
-        config: of the run that is to go on in its folder.
+        config: of the run that is to resume in its folder.
     """
     text = path.read_text(encoding="utf-8")
     had = build(type(config), tomllib.loads(text))

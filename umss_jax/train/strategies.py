@@ -44,7 +44,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a run in which the same parts train on the same losses."""
+    """A interval of a run in which the same parts train on the same losses."""
 
     name: str
     step: Strategy

@@ -16,8 +16,8 @@ from umss_jax.model import (
     SOURCE_FILTER,
     ModelOutput,
     Variables,
-    draw_uniform,
     forward,
+    sample_uniform,
     voice_model,
 )
 
@@ -112,7 +112,7 @@ class Board:
 
 @partial(jax.jit, static_argnames="config")
 def _output(variables: Variables, batch: Any, key: jax.Array, config: ModelConfig) -> ModelOutput:
-    uniform = draw_uniform(key, jnp.asarray(batch.mixture), config)
+    uniform = sample_uniform(key, jnp.asarray(batch.mixture), config)
     given = {"salience": batch.salience, "f0_hz_synth": batch.f0_hz_synth}
     return forward(variables, batch.mixture, uniform, config, **given)
 
