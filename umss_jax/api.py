@@ -259,17 +259,16 @@ def _complete(
     """All parts that are needed, initialised where allowed; refuses what is missing otherwise."""
     import jax
 
-    from umss_jax.model import init_variables
+    from umss_jax.model import init_variables, voice_model
 
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
-    missing = sorted({"encoder", "decoder"} - set(variables["params"]))
-    if "unet" in variables["params"]:  # it separates, whatever else there is
-        if init_missing:
-            raise UsageError(
-                f"model {name} separates by a U-Net, which learns from stems alone",
-                "leave out --adapt, or train it (umss-jax train, strategy unet)",
-            )
-        return variables
+    voices = voice_model(variables["params"])
+    if voices.needs_stems and init_missing:
+        raise UsageError(
+            f"model {name} separates by a U-Net, which learns from stems alone",
+            "leave out --adapt, or train it (umss-jax train, strategy unet)",
+        )
+    missing = sorted(set(voices.parts) - set(variables["params"]))
     if not missing:
         return variables
     if not init_missing:

@@ -100,10 +100,12 @@ def model_rows(
         UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
     """
     from umss_jax import api
+    from umss_jax.model import voice_model
 
     label, name = label_and_name(argument)
     variables = load_weights(name).variables
-    has_decoder = not {"decoder", "unet"}.isdisjoint(variables["params"])
+    own = voice_model(variables["params"]).parts
+    has_decoder = not variables["params"].keys().isdisjoint(own)
     load = api.load if has_decoder else api.load_tracker
     engine = load(name, assigner=assigner).engine
     identity = {
