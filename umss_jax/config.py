@@ -246,6 +246,24 @@ class ModelConfig:
     mask: MaskConfig = field(default_factory=MaskConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
 
+    def __post_init__(self) -> None:
+        """Refuses rates of single stages that are not those of the audio.
+
+        Raises:
+            UsageError: the first that differs.
+        """
+        rate_hz, hop = self.audio.sample_rate_hz, self.audio.hop_samples
+        for name, value, expected in (
+            ("encoder.hop_samples", self.encoder.hop_samples, hop),
+            ("synth.hop_samples", self.synth.hop_samples, hop),
+            ("synth.sample_rate_hz", self.synth.sample_rate_hz, rate_hz),
+        ):
+            if value != expected:
+                raise UsageError(
+                    f"{name} of the model is {value}, but audio.{name.split('.')[1]} {expected}",
+                    "set them alike: there is one frame rate from encoder to synthesiser",
+                )
+
 
 def with_networks(
     config: ModelConfig, salience: str | None = None, assignment: str | None = None

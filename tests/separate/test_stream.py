@@ -198,7 +198,11 @@ def test_segments_of_array_are_what_the_engine_hears():
 
 def test_rates_are_those_of_the_model():
     class Coarse(StubEngine):
-        config = ModelConfig(audio=AudioConfig(sample_rate_hz=8000, hop_samples=512))
+        config = ModelConfig(
+            audio=AudioConfig(sample_rate_hz=8000, hop_samples=512),
+            encoder=EncoderConfig(hop_samples=512),
+            synth=SynthConfig(sample_rate_hz=8000, hop_samples=512),
+        )
 
         def separate(self, mixture_16k, channels_16k, seeds):
             good = super().separate(mixture_16k, channels_16k, seeds)

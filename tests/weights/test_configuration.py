@@ -122,6 +122,7 @@ def test_export_says_what_the_file_cannot_hold(tmp_path, monkeypatch, capsys):
         ({"salience_network": "late-deeper"}, "late-deeper"),
         ({"synth": {"harmonics": "many"}}, "synth.harmonics"),
         ({"synth": 3}, "synth"),
+        ({"audio": {"hop_samples": 128}}, "hop_samples"),
         ([], "configuration"),
         (None, "configuration"),
     ],
@@ -208,7 +209,12 @@ def test_combined_weights_take_each_parts_own(parts, order):
 
 
 def test_parts_that_cannot_stand_together_are_refused(parts, tmp_path):
-    config = replace(SMALL, audio=replace(SMALL.audio, hop_samples=128))
+    config = replace(
+        SMALL,
+        audio=replace(SMALL.audio, hop_samples=128),
+        encoder=replace(SMALL.encoder, hop_samples=128),
+        synth=replace(SMALL.synth, hop_samples=128),
+    )
     store.save(tmp_path / "hop.safetensors", drawn("decoder", config), config)
     with pytest.raises(UsageError, match=r"audio\.hop_samples"):
         load_weights(f"{parts / 'encoder'}+{tmp_path / 'hop'}")
