@@ -19,7 +19,7 @@ from umss_jax.audio.segments import (
     plan_segments,
     segment_seed,
 )
-from umss_jax.config import AudioConfig, ModelConfig
+from umss_jax.config import AudioConfig, EncoderConfig, ModelConfig, SynthConfig
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stream import (
