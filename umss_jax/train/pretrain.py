@@ -24,12 +24,11 @@ from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoi
 from umss_jax.data.salience_mixes import SalienceExample, SalienceMixes
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import PretrainConfig
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
-from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
 from umss_jax.train.step import TrainState, init_state, step_body

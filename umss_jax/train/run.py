@@ -22,13 +22,12 @@ from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import resolve_assigner
-from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Batch, objective_for, parts_used
 from umss_jax.train.optimiser import learning_rate, make_optimiser
-from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
 from umss_jax.train.sharding import ParallelStep
