@@ -87,9 +87,8 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     best = folder / WEIGHTS
     if kept.is_file() or not best.is_file():
         return
-    for name_of in (store.metadata_path, Path):
-        source, target = name_of(best), name_of(kept)
-        make_whole(target, partial(shutil.copyfile, source))
+    make_whole(store.metadata_path(kept), partial(shutil.copyfile, store.metadata_path(best)))
+    make_whole(kept, partial(shutil.copyfile, best))
 
 
 def phase_weights(folder: Path, number: int, name: str) -> Path:
