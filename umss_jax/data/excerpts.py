@@ -34,12 +34,12 @@ class Song(NamedTuple):
     voice_ids: tuple[str, ...] = ("Soprano", "ContraAlt", "tenor", "Bajos")
 
 
-EL_ROSSINYOL = Song(
-    "El Rossinyol", "El_Rossinyol", 134, 2, ("Soprano", "ContraAlt", "Tenor", "Bajos")
-)
-LOCUS_ISTE = Song("Locus Iste", "Locus_Iste", 190, 3)
 NINO_DIOS = Song("Nino Dios", "Nino_Dios", 103, 4)
-CSD_TEST_SONGS = (EL_ROSSINYOL, LOCUS_ISTE, NINO_DIOS)
+CSD_TEST_SONGS = (
+    Song("El Rossinyol", "El_Rossinyol", 134, 2, ("Soprano", "ContraAlt", "Tenor", "Bajos")),
+    Song("Locus Iste", "Locus_Iste", 190, 3),
+    NINO_DIOS,
+)
 """The test set of the paper."""
 
 
@@ -72,11 +72,7 @@ class Quartet(NamedTuple):
 
 
 def excerpt_start_frames(duration_s: int, audio: AudioConfig) -> list[int]:
-    """Where the non-overlapping excerpts of a song begin.
-
-    Args:
-        duration_s: nominal length of the song.
-        audio: rate, length of an excerpt, hop.
+    """Where the non-overlapping excerpts of a song of some nominal length begin.
 
     Returns:
         Frames of the hop (16 ms), one for every excerpt from the second on. Seconds are floored to
@@ -92,14 +88,23 @@ def part_start_frames(samples: int, audio: AudioConfig) -> list[int]:
     """Where the excerpts of a 10-second part of the Bach or barbershop collection begin.
 
     From the first second on, and 0.04 s later than elsewhere (reference).
-
-    Args:
-        samples: of the part.
-        audio: rate, length of an excerpt, hop.
     """
     length_s = audio.example_samples / audio.sample_rate_hz
     count = samples // audio.example_samples
     return [int((index * length_s + _PART_OFFSET_S) // audio.hop_s) for index in range(count)]
+
+
+def start_frames(kind: str, samples: int, audio: AudioConfig) -> list[int]:
+    """Where the excerpts of a piece in a layout of some kind begin; at least one, at 0."""
+    if kind == "bcbsq":
+        return part_start_frames(samples, audio)
+    return excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
+
+
+def peak_scale(mixture: np.ndarray) -> np.float32:
+    """What scales a mixture to peak 1; 1 for silence."""
+    peak = np.abs(mixture).max()
+    return np.float32(1 / peak if peak > 0 else 1)
 
 
 def csd_excerpts(
@@ -108,7 +113,6 @@ def csd_excerpts(
     with_f0: bool = True,
     *,
     audio: AudioConfig,
-    minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
     """Test excerpts of the Choral Singing Dataset, song by song.
 
@@ -117,7 +121,6 @@ def csd_excerpts(
         songs: which songs, and which singer of each section.
         with_f0: read the CREPE tracks too.
         audio: rate, length of an excerpt, hop.
-        minimum_confidence: of a voiced frame.
 
     Yields:
         Excerpts in the reference's order and under its names.
@@ -127,10 +130,7 @@ def csd_excerpts(
             song are looked for before its first excerpt.
     """
     for song in songs:
-        quartet = csd_quartet(Path(root), song, audio)
-        yield from cut_excerpts(
-            [quartet], with_f0, audio=audio, minimum_confidence=minimum_confidence
-        )
+        yield from cut_excerpts([csd_quartet(Path(root), song, audio)], with_f0, audio=audio)
 
 
 def csd_quartet(root: Path, song: Song, audio: AudioConfig) -> Quartet:
@@ -155,13 +155,7 @@ def cut_excerpts(
     audio: AudioConfig,
     minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
-    """The excerpts of quartets, one after another.
-
-    Args:
-        quartets: of which the excerpts are.
-        with_f0: read the F0 tracks too.
-        audio: rate, length of an excerpt, hop.
-        minimum_confidence: of a voiced frame.
+    """The excerpts of quartets, one after another, with F0 if asked for.
 
     Raises:
         DatasetError: a file is missing, too short, or of another rate.
@@ -186,8 +180,7 @@ def _cut(
     read = _decoded if quartet.any_rate else _read_audio
     sources = np.stack([read(file, start * audio.hop_samples, audio) for file in quartet.files])
     mixture = sources.sum(axis=0)
-    peak = np.abs(mixture).max()
-    scale = np.float32(1 / peak if peak > 0 else 1)
+    scale = peak_scale(mixture)
     f0_hz = None
     if tracks is not None:
         # The reference turns seconds back into frames by division, which puts the excerpt at 96 s

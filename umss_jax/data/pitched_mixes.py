@@ -38,11 +38,7 @@ class PitchedExample(NamedTuple):
 
 
 def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoice, ...]]:
-    """Pieces with stems and F0, one singer a voice.
-
-    Args:
-        chosen: folders in which every stem has F0 where :mod:`umss_jax.data.references` looks.
-        audio: distance of the frames of F0, the hop.
+    """Pieces with stems and F0 (where :mod:`umss_jax.data.references` looks), one singer a voice.
 
     Raises:
         DatasetError: F0 is missing or damaged, or a stem is.
@@ -102,12 +98,11 @@ class PitchedMixes:
         rng = np.random.default_rng([self._seed, index])
         config = self._config
         if config is None:
-            sources, f0_hz = self._aligned_voices(rng, 1.0)
-            return self._example(sources, f0_hz)
+            return self._example(*self._aligned_voices(rng, 1.0))
         speed = 2 ** (rng.uniform(-1, 1) * config.speed_semitones / 12)
         if not self._aligned and rng.uniform() < config.mixed_probability:
             picked = [self._voice(rng, voice, speed) for voice in range(len(VOICES))]
-            sources, f0_hz = (np.stack(one) for one in zip(*picked, strict=True))
+            sources, f0_hz = _stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
         probability = np.asarray(config.voices_probability)
@@ -122,9 +117,7 @@ class PitchedMixes:
     ) -> tuple[np.ndarray, np.ndarray]:
         piece = self._pieces[rng.integers(len(self._pieces))]
         start = self._start(rng, min(len(voice.samples) for voice in piece), speed)
-        cut = [self._cut(voice, start, speed) for voice in piece]
-        sources, f0_hz = zip(*cut, strict=True)
-        return np.stack(sources), np.stack(f0_hz)
+        return _stacked([self._cut(voice, start, speed) for voice in piece])
 
     def _voice(
         self, rng: np.random.Generator, voice: int, speed: float
@@ -186,12 +179,15 @@ class PitchedMixes:
         return PitchedExample(mixture.astype(np.float32), f0_hz.astype(np.float32))
 
 
+def _stacked(voices: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    samples, f0_hz = zip(*voices, strict=True)
+    return np.stack(samples), np.stack(f0_hz)
+
+
 def interpolated_f0(f0_hz: np.ndarray, places: np.ndarray) -> np.ndarray:
     """F0 at fractional frames: linear where both neighbours are voiced, else the nearer one's.
 
-    Args:
-        f0_hz: [frames], 0 = unvoiced.
-        places: in frames; beyond the ends the last value holds.
+    F0 is [frames], 0 = unvoiced; beyond the ends the last value holds.
     """
     places = np.clip(places, 0, len(f0_hz) - 1)
     low = np.minimum(places.astype(int), max(len(f0_hz) - 2, 0))

@@ -69,10 +69,8 @@ class SalienceMixes:
         salience = kept.astype(np.float32) / np.float32(_KEPT)
         reach = self._transposed_bins
         bins = int(np.random.default_rng([self._seed, index, 1]).integers(-reach, reach + 1))
-        return SalienceExample(
-            shifted(salience, bins),
-            f0_hz * np.float32(2 ** (bins / self._grid.bins_per_octave)),
-        )
+        ratio = np.float32(2 ** (bins / self._grid.bins_per_octave))
+        return SalienceExample(shifted(salience, bins), f0_hz * ratio)
 
     def _mix(self, which: int) -> tuple[np.ndarray, np.ndarray]:
         if which in self._kept:

@@ -10,9 +10,8 @@ Source: the reference's ``data.py`` and ``eval.py``. Recordings of the first thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -27,6 +26,7 @@ from umss_jax.data.excerpts import (
     excerpt_start_frames,
     part_start_frames,
     song_folder,
+    start_frames,
 )
 from umss_jax.data.layouts import STEM_FOLDER, Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.data.references import has_f0
@@ -66,15 +66,14 @@ def quartets_of(
         DatasetError: the folder is not laid out as expected, or a recording is missing or of
             another length.
     """
-    finders: dict[Dataset, Callable[[Path, Sequence[str], AudioConfig], list[Quartet]]] = {
-        Dataset.CSD: _csd,
-        Dataset.CANTORIA: _cantoria,
-        Dataset.BCBSQ: partial(_bcbsq, length_tolerance_s=length_tolerance_s),
-        Dataset.FOLDER: partial(_folder, length_tolerance_s=length_tolerance_s),
-    }
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder", f"expected the folder of {dataset}")
-    return finders[dataset](root, songs, audio)
+    if dataset == Dataset.CSD:
+        return _csd(root, songs, audio)
+    if dataset == Dataset.CANTORIA:
+        return _cantoria(root, songs, audio)
+    find = _bcbsq if dataset == Dataset.BCBSQ else _folder
+    return find(root, songs, audio, length_tolerance_s)
 
 
 def f0_is_there(quartets: Sequence[Quartet]) -> bool:
@@ -96,15 +95,13 @@ def f0_is_there(quartets: Sequence[Quartet]) -> bool:
 def _csd(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     known = {song.folder: song for song in CSD_TEST_SONGS}
     folders = [name.replace(" ", "_") for name in songs] or list(known)
-    _refuse_unknown([name for name in folders if name not in known], known)
+    _refuse_unknown(folders, known)
     return [csd_quartet(root, known[name], audio) for name in folders]
 
 
 def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     names = list(songs) or list(CANTORIA_TEST_SONGS)
-    _refuse_unknown(
-        [name for name in names if name not in CANTORIA_DURATIONS_S], CANTORIA_DURATIONS_S
-    )
+    _refuse_unknown(names, CANTORIA_DURATIONS_S)
     quartets = []
     for name in names:
         folder = song_folder(root, name)
@@ -139,9 +136,8 @@ def _bcbsq(
         )
     wanted = tuple(songs) or BCBSQ_TEST_PIECES
     _refuse_missing(root, layout.missing, wanted)
-    pieces = choose_pieces(layout.pieces, wanted, ())
     quartets = []
-    for piece in pieces:
+    for piece in choose_pieces(layout.pieces, wanted, ()):
         files = _one_singer(piece, 1)
         samples = _shortest(_lengths(files, any_rate=False), audio, length_tolerance_s)
         starts = part_start_frames(samples, audio)
@@ -167,11 +163,7 @@ def _folder(
         for singer in range(1, singers + 1):
             files = _one_singer(piece, singer)
             samples = _shortest(_lengths(files, any_rate=True), audio, length_tolerance_s)
-            starts = (
-                part_start_frames(samples, audio)
-                if layout.kind == "bcbsq"
-                else excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
-            )
+            starts = start_frames(layout.kind, samples, audio)
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
             quartets.append(Quartet(name, piece.name, files, tuple(starts), any_rate=True))
     return quartets
@@ -195,11 +187,7 @@ def _lengths(files: tuple[Path, ...], any_rate: bool) -> dict[Path, int]:
 
 
 def _shortest(lengths: dict[Path, int], audio: AudioConfig, tolerance_s: float) -> int:
-    """Samples of the shortest stem.
-
-    Raises:
-        DatasetError: the stems of a piece differ too much for being of one performance.
-    """
+    """Samples of the shortest stem; those of one performance differ little."""
     rate_hz = audio.sample_rate_hz
     short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     if lengths[long] - lengths[short] > tolerance_s * rate_hz:
@@ -225,7 +213,8 @@ def _refuse_missing(root: Path, missing: Sequence[str], wanted: Sequence[str]) -
         )
 
 
-def _refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> None:
+def _refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
             f"no test song is called {', '.join(unknown)}", f"choose from {', '.join(known)}"
