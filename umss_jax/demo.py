@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 MIXTURE = "mixture.wav"
 TARGETS = "targets"
 """Folder of the true voices, where `umss-jax report` looks for them."""
-ALL_VOICES = "all"
 
 
 class DemoScore(NamedTuple):
@@ -78,7 +77,7 @@ def run_demo(
         seed: of singers, room, adaptation and noise; the same seed gives the same files.
         config: which score, how much of it, and steps of adaptation to the mixture.
         overwrite: replace the files of an earlier demo; others stay.
-        tell: told each stage in words.
+        tell: called with each stage in words.
 
     Raises:
         OutputError: the folder exists or cannot be written.
@@ -88,7 +87,8 @@ def run_demo(
         raise OutputError(f"{out} exists", "use --overwrite or choose another -o")
     with working_folder(out) as work:
         tell(f"synthetic singers sing {config.score!r}")
-        rendering = _render(seed, config)
+        score = next(one for one in embedded_scores() if one.title == config.score)
+        rendering = render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
         mixture = rendering.stems.sum(axis=0)
         soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
@@ -112,11 +112,6 @@ def demo_table(scores: list[DemoScore]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render(seed: int, config: DemoConfig) -> Rendering:
-    score = next(one for one in embedded_scores() if one.title == config.score)
-    return render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
-
-
 def _engine(
     mixture: Path, seed: int, config: DemoConfig, tell: Callable[[str], object]
 ) -> ModelEngine:
@@ -138,15 +133,10 @@ def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[Dem
     estimate = read_voices(folder / "f0.csv").f0_hz
     reference = rendering.f0_hz_synth[:, : estimate.shape[1]]
     accuracy = melody_scores(reference, estimate).raw_pitch_accuracy
+    rows = zip((*VOICES, "all"), separated, (*accuracy, accuracy.mean()), strict=True)
     return [
-        DemoScore(*one)
-        for one in zip(
-            (*VOICES, ALL_VOICES),
-            (row.stems["si_sdr_db"].mean for row in separated),
-            (row.mixture_si_sdr_db for row in separated),
-            (*accuracy, accuracy.mean()),
-            strict=True,
-        )
+        DemoScore(voice, row.stems["si_sdr_db"].mean, row.mixture_si_sdr_db, pitch)
+        for voice, row, pitch in rows
     ]
 
 
