@@ -84,7 +84,9 @@ def adapt(
     )
     used = select_parts(engine.variables, parts_used(strategy.start, strategy.trainable))
     state, _ = run_loop(loop, init_state(used, optimiser))
-    adapted = engine.with_variables(merged(engine.variables, state), adaptation=_record(config))
+    kept = ("steps", "batch", "learning_rate", "seed")
+    about = {name: getattr(config, name) for name in kept} | {"assignment": config.train_assignment}
+    adapted = engine.with_variables(merged(engine.variables, state), adaptation=about)
     course = {key: np.asarray([row[key] for row in history]) for key in (history or [{}])[0]}
     return Adapted(adapted, course)
 
@@ -155,12 +157,7 @@ def check_adaptation(
 ) -> None:
     """Refuses before the adaptation what would be noticed only after it.
 
-    Args:
-        config: what is asked for; 0 steps is no adaptation.
-        assigner: as asked for.
-        name: under which the adapted model is kept; none if empty.
-        recordings: number of them.
-        overwrite: a model of that name may be replaced.
+    The adapted model is kept under the name if there is one; 0 steps is no adaptation.
 
     Raises:
         UsageError: options that need or exclude each other, or the name is taken.
@@ -211,14 +208,3 @@ def keep_adapted(engine: ModelEngine, name: str, recording: Recording, steps: in
         "initial_weights": engine.provenance.get("weights", {}),
     }
     return store.save(name, engine.variables, engine.config, about)
-
-
-def _record(config: AdaptationConfig) -> dict[str, object]:
-    """For the manifest."""
-    return {
-        "steps": config.steps,
-        "batch": config.batch,
-        "learning_rate": config.learning_rate,
-        "seed": config.seed,
-        "assignment": config.train_assignment,
-    }

@@ -95,13 +95,13 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
-            stack.enter_context(closing(files))
+            stack.enter_context(closing(files.checkpoints))
             state, progress = files.checkpoints.latest(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):
             return state, progress
         if files:
-            files.begin(done)
+            files.folder.forget_after(files.number, done)
         held_out = list(validation.batches()) if validation else []
         state = loop.place(state)
         coming = islice(loop.batches(done), loop.steps - done)

@@ -110,11 +110,7 @@ def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig)
 
 
 def _unet_loss(given: LossInput, config: ModelConfig, axis: str | None) -> Loss:
-    """The supervised loss of the U-Net as L_rec.
-
-    Raises:
-        ValueError: the batch has no sources or no F0.
-    """
+    """The supervised loss of the U-Net as L_rec."""
     batch: Batch = given.batch
     if batch.sources is None or batch.f0_hz_synth is None:
         raise ValueError("a U-Net learns from batches with sources and F0")
@@ -128,17 +124,15 @@ def _unet_loss(given: LossInput, config: ModelConfig, axis: str | None) -> Loss:
         given.key if given.train else None,
     )
     zero = jnp.zeros(())
-    terms = LossTerms(total=value, rec=value, l1=zero, l2=zero, l3=zero)
+    terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), {**given.variables["batch_stats"], "unet": changed})
 
 
 class UnetLoss(NamedTuple):
-    """A loss and what computing it changed."""
+    """A loss, scalar, and the running statistics, which move in training only."""
 
     value: jax.Array
-    """Mean absolute difference of magnitudes, scalar."""
     batch_stats: Any
-    """Running statistics, which move in training only."""
 
 
 def unet_loss(

@@ -97,13 +97,11 @@ class Checkpoints:
             CheckpointError: the checkpoint does not fit or is damaged.
         """
         step = self._manager.latest_step()
-        return (fresh, PhaseProgress()) if step is None else self._restored(fresh, step)
-
-    def _restored(self, like: TrainState, step: int) -> tuple[TrainState, PhaseProgress]:
-        """A checkpoint as NumPy arrays; ``like`` has the same structure."""
+        if step is None:
+            return fresh, PhaseProgress()
         wanted = {
-            name: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
-            for name, leaf in _flat(like).items()
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+            for name, leaf in _flat(fresh).items()
         }
         try:
             restored = self._manager.restore(
@@ -119,7 +117,7 @@ class Checkpoints:
                 f"checkpoint {step} in {self._folder} cannot be restored ({reason})",
                 "delete it to resume from the one before, or the folder to begin again",
             ) from error
-        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        state = jax.tree.unflatten(jax.tree.structure(fresh), leaves)
         return state, PhaseProgress(**restored.progress)
 
     def close(self) -> None:
@@ -150,14 +148,6 @@ class PhaseFiles:
     def checkpoints(self) -> Checkpoints:
         """Those of this phase."""
         return Checkpoints(self.folder.path / "checkpoints" / f"{self.number}_{self.name}")
-
-    def close(self) -> None:
-        """Waits for checkpoints that are being written."""
-        self.checkpoints.close()
-
-    def begin(self, done: int) -> None:
-        """Drops the rows of steps that are about to be done again."""
-        self.folder.forget_after(self.number, done)
 
     def log_step(self, epoch: int, step: int, values: Mapping[str, float], seconds: float) -> None:
         """The row of a step."""

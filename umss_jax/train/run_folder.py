@@ -41,12 +41,7 @@ class RunResult(NamedTuple):
 
 
 class RunFolder:
-    """The folder of one run, new or to be resumed.
-
-    Args:
-        path: made where missing.
-        config: all settings.
-        writes: whether this process writes (of several hosts one does).
+    """The folder of one run, new or to be resumed; of several hosts one ``writes`` to it.
 
     Raises:
         UsageError: the folder holds a run of other settings, or one that is still going.
@@ -187,12 +182,8 @@ def _alive(pid: Any) -> bool:
         return False
     except PermissionError:
         return True
-    return not _is_zombie(int(pid))
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether the process has ended and only its parent has not noticed (Linux)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        # On Linux, a zombie has ended and only its parent has not noticed.
+        return Path(f"/proc/{int(pid)}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (OSError, IndexError):
-        return False
+        return True

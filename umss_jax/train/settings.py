@@ -73,8 +73,7 @@ def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainCon
 def open_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
     """As :func:`open_run`, the configuration of a pre-training; errors likewise."""
     tree = with_overrides(tree, overrides)
-    weights = build_pretraining(tree).weights
-    return build_pretraining(tree, model=_model_of(weights)) if weights else build_pretraining(tree)
+    return build_pretraining(tree, model=_model_of(build_pretraining(tree).weights))
 
 
 def build_run(
@@ -127,11 +126,11 @@ def _built(default: Config, tree: Mapping[str, Any], model: ModelConfig | None) 
     return config
 
 
-def _model_of(weights: str) -> ModelConfig:
-    """The configuration that weights carry; the default where a run begins without any."""
+def _model_of(weights: str) -> ModelConfig | None:
+    """The configuration that weights carry, if a run begins with any."""
     from umss_jax.weights.combine import stored_configuration
 
-    return stored_configuration(weights) if weights else ModelConfig()
+    return stored_configuration(weights) if weights else None
 
 
 def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:

@@ -71,7 +71,7 @@ def step_body(
     the objective the metrics add ``gradient_norm``.
 
     Args:
-        objective: what is minimised.
+        objective: its ``total`` is minimised.
         optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`, for the same parts.
         trainable: parts that train; nothing before the first of them has a backward pass.
         axis: name of the mapped axis over which the batch is divided into equal shares; gradients
