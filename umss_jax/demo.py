@@ -7,6 +7,7 @@ of the package; neither network nor data are needed.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -100,7 +101,10 @@ def run_demo(
         tell("scoring, writing the report")
         scores = _scores(folder, rendering, mixture)
         (report,) = write_reports(folder)
-        _install(folder, out)
+        if out.exists():
+            shutil.copytree(folder, out, dirs_exist_ok=True, copy_function=os.replace)
+        else:
+            os.replace(folder, out)
     return Demo(out, out / report.path.name, scores)
 
 
@@ -138,16 +142,3 @@ def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[Dem
         DemoScore(voice, row.stems["si_sdr_db"].mean, row.mixture_si_sdr_db, pitch)
         for voice, row, pitch in rows
     ]
-
-
-def _install(made: Path, out: Path) -> None:
-    """Moves what was made to its place, into the folder that is there if there is one."""
-    if not out.exists():
-        os.replace(made, out)
-        return
-    for path in sorted(made.rglob("*")):
-        target = out / path.relative_to(made)
-        if path.is_dir():
-            target.mkdir(exist_ok=True)
-        else:
-            os.replace(path, target)

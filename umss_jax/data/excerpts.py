@@ -177,8 +177,8 @@ def _cut(
     quartet: Quartet, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig
 ) -> Excerpt:
     """One excerpt, scaled to a mixture peak of 1."""
-    read = _decoded if quartet.any_rate else _read_audio
-    sources = np.stack([read(file, start * audio.hop_samples, audio) for file in quartet.files])
+    first = start * audio.hop_samples
+    sources = np.stack([_read(file, first, audio, quartet.any_rate) for file in quartet.files])
     mixture = sources.sum(axis=0)
     scale = peak_scale(mixture)
     f0_hz = None
@@ -193,7 +193,7 @@ def _cut(
                     "give a track as long as the recording",
                 )
         f0_hz = np.stack(rows).astype(np.float32)
-    start_s = start * audio.hop_samples / audio.sample_rate_hz
+    start_s = first / audio.sample_rate_hz
     name = excerpt_name(quartet, start, audio)
     return Excerpt(name, quartet.song, start_s, mixture * scale, sources * scale, f0_hz)
 
@@ -230,14 +230,21 @@ def song_folder(root: Path, name: str) -> Path:
     raise DatasetError(f"{folder} is not a folder", remedy)
 
 
-def _decoded(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
-    """One example of a recording of any rate, float32 mono at 16 kHz."""
-    whole = DecodedAudio().load(file)
-    return _whole(file, np.array(whole[start : start + audio.example_samples]), start, audio)
+def _read(file: Path, start: int, audio: AudioConfig, any_rate: bool) -> np.ndarray:
+    """One example of a recording, float32 mono at 16 kHz."""
+    if any_rate:
+        samples = np.array(DecodedAudio().load(file)[start : start + audio.example_samples])
+    else:
+        samples = _read_part(file, start, audio)
+    if len(samples) < audio.example_samples:
+        raise DatasetError(
+            f"{file} ends at sample {start + len(samples)}",
+            f"replace it by a recording of at least {start + audio.example_samples} samples",
+        )
+    return samples
 
 
-def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
-    """One example of a recording, float32 mono."""
+def _read_part(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
     try:
         with soundfile.SoundFile(file) as recording:
             if recording.samplerate != audio.sample_rate_hz or recording.channels != 1:
@@ -246,17 +253,7 @@ def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
                     f"convert it to {audio.sample_rate_hz} Hz mono",
                 )
             recording.seek(min(start, recording.frames))
-            samples = recording.read(audio.example_samples, dtype="float32")
+            samples: np.ndarray = recording.read(audio.example_samples, dtype="float32")
+            return samples
     except soundfile.LibsndfileError as error:
         raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
-    return _whole(file, samples, start, audio)
-
-
-def _whole(file: Path, samples: np.ndarray, start: int, audio: AudioConfig) -> np.ndarray:
-    """The samples, unless they are fewer than an example needs."""
-    if len(samples) < audio.example_samples:
-        raise DatasetError(
-            f"{file} ends at sample {start + len(samples)}",
-            f"replace it by a recording of at least {start + audio.example_samples} samples",
-        )
-    return samples

@@ -139,8 +139,7 @@ def _bcbsq(
     quartets = []
     for piece in choose_pieces(layout.pieces, wanted, ()):
         files = _one_singer(piece, 1)
-        samples = _shortest(_lengths(files, any_rate=False), audio, length_tolerance_s)
-        starts = part_start_frames(samples, audio)
+        starts = part_start_frames(_shortest(files, False, audio, length_tolerance_s), audio)
         name = f"{piece.name.split('/')[-1]}_satb"
         quartets.append(Quartet(name, piece.name, files, tuple(starts)))
     return quartets
@@ -162,7 +161,7 @@ def _folder(
         singers = min(len(files) for files in piece.voices)
         for singer in range(1, singers + 1):
             files = _one_singer(piece, singer)
-            samples = _shortest(_lengths(files, any_rate=True), audio, length_tolerance_s)
+            samples = _shortest(files, True, audio, length_tolerance_s)
             starts = start_frames(layout.kind, samples, audio)
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
             quartets.append(Quartet(name, piece.name, files, tuple(starts), any_rate=True))
@@ -173,22 +172,18 @@ def _one_singer(piece: Piece, singer: int) -> tuple[Path, ...]:
     return tuple(files[0] for files in choose_singers(piece, [singer]).voices)
 
 
-def _lengths(files: tuple[Path, ...], any_rate: bool) -> dict[Path, int]:
-    """Samples at 16 kHz of each recording."""
-    if any_rate:
-        return {file: len(DecodedAudio().load(file)) for file in files}
-    lengths = {}
+def _shortest(
+    files: tuple[Path, ...], any_rate: bool, audio: AudioConfig, tolerance_s: float
+) -> int:
+    """Samples at 16 kHz of the shortest stem; those of one performance differ little."""
+    rate_hz, lengths = audio.sample_rate_hz, {}
     for file in files:
         try:
-            lengths[file] = soundfile.info(file).frames
+            lengths[file] = (
+                len(DecodedAudio().load(file)) if any_rate else soundfile.info(file).frames
+            )
         except soundfile.LibsndfileError as error:
             raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
-    return lengths
-
-
-def _shortest(lengths: dict[Path, int], audio: AudioConfig, tolerance_s: float) -> int:
-    """Samples of the shortest stem; those of one performance differ little."""
-    rate_hz = audio.sample_rate_hz
     short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     if lengths[long] - lengths[short] > tolerance_s * rate_hz:
         raise DatasetError(

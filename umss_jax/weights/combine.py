@@ -22,12 +22,8 @@ def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
     U-Net on the published networks' F0, and ``published+my-assigner`` replaces the published
     assignment network.
 
-    Args:
-        name: as said above.
-        base: settings of what the weights do not bring, and of how to compute.
-
-    Returns:
-        Metadata of one model are as stored, of several by name under ``combined``.
+    What the weights do not bring, and how to compute, is as in ``base``. Metadata of one model are
+    as stored, of several by name under ``combined``.
 
     Raises:
         UnknownModelError: there is nothing of a name.

@@ -138,12 +138,7 @@ def save(
 
 
 def read_metadata(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What is known of weights, without reading the tensors.
-
-    Raises:
-        UnknownModelError: there is nothing of this name.
-        WeightsError: the metadata are missing, damaged or of a later version.
-    """
+    """What is known of weights, without reading the tensors; errors as :func:`load`."""
     tensors = store_path(name_or_path)
     path = metadata_path(tensors)
     remedy = _remedy(name_or_path)
@@ -197,7 +192,8 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
 
     Raises:
         UnknownModelError: there is nothing of this name.
-        WeightsError: the files are damaged or do not fit; all that is wrong is listed.
+        WeightsError: the files are damaged, do not fit or are of a later version; all that is
+            wrong is listed.
     """
     from umss_jax.weights.recognise import expected_shapes, recognised
 
