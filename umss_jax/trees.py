@@ -105,11 +105,8 @@ def expect_tree(
 ) -> None:
     """Check that variables have exactly these names and shapes, and float32 numbers only.
 
-    Args:
-        variables: nested variables.
-        expected_shapes: the same nesting or flat names, with shapes or anything that has
-            ``.shape`` (what ``jax.eval_shape(module.init, …)`` gives) as leaves.
-        what: names the weights in the message.
+    The shapes are nested likewise or by flat names, with anything that has ``.shape`` as leaves
+    (what ``jax.eval_shape(module.init, …)`` gives); ``what`` names the weights in the message.
 
     Raises:
         WrongTreeError: listing all that is missing, extra, mis-shaped or of another type.

@@ -88,12 +88,8 @@ def write_track(
 ) -> Path:
     """Tracks a recording of a single voice, of any rate and format, and writes its F0 beside it.
 
-    Args:
-        recording: the file.
-        audio: rate and hop.
-        as_table: one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy``
-            files that the published code reads.
-        run: what tracks.
+    A table is one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy`` files
+    that the published code reads.
 
     Returns:
         The file written, of two the frequency.

@@ -116,14 +116,8 @@ def csd_excerpts(
 ) -> Iterator[Excerpt]:
     """Test excerpts of the Choral Singing Dataset, song by song.
 
-    Args:
-        root: folder that holds the songs' folders.
-        songs: which songs, and which singer of each section.
-        with_f0: read the CREPE tracks too.
-        audio: rate, length of an excerpt, hop.
-
-    Yields:
-        Excerpts in the reference's order and under its names.
+    They come in the reference's order and under its names, with the CREPE tracks if asked for;
+    ``root`` holds the songs' folders.
 
     Raises:
         DatasetError: a folder or file is missing, too short, or of another rate; all files of a

@@ -53,13 +53,9 @@ def quartets_of(
 ) -> list[Quartet]:
     """The quartets of a test set.
 
-    Args:
-        dataset: which protocol.
-        root: its folder.
-        songs: other songs than the test set's: folder names (``csd``, ``cantoria``) or shell
-            patterns of pieces (``bcbsq``, ``folder``).
-        audio: rate, length of an excerpt, hop.
-        length_tolerance_s: by which stems of one piece may differ (``bcbsq``, ``folder``).
+    ``songs`` names others than the test set's: by folder (``csd``, ``cantoria``) or by shell
+    patterns of pieces (``bcbsq``, ``folder``). In the latter two, stems of one piece may differ in
+    length by ``length_tolerance_s``.
 
     Raises:
         UsageError: no song is called so.

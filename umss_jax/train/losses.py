@@ -97,13 +97,8 @@ def full_loss(
 ) -> LossTerms:
     """L_full; terms of weight 0, or without their inputs (F0 given), are not computed and read 0.
 
-    Args:
-        mixture: [B, samples].
-        mixture_hat: [B, samples].
-        salience: [B, bins, frames] or None.
-        assigned: [B, J, bins, frames] or None.
-        binary: as ``assigned`` or None.
-        config: weights of the terms, transform sizes, bands.
+    Signals are [B, samples] (or [B, J, samples], of voices), the salience [B, bins, frames],
+    ``assigned`` and ``binary`` [B, J, bins, frames].
     """
     zero = jnp.zeros(())
     rec = spectral_loss(mixture, mixture_hat, config) if config.rec_weight else zero

@@ -20,8 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
-from umss_jax.data.salience_mixes import SalienceExample, SalienceMixes
+from umss_jax.data.pitched_mixes import (
+    PitchedExample,
+    PitchedMixes,
+    PitchedVoice,
+    SalienceExample,
+    SalienceMixes,
+    open_pitched,
+)
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.config import PretrainConfig

@@ -71,9 +71,7 @@ def restore(tree: Any, name: str) -> ModelConfig:
 def join(sources: Mapping[str, Source], base: ModelConfig) -> ModelConfig:
     """The configuration of parts that were trained with different ones.
 
-    Args:
-        sources: by part; each brings its own settings.
-        base: what holds where no part brings a setting, and how to compute.
+    Each part brings its own settings; ``base`` holds where none does, and says how to compute.
 
     Raises:
         UsageError: two parts cannot stand together.
