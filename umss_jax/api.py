@@ -120,13 +120,9 @@ def separate(
     out: str | os.PathLike[str] = "separated",
     **options: Any,
 ) -> Separation | Track:
-    """Separates a file into a folder, or an array in memory, by a model that is loaded for it.
+    """Separates a file into the folder ``out``, or an array ``[N]`` or ``[C, N]`` in memory.
 
-    Args:
-        recording: A file; or ``[N]`` or ``[C, N]``.
-        sample_rate_hz: Of an array.
-        out: Folder for the results of a file.
-        options: As :func:`load`.
+    The options are those of :func:`load`; an array needs its sample rate.
 
     Raises:
         UsageError: an array without its rate; further errors as :func:`load`,

@@ -84,21 +84,17 @@ def excerpt_start_frames(duration_s: int, audio: AudioConfig) -> list[int]:
     return [int((index * length_s) // audio.hop_s) for index in range(1, count)]
 
 
-def part_start_frames(samples: int, audio: AudioConfig) -> list[int]:
-    """Where the excerpts of a 10-second part of the Bach or barbershop collection begin.
+def start_frames(kind: str, samples: int, audio: AudioConfig) -> list[int]:
+    """Where the excerpts of a piece in a layout of some kind begin, in frames of the hop (16 ms).
 
-    From the first second on, and 0.04 s later than elsewhere (reference).
+    In 10-second parts of the Bach or barbershop collection (``bcbsq``) the first excerpt counts
+    too, and all lie 0.04 s later than elsewhere (reference).
     """
+    if kind != "bcbsq":
+        return excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
     length_s = audio.example_samples / audio.sample_rate_hz
     count = samples // audio.example_samples
     return [int((index * length_s + _PART_OFFSET_S) // audio.hop_s) for index in range(count)]
-
-
-def start_frames(kind: str, samples: int, audio: AudioConfig) -> list[int]:
-    """Where the excerpts of a piece in a layout of some kind begin; at least one, at 0."""
-    if kind == "bcbsq":
-        return part_start_frames(samples, audio)
-    return excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
 
 
 def peak_scale(mixture: np.ndarray) -> np.float32:

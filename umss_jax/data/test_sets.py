@@ -24,7 +24,6 @@ from umss_jax.data.excerpts import (
     Quartet,
     csd_quartet,
     excerpt_start_frames,
-    part_start_frames,
     song_folder,
     start_frames,
 )
@@ -68,8 +67,7 @@ def quartets_of(
         return _csd(root, songs, audio)
     if dataset == Dataset.CANTORIA:
         return _cantoria(root, songs, audio)
-    find = _bcbsq if dataset == Dataset.BCBSQ else _folder
-    return find(root, songs, audio, length_tolerance_s)
+    return _of_layout(dataset, root, songs, audio, length_tolerance_s)
 
 
 def f0_is_there(quartets: Sequence[Quartet]) -> bool:
@@ -118,49 +116,39 @@ def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quar
     return quartets
 
 
-def _bcbsq(
-    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
+def _of_layout(
+    dataset: Dataset, root: Path, songs: Sequence[str], audio: AudioConfig, tolerance_s: float
 ) -> list[Quartet]:
-    folders = {"BC", "BQ"} if not songs else {name.split("/")[0] for name in songs}
-    for name in sorted(folders & {"BC", "BQ"}):
-        song_folder(root, name)
+    """Quartets of ``bcbsq``, one a piece at 16 kHz, or of ``folder``, all singers at any rate."""
+    is_bcbsq = dataset == Dataset.BCBSQ
+    if is_bcbsq:
+        folders = {name.split("/")[0] for name in songs} or {"BC", "BQ"}
+        for name in sorted(folders & {"BC", "BQ"}):
+            song_folder(root, name)
     layout = find_layout(root)
-    if layout.kind != "bcbsq":
+    if is_bcbsq and layout.kind != "bcbsq":
         raise DatasetError(
             f"{root} is laid out as {layout.kind}",
             f"expected BC/{STEM_FOLDER}/*_s_1ch.wav and BQ/{STEM_FOLDER}/*_s_1ch.wav",
         )
-    wanted = tuple(songs) or BCBSQ_TEST_PIECES
-    _refuse_missing(root, layout.missing, wanted)
-    quartets = []
-    for piece in choose_pieces(layout.pieces, wanted, ()):
-        files = _one_singer(piece, 1)
-        starts = part_start_frames(_shortest(files, False, audio, length_tolerance_s), audio)
-        name = f"{piece.name.split('/')[-1]}_satb"
-        quartets.append(Quartet(name, piece.name, files, tuple(starts)))
-    return quartets
-
-
-def _folder(
-    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
-) -> list[Quartet]:
-    layout = find_layout(root)
     if layout.kind == "mixtures":
         raise DatasetError(
             f"{root} holds recordings without stems",
             f"expected <piece>/soprano.* to bass.*, or <song>/{STEM_FOLDER}/*.wav",
         )
-    wanted = songs or ("*",)
+    wanted = tuple(songs) or (BCBSQ_TEST_PIECES if is_bcbsq else ("*",))
     _refuse_missing(root, layout.missing, wanted)
     quartets = []
     for piece in choose_pieces(layout.pieces, wanted, ()):
-        singers = min(len(files) for files in piece.voices)
+        singers = 1 if is_bcbsq else min(len(files) for files in piece.voices)
         for singer in range(1, singers + 1):
             files = _one_singer(piece, singer)
-            samples = _shortest(files, True, audio, length_tolerance_s)
-            starts = start_frames(layout.kind, samples, audio)
+            samples = _shortest(files, not is_bcbsq, audio, tolerance_s)
+            starts = tuple(start_frames(layout.kind, samples, audio))
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
-            quartets.append(Quartet(name, piece.name, files, tuple(starts), any_rate=True))
+            if is_bcbsq:
+                name = f"{piece.name.split('/')[-1]}_satb"
+            quartets.append(Quartet(name, piece.name, files, starts, any_rate=not is_bcbsq))
     return quartets
 
 

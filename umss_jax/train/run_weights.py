@@ -29,10 +29,7 @@ WEIGHTS = "weights.safetensors"
 def initial_variables(config: TrainConfig) -> dict[str, Any]:
     """All parts of a strategy: those of ``config.weights``, the others sampled from the seed.
 
-    These are the four of the model, or the F0 networks and a U-Net.
-
-    Returns:
-        NumPy variables of ``config.model``.
+    These are the four of the model, or the F0 networks and a U-Net, as NumPy arrays.
 
     Raises:
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
