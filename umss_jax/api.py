@@ -40,12 +40,7 @@ if TYPE_CHECKING:
 
 
 class Separator:
-    """A loaded model.
-
-    Args:
-        engine: Networks with their weights; :func:`load` makes one.
-        config: Segments, overlap and seed.
-    """
+    """A loaded model: networks with their weights, and segments, overlap and seed."""
 
     def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
@@ -68,20 +63,15 @@ class Separator:
     def intermediates(
         self, audio: np.ndarray, sample_rate_hz: int
     ) -> Iterator[tuple[float, ModelOutput | UnetSeparation]]:
-        """Everything the model computes on the way, segment by segment.
-
-        Args:
-            audio: ``[N]`` or ``[C, N]``.
-            sample_rate_hz: Its rate.
+        """Everything the model computes on the way from ``[N]`` or ``[C, N]``, by segments.
 
         Yields:
             Start of the segment in seconds, and its intermediates (batch of 1): features,
             salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices;
             of a model with a U-Net, its masks and magnitudes after the F0.
         """
-        for start_s, mixture, seed in segments_of_array(
-            audio, sample_rate_hz, self.engine, self.config
-        ):
+        segments = segments_of_array(audio, sample_rate_hz, self.engine, self.config)
+        for start_s, mixture, seed in segments:
             seeds = np.asarray([seed], np.uint32)
             yield start_s, self.engine.intermediates(mixture[None], seeds)
 
@@ -130,13 +120,9 @@ def separate(
     out: str | os.PathLike[str] = "separated",
     **options: Any,
 ) -> Separation | Track:
-    """Separates a file into a folder, or an array in memory, by a model that is loaded for it.
+    """Separates a file into the folder ``out``, or an array ``[N]`` or ``[C, N]`` in memory.
 
-    Args:
-        recording: A file; or ``[N]`` or ``[C, N]``.
-        sample_rate_hz: Of an array.
-        out: Folder for the results of a file.
-        options: As :func:`load`.
+    The options are those of :func:`load`; an array needs its sample rate.
 
     Raises:
         UsageError: an array without its rate; further errors as :func:`load`,
@@ -150,12 +136,7 @@ def separate(
 
 
 class PitchTracker:
-    """The F0 networks alone.
-
-    Args:
-        engine: Networks with their weights; :func:`load_tracker` makes one.
-        config: Segments and overlap.
-    """
+    """The F0 networks alone, otherwise as :class:`Separator`."""
 
     def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
@@ -217,17 +198,15 @@ def _open(
     variables, config, metadata = load_weights(name)
     chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name)
     recorded = metadata.get("combined")
-    source: dict[str, object] = (
-        {one: _recorded(about) for one, about in recorded.items()}
-        if recorded
-        else _recorded(metadata)
-    )
-    return (
-        variables,
-        chosen,
-        config,
-        {"device": device_name, "assigner": str(chosen), "weights": source},
-    )
+    source = _recorded(metadata)
+    if recorded:
+        source = {one: _recorded(about) for one, about in recorded.items()}
+    provenance: dict[str, object] = {
+        "device": device_name,
+        "assigner": str(chosen),
+        "weights": source,
+    }
+    return variables, chosen, config, provenance
 
 
 def _recorded(metadata: dict[str, Any]) -> dict[str, object]:

@@ -268,12 +268,9 @@ class ModelConfig:
 def with_networks(
     config: ModelConfig, salience: str | None = None, assignment: str | None = None
 ) -> ModelConfig:
-    """The configuration with other F0 networks and the thresholds of their kind.
+    """The configuration with other F0 networks, by name, and the thresholds of their kind.
 
-    Args:
-        config: all other settings.
-        salience: name of a salience network; None leaves it and its threshold.
-        assignment: name of an assignment network, likewise.
+    None leaves a network and its threshold.
 
     Raises:
         UsageError: no network has this name.

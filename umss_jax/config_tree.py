@@ -23,14 +23,13 @@ Config = TypeVar("Config")
 def build(
     kind: type[Config], tree: Mapping[str, Any], above: str = "", default: Config | None = None
 ) -> Config:
-    """A frozen dataclass from a tree of plain values over its defaults.
+    """A frozen dataclass from a tree of plain values, whose keys are the names of its fields.
 
     Args:
         kind: the dataclass.
-        tree: keys are names of its fields.
+        tree: values, of nested dataclasses as trees.
         above: dotted name of the dataclass, for messages.
-        default: what holds where the tree says nothing, if not the dataclass's own defaults: a
-            dataclass may hold another with defaults of its choice.
+        default: what holds where the tree says nothing, if not the dataclass's own defaults.
 
     Raises:
         UsageError: an unknown key, or a value of another type.
@@ -77,20 +76,13 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     raise UsageError(f"{key} is {value!r}", f"give a value of type {name}")
 
 
-def plain(config: Any) -> dict[str, Any]:
+def plain(value: Any) -> Any:
     """A dataclass as plain values that TOML and JSON can hold."""
-
-    def convert(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
-            return {f.name: convert(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        if isinstance(value, tuple):
-            return [convert(one) for one in value]
-        if isinstance(value, enum.StrEnum):
-            return value.value
-        return value
-
-    result: dict[str, Any] = convert(config)
-    return result
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    return value.value if isinstance(value, enum.StrEnum) else value
 
 
 def leaves(config: Any) -> dict[str, Any]:
@@ -109,17 +101,22 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of values from their dotted names."""
     tree: dict[str, Any] = {}
     for name, value in leaves.items():
-        *folders, leaf = name.split(".")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[leaf] = value
+        _set(tree, name, value)
     return tree
 
 
+def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    *folders, leaf = name.split(".")
+    for folder in folders:
+        tree = tree.setdefault(folder, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"{name} lies below a value", f"set {folder} itself")
+    tree[leaf] = value
+
+
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The tree with some keys set."""
-    result = json.loads(json.dumps(tree))
+    """The tree with some keys set by ``key=value``; a value is TOML, or else text."""
+    result: dict[str, Any] = json.loads(json.dumps(tree))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
@@ -128,14 +125,8 @@ def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[st
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        *folders, leaf = key.strip().split(".")
-        node = result
-        for folder in folders:
-            node = node.setdefault(folder, {})
-            if not isinstance(node, dict):
-                raise UsageError(f"{key} lies below a value", f"set {folder} itself")
-        node[leaf] = value
-    return dict(result)
+        _set(result, key.strip(), value)
+    return result
 
 
 def to_toml(tree: Mapping[str, Any], heading: str = "") -> str:

@@ -7,6 +7,7 @@ of the package; neither network nor data are needed.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices
 from umss_jax.separate.config import SeparationConfig
 from umss_jax.separate.stems import separate_file
-from umss_jax.train.adapt_recording import adapt_to_recording
+from umss_jax.train.adapt import adapt_to_recording
 from umss_jax.train.config import AdaptationConfig
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 MIXTURE = "mixture.wav"
 TARGETS = "targets"
 """Folder of the true voices, where `umss-jax report` looks for them."""
-ALL_VOICES = "all"
 
 
 class DemoScore(NamedTuple):
@@ -78,7 +78,7 @@ def run_demo(
         seed: of singers, room, adaptation and noise; the same seed gives the same files.
         config: which score, how much of it, and steps of adaptation to the mixture.
         overwrite: replace the files of an earlier demo; others stay.
-        tell: told each stage in words.
+        tell: called with each stage in words.
 
     Raises:
         OutputError: the folder exists or cannot be written.
@@ -88,7 +88,8 @@ def run_demo(
         raise OutputError(f"{out} exists", "use --overwrite or choose another -o")
     with working_folder(out) as work:
         tell(f"synthetic singers sing {config.score!r}")
-        rendering = _render(seed, config)
+        score = next(one for one in embedded_scores() if one.title == config.score)
+        rendering = render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
         mixture = rendering.stems.sum(axis=0)
         soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
@@ -100,7 +101,10 @@ def run_demo(
         tell("scoring, writing the report")
         scores = _scores(folder, rendering, mixture)
         (report,) = write_reports(folder)
-        _install(folder, out)
+        if out.exists():
+            shutil.copytree(folder, out, dirs_exist_ok=True, copy_function=os.replace)
+        else:
+            os.replace(folder, out)
     return Demo(out, out / report.path.name, scores)
 
 
@@ -110,11 +114,6 @@ def demo_table(scores: list[DemoScore]) -> str:
     for voice, stem_db, mixture_db, accuracy in scores:
         lines.append(f"{voice:<10}{stem_db:>7.2f} dB{mixture_db:>8.2f} dB{accuracy:>8.3f}")
     return "\n".join(lines) + "\n"
-
-
-def _render(seed: int, config: DemoConfig) -> Rendering:
-    score = next(one for one in embedded_scores() if one.title == config.score)
-    return render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
 
 
 def _engine(
@@ -138,26 +137,8 @@ def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[Dem
     estimate = read_voices(folder / "f0.csv").f0_hz
     reference = rendering.f0_hz_synth[:, : estimate.shape[1]]
     accuracy = melody_scores(reference, estimate).raw_pitch_accuracy
+    rows = zip((*VOICES, "all"), separated, (*accuracy, accuracy.mean()), strict=True)
     return [
-        DemoScore(*one)
-        for one in zip(
-            (*VOICES, ALL_VOICES),
-            (row.stems["si_sdr_db"].mean for row in separated),
-            (row.mixture_si_sdr_db for row in separated),
-            (*accuracy, accuracy.mean()),
-            strict=True,
-        )
+        DemoScore(voice, row.stems["si_sdr_db"].mean, row.mixture_si_sdr_db, pitch)
+        for voice, row, pitch in rows
     ]
-
-
-def _install(made: Path, out: Path) -> None:
-    """Moves what was made to its place, into the folder that is there if there is one."""
-    if not out.exists():
-        os.replace(made, out)
-        return
-    for path in sorted(made.rglob("*")):
-        target = out / path.relative_to(made)
-        if path.is_dir():
-            target.mkdir(exist_ok=True)
-        else:
-            os.replace(path, target)

@@ -22,10 +22,7 @@ class Device(enum.StrEnum):
 
 
 def select_device(name: str = "auto") -> str:
-    """Makes JAX compute on one kind of device from here on.
-
-    Args:
-        name: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
+    """Makes JAX compute on one kind of :class:`Device` from here on.
 
     Returns:
         Platform and kind of the device in use, for the manifest.
@@ -85,14 +82,8 @@ def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:
     """Compiles a jitted function and gives the memory that this took back to the system.
 
     XLA on a CPU frees what it compiles with, up to 0.7 GB for a training step, but the C library
-    keeps it for later use, in the arenas of threads that will not need it again.
-
-    Args:
-        jitted: what :func:`jax.jit` returned.
-        arguments: those that it will be called with, or others of the same shapes.
-
-    Returns:
-        The program, for these shapes and no others.
+    keeps it for later use, in the arenas of threads that will not need it again. The program is for
+    arguments of these shapes and no others.
     """
     compiled: Callable[..., Any] = jitted.lower(*arguments).compile()
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None

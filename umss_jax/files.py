@@ -33,11 +33,7 @@ def home() -> Path:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes a file aside, flushes it to the disk, and moves it to its place.
-
-    Args:
-        path: where the file shall lie; its folder is made.
-        write: is given the open file.
+    """Writes a file aside, flushes it to the disk, and moves it to its place; makes its folder.
 
     Raises:
         OutputError: nothing could be written; what was there is as it was.
@@ -53,15 +49,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def make_whole(path: Path, make: Callable[[Path], object]) -> None:
-    """As :func:`write_whole`, for what writes files by their path.
-
-    Args:
-        path: where the file or folder shall lie; the folder that it is in is made.
-        make: makes the file or folder of the path that it is given.
-
-    Raises:
-        OutputError: nothing could be written; what was there is as it was.
-    """
+    """As :func:`write_whole`, for what makes the file or folder of a path that it is given."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +88,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def working_folder(result: Path) -> Iterator[Path]:
     """A hidden folder beside a result, in which it is made, and which vanishes whatever happens.
 
-    It lies on the same disk as the result, so that what is finished only needs renaming.
-
-    Args:
-        result: File or folder that will be made; the folder it is in is made where missing.
+    It lies on the same disk as the result, so that what is finished only needs renaming. The folder
+    that the result is in is made where missing.
 
     Raises:
         OutputError: The system refuses to write.

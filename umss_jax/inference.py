@@ -60,10 +60,8 @@ class ModelEngine:
     ) -> SegmentStems:
         """Stems and reported F0 of segments.
 
-        Args:
-            mixture_16k: ``[B, S]``, as said above.
-            channels_16k: float32 ``[B, C, S]``, the recording's channels at their own level.
-            seeds: uint32 ``[B]``, the only source of randomness of each segment.
+        ``channels_16k`` is float32 ``[B, C, S]``, the recording's channels at their own level;
+        ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment.
         """
         voices = self._run(mixture_16k, channels_16k, seeds)
         return SegmentStems(np.asarray(voices.stems), self.reported_f0(voices.output))
@@ -73,11 +71,8 @@ class ModelEngine:
     ) -> model.ModelOutput | model.UnetSeparation:
         """Everything that the model computes on the way, by name.
 
-        Args:
-            mixture_16k: ``[B, S]``, as said above.
-            seeds: uint32 ``[B]``.
-            f0_hz_synth: ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
-                estimated.
+        ``f0_hz_synth`` is ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
+        estimated.
         """
         return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth).output
 

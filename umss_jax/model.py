@@ -105,12 +105,7 @@ class Analysis(NamedTuple):
 
 
 def features(mixture: jax.Array, config: ModelConfig) -> HcqtFeatures:
-    """HCQT of the mixture, resampled to 22 050 Hz.
-
-    Args:
-        mixture: [B, samples] at 16 kHz.
-        config: rates and grid.
-    """
+    """HCQT of the mixture [B, samples], resampled from 16 000 to 22 050 Hz."""
     at_22k = resample(mixture, config.audio.sample_rate_hz, config.hcqt.sample_rate_hz)
     return hcqt(at_22k, config.hcqt)
 
@@ -137,13 +132,9 @@ def analyse(
     *,
     salience: jax.Array | None = None,
 ) -> Analysis:
-    """F0 of every voice from the mixture, or from a salience already computed.
+    """F0 of every voice from the mixture [B, samples], or from a salience [B, 360, 344].
 
-    Args:
-        variables: needs the parts ``salience`` (unless given) and ``assignment``.
-        mixture: [B, samples].
-        config: sizes and constants.
-        salience: [B, 360, 344].
+    Needs the parts ``salience`` (unless given) and ``assignment``.
     """
     hcqt_features = None
     if salience is None:
@@ -175,14 +166,9 @@ def resynthesise(
     uniform: jax.Array,
     config: ModelConfig,
 ) -> ModelOutput:
-    """Voices from the mixture and their F0.
+    """Voices from the mixture [B, samples], a multiple of 256, and F0 [B, J, samples / 256].
 
-    Args:
-        variables: needs the parts ``encoder`` and ``decoder``.
-        mixture: [B, samples], a multiple of 256.
-        analysis: with ``f0_hz_synth`` [B, J, samples / 256].
-        uniform: [B, J, samples + 256], uniform noise in [−1, 1).
-        config: sizes and constants.
+    Needs the parts ``encoder`` and ``decoder``, and noise [B, J, samples + 256] in [−1, 1).
     """
     seen = encoder_input(mixture, config.encoder)
     latent: Any = Encoder(config.encoder).apply(part_of(variables, "encoder"), seen)
@@ -218,7 +204,7 @@ def forward(
         variables: all parts that are passed through.
         mixture: [B, samples] at 16 kHz, peak 1.
         uniform: [B, J, samples + 256] from :func:`sample_uniform`, or recorded.
-        config: sizes and constants.
+        config: of the variables.
         salience: [B, 360, 344].
         f0_hz_synth: [B, J, 250], Hz, 0 = unvoiced.
     """
@@ -283,7 +269,7 @@ def separate(
         channels: [B, C, samples], whose downmix that is.
         analysis: with ``f0_hz_synth`` [B, J, samples / 256].
         seeds: [B], uint32, of the noise.
-        config: sizes and constants.
+        config: of the weights.
     """
     if voice_model(variables["params"]) is UNET:
         network, f0_hz_synth = unet_network(config), jax.lax.stop_gradient(analysis.f0_hz_synth)
@@ -303,18 +289,9 @@ def init_variables(
     key: jax.Array, config: ModelConfig, parts: tuple[str, ...] = PARTS
 ) -> dict[str, Any]:
     """Fresh variables of several parts, joined."""
-    return join_parts(
-        {
-            part: init_part(part, jax.random.fold_in(key, ALL_PARTS.index(part)), config)
-            for part in parts
-        }
-    )
-
-
-def join_parts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``{part: {collection: …}}`` → ``{collection: {part: …}}``."""
     joined: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for part, collections in parts.items():
-        for collection, tree in collections.items():
+    for part in parts:
+        fresh = init_part(part, jax.random.fold_in(key, ALL_PARTS.index(part)), config)
+        for collection, tree in fresh.items():
             joined[collection][part] = tree
     return joined

@@ -85,16 +85,7 @@ def select_parts(variables: Mapping[str, Any], wanted: Iterable[str]) -> Variabl
 def tree_problems(
     found: Mapping[str, Shape], expected: Mapping[str, Shape], what: str = ""
 ) -> list[str]:
-    """Every missing, extra and mis-shaped name.
-
-    Args:
-        found: shapes by name.
-        expected: shapes by name.
-        what: put before each name.
-
-    Returns:
-        One line each; empty where both agree.
-    """
+    """A line for every missing, extra and mis-shaped name; ``what`` is put before each name."""
     lines = [
         f"missing {what}{name} {list(expected[name])}" for name in expected if name not in found
     ]
@@ -114,11 +105,8 @@ def expect_tree(
 ) -> None:
     """Check that variables have exactly these names and shapes, and float32 numbers only.
 
-    Args:
-        variables: nested variables.
-        expected_shapes: the same nesting or flat names, with shapes or anything that has
-            ``.shape`` (what ``jax.eval_shape(module.init, …)`` gives) as leaves.
-        what: names the weights in the message.
+    The shapes are nested likewise or by flat names, with anything that has ``.shape`` as leaves
+    (what ``jax.eval_shape(module.init, …)`` gives); ``what`` names the weights in the message.
 
     Raises:
         WrongTreeError: listing all that is missing, extra, mis-shaped or of another type.
@@ -128,13 +116,16 @@ def expect_tree(
         name: tuple(getattr(leaf, "shape", leaf)) for name, leaf in flatten(expected_shapes).items()
     }
     problems = tree_problems({name: np.shape(leaf) for name, leaf in flat.items()}, expected)
-    problems += [
-        f"{name} holds {np.asarray(leaf).dtype} instead of float32"
-        for name, leaf in flat.items()
-        if name in expected and np.asarray(leaf).dtype != np.float32
-    ]
+    problems += type_problems({name: leaf for name, leaf in flat.items() if name in expected})
     if problems:
         raise WrongTreeError(f"{what} do not fit", problems, "give weights of this architecture")
+
+
+def type_problems(flat: Mapping[str, Any]) -> list[str]:
+    """Names of leaves that are not float32."""
+    types = {name: np.asarray(leaf).dtype for name, leaf in flat.items()}
+    wrong = {name: dtype for name, dtype in types.items() if dtype != np.float32}
+    return [f"{name} holds {dtype} instead of float32" for name, dtype in wrong.items()]
 
 
 def value_problems(flat: Mapping[str, np.ndarray]) -> list[str]:

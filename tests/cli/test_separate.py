@@ -20,7 +20,7 @@ from stub_engine import StubEngine
 from umss_jax.cli import run, separate
 from umss_jax.config import VOICES, Assigner
 from umss_jax.errors import UsageError
-from umss_jax.train import adapt_recording
+from umss_jax.train import adapt
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.trees import flatten
 from umss_jax.weights.store import load
@@ -213,7 +213,7 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
 def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, capfd, monkeypatch):
     kept = tmp_path / "kept.safetensors"
     stub.variables, stub.config = small_engine().variables, SMALL
-    monkeypatch.setattr(adapt_recording, "adapt_to_recording", lambda *arguments: stub)
+    monkeypatch.setattr(adapt, "adapt_to_recording", lambda *arguments: stub)
     command = ("separate", choir, "-o", tmp_path / "out", "--adapt", "1", "--save-adapted", kept)
     code, out, err = call(*command, "-q", capfd=capfd)
     assert (code, len(out)) == (0, 1)
@@ -236,7 +236,7 @@ def test_a_model_without_assignment_network_has_none_to_adapt():
     engine = StubEngine()
     engine.assigner = Assigner.HEURISTIC
     with pytest.raises(UsageError, match=r"nothing to train in model stub: drop it"):
-        adapt_recording.adapt_to_recording(engine, None, AdaptationConfig(train_assignment=True))
+        adapt.adapt_to_recording(engine, None, AdaptationConfig(train_assignment=True))
 
 
 def test_unknown_command_and_no_command(capfd):

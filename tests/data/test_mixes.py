@@ -223,7 +223,7 @@ def test_validation_excerpts_of_parts_start_at_40_ms(tmp_path):
     names = [example.name for example in data.validation_excerpts(pieces, audio=AudioConfig())]
     # 0.04 // 0.016 and 4.04 // 0.016 frames of 16 ms
     assert [name.split(" at ")[1] for name in names] == ["0.032 s", "4.032 s"] * 2
-    assert len(data.validation_excerpts(pieces, most=3, audio=AudioConfig())) == 3
+    assert len(data.validation_excerpts(pieces, maximum=3, audio=AudioConfig())) == 3
 
 
 def test_broken_and_short_recordings_are_named(tmp_path):

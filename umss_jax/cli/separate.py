@@ -114,7 +114,7 @@ def separate(
         from umss_jax.separate.outputs import is_wanted
         from umss_jax.separate.stem_writer import choose_encoding
         from umss_jax.separate.stems import StemOptions, separate_file, track_folder
-        from umss_jax.train.adapt_recording import check_adaptation
+        from umss_jax.train.adapt import check_adaptation
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -169,14 +169,14 @@ def _adapted(
     """The engine adapted to a recording, and kept by a name, where that is asked for."""
     if not config.steps:
         return engine
-    from umss_jax.train import adapt_recording
+    from umss_jax.train import adapt
 
     label = recording.path.name
     with progress_bars("adapting", config.steps, label, "steps", quiet) as advance:
         step = functools.partial(advance, "adapting")
-        engine = adapt_recording.adapt_to_recording(engine, recording, config, step)
+        engine = adapt.adapt_to_recording(engine, recording, config, step)
     if name:
-        kept = adapt_recording.keep_adapted(engine, name, recording, config.steps)
+        kept = adapt.keep_adapted(engine, name, recording, config.steps)
         say(f"{recording.path}: adapted model in {kept}")
     return engine
 

@@ -138,15 +138,15 @@ def show(
     arrays: Annotated[bool, typer.Option(help="List every array with its shape too.")] = False,
 ) -> None:
     """Print what is known of weights as JSON, their configuration among it."""
+    from umss_jax.config_tree import plain
     from umss_jax.trees import flatten
     from umss_jax.weights import store
-    from umss_jax.weights.configuration import describe
 
     bring_published(name)
     about = store.read_metadata(name)
     if arrays or "configuration" not in about:
         stored = store.load(name)
-        about = {**about, "configuration": describe(stored.config)}
+        about = {**about, "configuration": plain(stored.config)}
         if arrays:
             shapes = {path: list(leaf.shape) for path, leaf in flatten(stored.variables).items()}
             about = {**about, "arrays": shapes}

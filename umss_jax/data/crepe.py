@@ -26,8 +26,6 @@ _CENTS = 1997.3794084376191 + 20.0 * np.arange(360)
 _REACH = 4
 """Bins on either side of the highest that its pitch is the average of."""
 
-_DEFAULT = CrepeConfig()
-
 
 class CrepeTrack(NamedTuple):
     """Pitch of every frame; frame i stands at i hops."""
@@ -38,15 +36,8 @@ class CrepeTrack(NamedTuple):
     """float64 [frames] in [0, 1]; :mod:`umss_jax.pitch.config` says from where on it is voiced."""
 
 
-def track(
-    samples_16k: np.ndarray, audio: AudioConfig, config: CrepeConfig = _DEFAULT
-) -> CrepeTrack:
-    """F0 of a single voice.
-
-    Args:
-        samples_16k: ``[S]`` at 16 kHz.
-        audio: rate and hop.
-        config: capacity of the network, frames at once.
+def track(samples_16k: np.ndarray, audio: AudioConfig) -> CrepeTrack:
+    """F0 of a single voice ``[S]`` at 16 kHz.
 
     Returns:
         1 + S // hop frames.
@@ -62,13 +53,12 @@ def track(
             f"F0 by CREPE needs the extra crepe ({error})",
             'install it by pip install "umss-jax[crepe]"',
         ) from error
+    config = CrepeConfig()
     samples = torch.from_numpy(np.array(samples_16k, np.float32))[None]
-    activations = []
+    rate_hz, hop = audio.sample_rate_hz, audio.hop_samples
     with torch.no_grad():
-        for frames in torchcrepe.preprocess(
-            samples, audio.sample_rate_hz, audio.hop_samples, config.batch_frames
-        ):
-            activations.append(torchcrepe.infer(frames, config.model).numpy())
+        batches = torchcrepe.preprocess(samples, rate_hz, hop, config.batch_frames)
+        activations = [torchcrepe.infer(frames, config.model).numpy() for frames in batches]
     return pitch_of(np.concatenate(activations))
 
 
@@ -96,14 +86,10 @@ def write_track(
     as_table: bool = False,
     run: Callable[[np.ndarray, AudioConfig], CrepeTrack] = track,
 ) -> Path:
-    """Tracks a recording and writes its F0 beside it.
+    """Tracks a recording of a single voice, of any rate and format, and writes its F0 beside it.
 
-    Args:
-        recording: of a single voice, any rate and format.
-        audio: rate and hop.
-        as_table: one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy``
-            files that the published code reads.
-        run: what tracks.
+    A table is one ``.f0.csv`` as CREPE's program writes it, instead of the pair of ``.npy`` files
+    that the published code reads.
 
     Returns:
         The file written, of two the frequency.

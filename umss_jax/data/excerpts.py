@@ -34,12 +34,12 @@ class Song(NamedTuple):
     voice_ids: tuple[str, ...] = ("Soprano", "ContraAlt", "tenor", "Bajos")
 
 
-EL_ROSSINYOL = Song(
-    "El Rossinyol", "El_Rossinyol", 134, 2, ("Soprano", "ContraAlt", "Tenor", "Bajos")
-)
-LOCUS_ISTE = Song("Locus Iste", "Locus_Iste", 190, 3)
 NINO_DIOS = Song("Nino Dios", "Nino_Dios", 103, 4)
-CSD_TEST_SONGS = (EL_ROSSINYOL, LOCUS_ISTE, NINO_DIOS)
+CSD_TEST_SONGS = (
+    Song("El Rossinyol", "El_Rossinyol", 134, 2, ("Soprano", "ContraAlt", "Tenor", "Bajos")),
+    Song("Locus Iste", "Locus_Iste", 190, 3),
+    NINO_DIOS,
+)
 """The test set of the paper."""
 
 
@@ -72,11 +72,7 @@ class Quartet(NamedTuple):
 
 
 def excerpt_start_frames(duration_s: int, audio: AudioConfig) -> list[int]:
-    """Where the non-overlapping excerpts of a song begin.
-
-    Args:
-        duration_s: nominal length of the song.
-        audio: rate, length of an excerpt, hop.
+    """Where the non-overlapping excerpts of a song of some nominal length begin.
 
     Returns:
         Frames of the hop (16 ms), one for every excerpt from the second on. Seconds are floored to
@@ -88,18 +84,23 @@ def excerpt_start_frames(duration_s: int, audio: AudioConfig) -> list[int]:
     return [int((index * length_s) // audio.hop_s) for index in range(1, count)]
 
 
-def part_start_frames(samples: int, audio: AudioConfig) -> list[int]:
-    """Where the excerpts of a 10-second part of the Bach or barbershop collection begin.
+def start_frames(kind: str, samples: int, audio: AudioConfig) -> list[int]:
+    """Where the excerpts of a piece in a layout of some kind begin, in frames of the hop (16 ms).
 
-    From the first second on, and 0.04 s later than elsewhere (reference).
-
-    Args:
-        samples: of the part.
-        audio: rate, length of an excerpt, hop.
+    In 10-second parts of the Bach or barbershop collection (``bcbsq``) the first excerpt counts
+    too, and all lie 0.04 s later than elsewhere (reference).
     """
+    if kind != "bcbsq":
+        return excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
     length_s = audio.example_samples / audio.sample_rate_hz
     count = samples // audio.example_samples
     return [int((index * length_s + _PART_OFFSET_S) // audio.hop_s) for index in range(count)]
+
+
+def peak_scale(mixture: np.ndarray) -> np.float32:
+    """What scales a mixture to peak 1; 1 for silence."""
+    peak = np.abs(mixture).max()
+    return np.float32(1 / peak if peak > 0 else 1)
 
 
 def csd_excerpts(
@@ -108,29 +109,18 @@ def csd_excerpts(
     with_f0: bool = True,
     *,
     audio: AudioConfig,
-    minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
     """Test excerpts of the Choral Singing Dataset, song by song.
 
-    Args:
-        root: folder that holds the songs' folders.
-        songs: which songs, and which singer of each section.
-        with_f0: read the CREPE tracks too.
-        audio: rate, length of an excerpt, hop.
-        minimum_confidence: of a voiced frame.
-
-    Yields:
-        Excerpts in the reference's order and under its names.
+    They come in the reference's order and under its names, with the CREPE tracks if asked for;
+    ``root`` holds the songs' folders.
 
     Raises:
         DatasetError: a folder or file is missing, too short, or of another rate; all files of a
             song are looked for before its first excerpt.
     """
     for song in songs:
-        quartet = csd_quartet(Path(root), song, audio)
-        yield from cut_excerpts(
-            [quartet], with_f0, audio=audio, minimum_confidence=minimum_confidence
-        )
+        yield from cut_excerpts([csd_quartet(Path(root), song, audio)], with_f0, audio=audio)
 
 
 def csd_quartet(root: Path, song: Song, audio: AudioConfig) -> Quartet:
@@ -155,13 +145,7 @@ def cut_excerpts(
     audio: AudioConfig,
     minimum_confidence: float = CONFIDENCE,
 ) -> Iterator[Excerpt]:
-    """The excerpts of quartets, one after another.
-
-    Args:
-        quartets: of which the excerpts are.
-        with_f0: read the F0 tracks too.
-        audio: rate, length of an excerpt, hop.
-        minimum_confidence: of a voiced frame.
+    """The excerpts of quartets, one after another, with F0 if asked for.
 
     Raises:
         DatasetError: a file is missing, too short, or of another rate.
@@ -183,11 +167,10 @@ def _cut(
     quartet: Quartet, tracks: list[np.ndarray] | None, start: int, audio: AudioConfig
 ) -> Excerpt:
     """One excerpt, scaled to a mixture peak of 1."""
-    read = _decoded if quartet.any_rate else _read_audio
-    sources = np.stack([read(file, start * audio.hop_samples, audio) for file in quartet.files])
+    first = start * audio.hop_samples
+    sources = np.stack([_read(file, first, audio, quartet.any_rate) for file in quartet.files])
     mixture = sources.sum(axis=0)
-    peak = np.abs(mixture).max()
-    scale = np.float32(1 / peak if peak > 0 else 1)
+    scale = peak_scale(mixture)
     f0_hz = None
     if tracks is not None:
         # The reference turns seconds back into frames by division, which puts the excerpt at 96 s
@@ -200,7 +183,7 @@ def _cut(
                     "give a track as long as the recording",
                 )
         f0_hz = np.stack(rows).astype(np.float32)
-    start_s = start * audio.hop_samples / audio.sample_rate_hz
+    start_s = first / audio.sample_rate_hz
     name = excerpt_name(quartet, start, audio)
     return Excerpt(name, quartet.song, start_s, mixture * scale, sources * scale, f0_hz)
 
@@ -237,14 +220,21 @@ def song_folder(root: Path, name: str) -> Path:
     raise DatasetError(f"{folder} is not a folder", remedy)
 
 
-def _decoded(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
-    """One example of a recording of any rate, float32 mono at 16 kHz."""
-    whole = DecodedAudio().load(file)
-    return _whole(file, np.array(whole[start : start + audio.example_samples]), start, audio)
+def _read(file: Path, start: int, audio: AudioConfig, any_rate: bool) -> np.ndarray:
+    """One example of a recording, float32 mono at 16 kHz."""
+    if any_rate:
+        samples = np.array(DecodedAudio().load(file)[start : start + audio.example_samples])
+    else:
+        samples = _read_part(file, start, audio)
+    if len(samples) < audio.example_samples:
+        raise DatasetError(
+            f"{file} ends at sample {start + len(samples)}",
+            f"replace it by a recording of at least {start + audio.example_samples} samples",
+        )
+    return samples
 
 
-def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
-    """One example of a recording, float32 mono."""
+def _read_part(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
     try:
         with soundfile.SoundFile(file) as recording:
             if recording.samplerate != audio.sample_rate_hz or recording.channels != 1:
@@ -253,17 +243,7 @@ def _read_audio(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
                     f"convert it to {audio.sample_rate_hz} Hz mono",
                 )
             recording.seek(min(start, recording.frames))
-            samples = recording.read(audio.example_samples, dtype="float32")
+            samples: np.ndarray = recording.read(audio.example_samples, dtype="float32")
+            return samples
     except soundfile.LibsndfileError as error:
         raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
-    return _whole(file, samples, start, audio)
-
-
-def _whole(file: Path, samples: np.ndarray, start: int, audio: AudioConfig) -> np.ndarray:
-    """The samples, unless they are fewer than an example needs."""
-    if len(samples) < audio.example_samples:
-        raise DatasetError(
-            f"{file} ends at sample {start + len(samples)}",
-            f"replace it by a recording of at least {start + audio.example_samples} samples",
-        )
-    return samples

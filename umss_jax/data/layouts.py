@@ -58,22 +58,25 @@ class Layout(NamedTuple):
 
 
 def find_layout(folder: Path) -> Layout:
-    """Recognises the layout of a folder.
-
-    Args:
-        folder: the dataset's folder, or that of one song or collection in it.
+    """Recognises the layout of a dataset's folder, or of that of one song or collection in it.
 
     Raises:
         DatasetError: there is no such folder, or nothing in it is known.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder", "point at the folder of a dataset")
-    songs = [folder] if (folder / STEM_FOLDER).is_dir() else _children_with(folder, STEM_FOLDER)
+    songs = [folder] if (folder / STEM_FOLDER).is_dir() else _folders(folder)
+    songs = [song for song in songs if (song / STEM_FOLDER).is_dir()]
     if songs:
         return _stem_folders(folder, songs)
-    voice_folders = [one for one in (folder, *_folders(folder)) if _voice_files(one)]
-    if voice_folders:
-        return _layout("choralsynth", folder, map(_choralsynth_piece, voice_folders))
+    voice_files = {one: _voice_files(one) for one in (folder, *_folders(folder))}
+    stems = [
+        Piece(one.name, tuple((found[voice],) if voice in found else () for voice in VOICES))
+        for one, found in voice_files.items()
+        if found
+    ]
+    if stems:
+        return _layout("choralsynth", folder, stems)
     recordings = sorted(file for file in folder.rglob("*") if is_audio(file))
     if recordings:
         names = [file.relative_to(folder).with_suffix("").as_posix() for file in recordings]
@@ -94,40 +97,32 @@ def is_audio(path: Path) -> bool:
 def choose_pieces(
     pieces: Iterable[Piece], wanted: Sequence[str], excluded: Sequence[str]
 ) -> list[Piece]:
-    """Pieces whose name fits one of the patterns and none of the excluded.
-
-    Args:
-        pieces: of one or several layouts.
-        wanted: shell patterns (``BC/1_BC001*``).
-        excluded: likewise.
+    """Pieces whose name fits one of the shell patterns (``BC/1_BC001*``) and none of the excluded.
 
     Raises:
         DatasetError: a pattern fits nothing, so that a slip of the pen is not an empty set.
     """
+
+    def fits(piece: Piece, *patterns: str) -> bool:
+        return any(fnmatchcase(piece.name, pattern) for pattern in patterns)
+
     pieces = list(pieces)
-    if not pieces:
-        return []
-    for pattern in (*wanted, *excluded):
-        if not any(fnmatchcase(piece.name, pattern) for piece in pieces):
+    for pattern in (*wanted, *excluded) if pieces else ():
+        if not any(fits(piece, pattern) for piece in pieces):
             raise DatasetError(
                 f"no piece is called {pattern!r}",
                 f"there are {', '.join(piece.name for piece in pieces[:8])}"
                 + (" and others" if len(pieces) > 8 else ""),
             )
 
-    def fits(piece: Piece, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(piece.name, pattern) for pattern in patterns)
-
-    return [piece for piece in pieces if fits(piece, wanted) and not fits(piece, excluded)]
+    return [piece for piece in pieces if fits(piece, *wanted) and not fits(piece, *excluded)]
 
 
 def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
-    """The piece with some singers of every voice only.
+    """The piece with some singers of every voice only: numbers from 1, none for all.
 
-    Args:
-        piece: with or without stems.
-        singers: numbers from 1; none for all. Those that a voice does not have are passed over,
-            so that pieces of one singer a voice can stand beside others.
+    Those that a voice does not have are passed over, so that pieces of one singer a voice can
+    stand beside others.
 
     Raises:
         DatasetError: a voice has none of them.
@@ -154,13 +149,17 @@ def _stem_folders(folder: Path, songs: list[Path]) -> Layout:
     for song in songs:
         recordings = sorted(file for file in (song / STEM_FOLDER).iterdir() if is_audio(file))
         parts = _by_part(recordings)
-        if parts:
-            kind = "cantoria" if len(parts) == 1 else "bcbsq"
-            for part, voices in parts.items():
-                name = song.name if kind == "cantoria" else f"{song.name}/{part}"
-                found.append((kind, Piece(name, voices)))
-        else:
-            found.append(("csd", Piece(song.name, _by_section(recordings))))
+        if not parts:
+            files = (
+                tuple(file for file in recordings if section in file.stem.lower())
+                for section in _SECTIONS
+            )
+            found.append(("csd", Piece(song.name, tuple(files))))
+        for part, voices in parts.items():
+            if len(parts) == 1:
+                found.append(("cantoria", Piece(song.name, voices)))
+            else:
+                found.append(("bcbsq", Piece(f"{song.name}/{part}", voices)))
     kinds = sorted({kind for kind, _ in found})
     return _layout("+".join(kinds), folder, (piece for _, piece in found))
 
@@ -174,17 +173,6 @@ def _by_part(recordings: list[Path]) -> dict[str, tuple[tuple[Path, ...], ...]]:
             voices = parts.setdefault(match["part"], [[] for _ in VOICES])
             voices["satb".index(match["voice"].lower())].append(file)
     return {part: tuple(map(tuple, voices)) for part, voices in parts.items()}
-
-
-def _by_section(recordings: list[Path]) -> tuple[tuple[Path, ...], ...]:
-    return tuple(
-        tuple(file for file in recordings if section in file.stem.lower()) for section in _SECTIONS
-    )
-
-
-def _choralsynth_piece(folder: Path) -> Piece:
-    files = _voice_files(folder)
-    return Piece(folder.name, tuple((files[voice],) if voice in files else () for voice in VOICES))
 
 
 def _voice_files(folder: Path) -> dict[str, Path]:
@@ -208,7 +196,3 @@ def _layout(kind: str, folder: Path, pieces: Iterable[Piece]) -> Layout:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
-
-
-def _children_with(folder: Path, name: str) -> list[Path]:
-    return [one for one in _folders(folder) if (one / name).is_dir()]

@@ -13,7 +13,7 @@ import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.config import DataConfig
-from umss_jax.data.excerpts import excerpt_start_frames, part_start_frames
+from umss_jax.data.excerpts import peak_scale, start_frames
 from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces
 from umss_jax.errors import DatasetError
 
@@ -47,21 +47,12 @@ class RandomMixes:
 
     Pieces are sampled in proportion to their number of starts, singers of each voice independently.
 
-    Args:
-        pieces: from :func:`umss_jax.data.pieces.open_pieces`.
-        seed: of everything random.
-        pool: number of different examples, which every pass visits once in an order of its own; 0
-            for new ones without end.
-        audio: rate, length of an example, hop.
+    With a ``pool`` there are so many different examples, which every pass visits once in an order
+    of its own; 0 for new ones without end.
     """
 
     def __init__(
-        self,
-        pieces: Sequence[OpenPiece],
-        seed: int,
-        pool: int = 0,
-        *,
-        audio: AudioConfig,
+        self, pieces: Sequence[OpenPiece], seed: int, pool: int = 0, *, audio: AudioConfig
     ) -> None:
         self._pieces, self._seed, self._pool, self._audio = list(pieces), seed, pool, audio
         starts = [
@@ -99,13 +90,9 @@ class RandomMixes:
         return int(order.permutation(self._pool)[position])
 
     def batch(self, step: int, batch: int, hosts: int = 1, host: int = 0) -> Examples:
-        """What one host trains on in a step: its share of the global batch.
+        """What one host trains on in a step from 0: its share of the global batch.
 
-        Args:
-            step: from 0.
-            batch: size over all hosts, which divide it.
-            hosts: number of hosts.
-            host: number of this one.
+        ``batch`` is the size over all hosts, which divide it.
         """
         share = batch // hosts
         first = step * batch + host * share
@@ -118,12 +105,8 @@ def validation_excerpts(
     """Deterministic excerpts: non-overlapping, from the second on, singers of equal number.
 
     Of the 10-second parts of BC and BSQ the first excerpt counts too, and lies 0.04 s later
-    (reference). Silent excerpts are left out.
-
-    Args:
-        pieces: from :func:`umss_jax.data.pieces.open_pieces`.
-        maximum: if there are more, so many are chosen, evenly spread; 0 for all.
-        audio: rate, length of an example, hop.
+    (reference). Silent excerpts are left out. If there are more than the maximum, so many are
+    chosen, evenly spread; 0 for all.
 
     Raises:
         DatasetError: there is none.
@@ -147,32 +130,23 @@ def validation_excerpts(
 def _cut(one: OpenPiece, singers: Sequence[int], start: int, audio: AudioConfig) -> Example:
     """The example that starts at a sample; ``singers`` are indices from 0, one per voice."""
     samples, rate_hz = audio.example_samples, audio.sample_rate_hz
+    name, sources = one.piece.name, None
     if one.mixture is not None:
-        mixture, sources = np.array(one.mixture[start : start + samples]), None
-        who = ""
+        mixture = np.array(one.mixture[start : start + samples])
     else:
-        sources = np.stack(
-            [
-                voice[singer][start : start + samples]
-                for voice, singer in zip(one.voices, singers, strict=True)
-            ]
-        )
+        chosen = list(zip(one.voices, one.piece.voices, singers, strict=True))
+        sources = np.stack([voice[i][start : start + samples] for voice, _, i in chosen])
         mixture = sources.sum(axis=0)
-        files = [f[i] for f, i in zip(one.piece.voices, singers, strict=True)]
-        who = "".join(f" {file.stem}" for file in files)
-    peak = np.abs(mixture).max()
-    scale = np.float32(1 / peak if peak > 0 else 1)
-    name = f"{one.piece.name}{who} at {start / rate_hz:.3f} s"
+        name += "".join(f" {files[i].stem}" for _, files, i in chosen)
+    scale = peak_scale(mixture)
+    name = f"{name} at {start / rate_hz:.3f} s"
     return Example(name, mixture * scale, None if sources is None else sources * scale)
 
 
 def _excerpt_frames(one: OpenPiece, audio: AudioConfig) -> list[int]:
     """Frames where the excerpts of a piece start."""
     last = (one.samples - audio.example_samples) // audio.hop_samples
-    if one.kind == "bcbsq":
-        frames = part_start_frames(one.samples, audio)
-    else:
-        frames = excerpt_start_frames(one.samples // audio.sample_rate_hz, audio) or [0]
+    frames = start_frames(one.kind, one.samples, audio)
     return [frame for frame in frames if frame <= last] or [0]
 
 
@@ -190,12 +164,6 @@ def open_sets(
     config: DataConfig, seed: int, with_sources: bool, audio: AudioConfig
 ) -> tuple[RandomMixes, list[Example]]:
     """Training mixes and validation excerpts of a configuration.
-
-    Args:
-        config: both sets.
-        seed: of the mixes.
-        with_sources: refuse mixtures without stems.
-        audio: rate, length of an example, hop.
 
     Raises:
         DatasetError: a set is not there, broken, or has no stems where they are asked for.

@@ -48,11 +48,7 @@ def find_pieces(chosen: SetConfig) -> list[tuple[Piece, str]]:
 
 
 def open_pieces(pieces: Sequence[tuple[Piece, str]], audio: AudioConfig) -> list[OpenPiece]:
-    """Decodes the recordings of pieces.
-
-    Args:
-        pieces: with the kind of their layout.
-        audio: rate and length of an example.
+    """Decodes the recordings of pieces, which come with the kind of their layout.
 
     Raises:
         DatasetError: a recording is broken or shorter than one example; it is named.

@@ -1,12 +1,13 @@
 """Examples with known F0: mixes of stems, altered so that synthetic voices stand for real ones.
 
-As in :mod:`umss_jax.data.mixes` an example is a function of seed and index alone.
+The assignment network learns from what the salience network hears in them. As in
+:mod:`umss_jax.data.mixes` an example is a function of seed and index alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import fft, signal
@@ -17,6 +18,8 @@ from umss_jax.data.config import AugmentationConfig, SetConfig
 from umss_jax.data.pieces import find_pieces
 from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError, UmssError
+
+_KEPT = 255.0  # saliences are kept in steps of 1/255
 
 
 class PitchedVoice(NamedTuple):
@@ -37,12 +40,24 @@ class PitchedExample(NamedTuple):
     """float32 [J, frames] on the frames of the HCQT, 0 = unvoiced."""
 
 
-def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoice, ...]]:
-    """Pieces with stems and F0, one singer a voice.
+class SalienceExample(NamedTuple):
+    """A salience and the F0 of the voices in it."""
 
-    Args:
-        chosen: folders in which every stem has F0 where :mod:`umss_jax.data.references` looks.
-        audio: distance of the frames of F0, the hop.
+    salience: np.ndarray
+    """float32 [bins, frames] in [0, 1]."""
+    f0_hz_cqt: np.ndarray
+    """float32 [J, frames], 0 = unvoiced."""
+
+
+Item = TypeVar("Item", PitchedVoice, PitchedExample, SalienceExample)
+
+
+def _stacked(items: list[Item]) -> Item:
+    return type(items[0])(*map(np.stack, zip(*items, strict=True)))
+
+
+def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoice, ...]]:
+    """Pieces with stems and F0 (where :mod:`umss_jax.data.references` looks), one singer a voice.
 
     Raises:
         DatasetError: F0 is missing or damaged, or a stem is.
@@ -94,20 +109,18 @@ class PitchedMixes:
 
     def batch(self, first: int, count: int) -> PitchedExample:
         """Some examples, stacked."""
-        examples = [self.example(first + number) for number in range(count)]
-        return PitchedExample(*map(np.stack, zip(*examples, strict=True)))
+        return _stacked([self.example(first + number) for number in range(count)])
 
     def example(self, index: int) -> PitchedExample:
         """The example of an index."""
         rng = np.random.default_rng([self._seed, index])
         config = self._config
         if config is None:
-            sources, f0_hz = self._aligned_voices(rng, 1.0)
-            return self._example(sources, f0_hz)
+            return self._example(*self._aligned_voices(rng, 1.0))
         speed = 2 ** (rng.uniform(-1, 1) * config.speed_semitones / 12)
         if not self._aligned and rng.uniform() < config.mixed_probability:
             picked = [self._voice(rng, voice, speed) for voice in range(len(VOICES))]
-            sources, f0_hz = (np.stack(one) for one in zip(*picked, strict=True))
+            sources, f0_hz = _stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
         probability = np.asarray(config.voices_probability)
@@ -117,18 +130,13 @@ class PitchedMixes:
         sources = sources * 10 ** (rng.normal(0, config.level_db, (len(VOICES), 1)) / 20)
         return self._example(self._coloured(sources, rng, config), f0_hz, rng)
 
-    def _aligned_voices(
-        self, rng: np.random.Generator, speed: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _aligned_voices(self, rng: np.random.Generator, speed: float) -> PitchedVoice:
+        """All voices of a piece, stacked."""
         piece = self._pieces[rng.integers(len(self._pieces))]
         start = self._start(rng, min(len(voice.samples) for voice in piece), speed)
-        cut = [self._cut(voice, start, speed) for voice in piece]
-        sources, f0_hz = zip(*cut, strict=True)
-        return np.stack(sources), np.stack(f0_hz)
+        return _stacked([self._cut(voice, start, speed) for voice in piece])
 
-    def _voice(
-        self, rng: np.random.Generator, voice: int, speed: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _voice(self, rng: np.random.Generator, voice: int, speed: float) -> PitchedVoice:
         """One voice of any piece."""
         chosen = self._pieces[rng.integers(len(self._pieces))][voice]
         return self._cut(chosen, self._start(rng, len(chosen.samples), speed), speed)
@@ -136,7 +144,7 @@ class PitchedMixes:
     def _start(self, rng: np.random.Generator, length: int, speed: float) -> int:
         return int(rng.integers(max(1, length - int(self._samples * speed) - 2)))
 
-    def _cut(self, voice: PitchedVoice, start: int, speed: float) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, voice: PitchedVoice, start: int, speed: float) -> PitchedVoice:
         """Samples and F0 from a sample on, played at a speed."""
         needed = int(self._samples * speed) + 2
         samples = np.asarray(voice.samples[start : start + needed])
@@ -145,7 +153,8 @@ class PitchedMixes:
             samples = np.interp(at, np.arange(len(samples)), samples)
         rate, hop = self._audio.sample_rate_hz, self._audio.hop_samples
         places = (start + self._times_s * speed * rate) / hop
-        return samples[: self._samples], interpolated_f0(voice.f0_hz_synth, places) * speed
+        f0_hz = interpolated_f0(voice.f0_hz_synth, places) * speed
+        return PitchedVoice(samples[: self._samples], f0_hz)
 
     def _coloured(
         self, sources: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
@@ -186,12 +195,79 @@ class PitchedMixes:
         return PitchedExample(mixture.astype(np.float32), f0_hz.astype(np.float32))
 
 
+class SalienceMixes:
+    """Examples by index of what the trained salience network hears in mixes.
+
+    Each of a number of mixes is heard once and kept; every time it comes again it is transposed by
+    another number of bins.
+
+    Args:
+        mixes: what is heard.
+        hear: salience [B, bins, frames] of mixtures [B, samples].
+        seed: of order and transposition.
+        distinct: number of mixes; each pass takes all of them in another order. 0 for a new mix
+            every time.
+        transposed_bins: maximum number of bins up or down.
+        grid: of the bins.
+    """
+
+    def __init__(
+        self,
+        mixes: PitchedMixes,
+        hear: Callable[[np.ndarray], np.ndarray],
+        seed: int,
+        distinct: int = 0,
+        transposed_bins: int = 0,
+        *,
+        grid: HcqtConfig,
+    ) -> None:
+        self._mixes, self._hear, self._seed = mixes, hear, seed
+        self._distinct, self._transposed_bins, self._grid = distinct, transposed_bins, grid
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def batch(self, first: int, count: int) -> SalienceExample:
+        """Some examples, stacked."""
+        return _stacked([self.example(first + number) for number in range(count)])
+
+    def example(self, index: int) -> SalienceExample:
+        """The example of an index."""
+        which = index
+        if self._distinct:
+            passed, place = divmod(index, self._distinct)
+            order = np.random.default_rng([self._seed, passed, 0]).permutation(self._distinct)
+            which = int(order[place])
+        kept, f0_hz = self._mix(which)
+        salience = kept.astype(np.float32) / np.float32(_KEPT)
+        reach = self._transposed_bins
+        bins = int(np.random.default_rng([self._seed, index, 1]).integers(-reach, reach + 1))
+        ratio = np.float32(2 ** (bins / self._grid.bins_per_octave))
+        return SalienceExample(shifted(salience, bins), f0_hz * ratio)
+
+    def _mix(self, which: int) -> tuple[np.ndarray, np.ndarray]:
+        if which in self._kept:
+            return self._kept[which]
+        mix: PitchedExample = self._mixes.example(which)
+        heard = np.asarray(self._hear(mix.mixture[None]))[0]
+        found = np.round(heard * _KEPT).astype(np.uint8), mix.f0_hz_cqt
+        if self._distinct:
+            self._kept[which] = found
+        return found
+
+
+def shifted(salience: np.ndarray, bins: int) -> np.ndarray:
+    """A salience [bins, frames] moved up; what comes in is zero."""
+    moved = np.roll(salience, bins, axis=0)
+    if bins > 0:
+        moved[:bins] = 0
+    elif bins < 0:
+        moved[bins:] = 0
+    return moved
+
+
 def interpolated_f0(f0_hz: np.ndarray, places: np.ndarray) -> np.ndarray:
     """F0 at fractional frames: linear where both neighbours are voiced, else the nearer one's.
 
-    Args:
-        f0_hz: [frames], 0 = unvoiced.
-        places: in frames; beyond the ends the last value holds.
+    F0 is [frames], 0 = unvoiced; beyond the ends the last value holds.
     """
     places = np.clip(places, 0, len(f0_hz) - 1)
     low = np.minimum(places.astype(int), max(len(f0_hz) - 2, 0))

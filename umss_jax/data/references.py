@@ -45,12 +45,7 @@ def has_f0(recording: Path) -> bool:
 def read_f0(
     recording: Path, audio: AudioConfig, minimum_confidence: float = CONFIDENCE
 ) -> np.ndarray:
-    """F0 of a whole recording.
-
-    Args:
-        recording: of one voice.
-        audio: distance of the frames, the hop.
-        minimum_confidence: of a voiced frame.
+    """F0 of a whole recording of one voice, a frame every hop.
 
     Returns:
         float64 [frames], Hz, 0 where unvoiced.

@@ -10,9 +10,8 @@ Source: the reference's ``data.py`` and ``eval.py``. Recordings of the first thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -25,8 +24,8 @@ from umss_jax.data.excerpts import (
     Quartet,
     csd_quartet,
     excerpt_start_frames,
-    part_start_frames,
     song_folder,
+    start_frames,
 )
 from umss_jax.data.layouts import STEM_FOLDER, Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.data.references import has_f0
@@ -53,28 +52,22 @@ def quartets_of(
 ) -> list[Quartet]:
     """The quartets of a test set.
 
-    Args:
-        dataset: which protocol.
-        root: its folder.
-        songs: other songs than the test set's: folder names (``csd``, ``cantoria``) or shell
-            patterns of pieces (``bcbsq``, ``folder``).
-        audio: rate, length of an excerpt, hop.
-        length_tolerance_s: by which stems of one piece may differ (``bcbsq``, ``folder``).
+    ``songs`` names others than the test set's: by folder (``csd``, ``cantoria``) or by shell
+    patterns of pieces (``bcbsq``, ``folder``). In the latter two, stems of one piece may differ in
+    length by ``length_tolerance_s``.
 
     Raises:
         UsageError: no song is called so.
         DatasetError: the folder is not laid out as expected, or a recording is missing or of
             another length.
     """
-    finders: dict[Dataset, Callable[[Path, Sequence[str], AudioConfig], list[Quartet]]] = {
-        Dataset.CSD: _csd,
-        Dataset.CANTORIA: _cantoria,
-        Dataset.BCBSQ: partial(_bcbsq, length_tolerance_s=length_tolerance_s),
-        Dataset.FOLDER: partial(_folder, length_tolerance_s=length_tolerance_s),
-    }
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder", f"expected the folder of {dataset}")
-    return finders[dataset](root, songs, audio)
+    if dataset == Dataset.CSD:
+        return _csd(root, songs, audio)
+    if dataset == Dataset.CANTORIA:
+        return _cantoria(root, songs, audio)
+    return _of_layout(dataset, root, songs, audio, length_tolerance_s)
 
 
 def f0_is_there(quartets: Sequence[Quartet]) -> bool:
@@ -96,15 +89,13 @@ def f0_is_there(quartets: Sequence[Quartet]) -> bool:
 def _csd(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     known = {song.folder: song for song in CSD_TEST_SONGS}
     folders = [name.replace(" ", "_") for name in songs] or list(known)
-    _refuse_unknown([name for name in folders if name not in known], known)
+    _refuse_unknown(folders, known)
     return [csd_quartet(root, known[name], audio) for name in folders]
 
 
 def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quartet]:
     names = list(songs) or list(CANTORIA_TEST_SONGS)
-    _refuse_unknown(
-        [name for name in names if name not in CANTORIA_DURATIONS_S], CANTORIA_DURATIONS_S
-    )
+    _refuse_unknown(names, CANTORIA_DURATIONS_S)
     quartets = []
     for name in names:
         folder = song_folder(root, name)
@@ -125,55 +116,39 @@ def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quar
     return quartets
 
 
-def _bcbsq(
-    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
+def _of_layout(
+    dataset: Dataset, root: Path, songs: Sequence[str], audio: AudioConfig, tolerance_s: float
 ) -> list[Quartet]:
-    folders = {"BC", "BQ"} if not songs else {name.split("/")[0] for name in songs}
-    for name in sorted(folders & {"BC", "BQ"}):
-        song_folder(root, name)
+    """Quartets of ``bcbsq``, one a piece at 16 kHz, or of ``folder``, all singers at any rate."""
+    is_bcbsq = dataset == Dataset.BCBSQ
+    if is_bcbsq:
+        folders = {name.split("/")[0] for name in songs} or {"BC", "BQ"}
+        for name in sorted(folders & {"BC", "BQ"}):
+            song_folder(root, name)
     layout = find_layout(root)
-    if layout.kind != "bcbsq":
+    if is_bcbsq and layout.kind != "bcbsq":
         raise DatasetError(
             f"{root} is laid out as {layout.kind}",
             f"expected BC/{STEM_FOLDER}/*_s_1ch.wav and BQ/{STEM_FOLDER}/*_s_1ch.wav",
         )
-    wanted = tuple(songs) or BCBSQ_TEST_PIECES
-    _refuse_missing(root, layout.missing, wanted)
-    pieces = choose_pieces(layout.pieces, wanted, ())
-    quartets = []
-    for piece in pieces:
-        files = _one_singer(piece, 1)
-        samples = _shortest(_lengths(files, any_rate=False), audio, length_tolerance_s)
-        starts = part_start_frames(samples, audio)
-        name = f"{piece.name.split('/')[-1]}_satb"
-        quartets.append(Quartet(name, piece.name, files, tuple(starts)))
-    return quartets
-
-
-def _folder(
-    root: Path, songs: Sequence[str], audio: AudioConfig, length_tolerance_s: float
-) -> list[Quartet]:
-    layout = find_layout(root)
     if layout.kind == "mixtures":
         raise DatasetError(
             f"{root} holds recordings without stems",
             f"expected <piece>/soprano.* to bass.*, or <song>/{STEM_FOLDER}/*.wav",
         )
-    wanted = songs or ("*",)
+    wanted = tuple(songs) or (BCBSQ_TEST_PIECES if is_bcbsq else ("*",))
     _refuse_missing(root, layout.missing, wanted)
     quartets = []
     for piece in choose_pieces(layout.pieces, wanted, ()):
-        singers = min(len(files) for files in piece.voices)
+        singers = 1 if is_bcbsq else min(len(files) for files in piece.voices)
         for singer in range(1, singers + 1):
             files = _one_singer(piece, singer)
-            samples = _shortest(_lengths(files, any_rate=True), audio, length_tolerance_s)
-            starts = (
-                part_start_frames(samples, audio)
-                if layout.kind == "bcbsq"
-                else excerpt_start_frames(samples // audio.sample_rate_hz, audio) or [0]
-            )
+            samples = _shortest(files, not is_bcbsq, audio, tolerance_s)
+            starts = tuple(start_frames(layout.kind, samples, audio))
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
-            quartets.append(Quartet(name, piece.name, files, tuple(starts), any_rate=True))
+            if is_bcbsq:
+                name = f"{piece.name.split('/')[-1]}_satb"
+            quartets.append(Quartet(name, piece.name, files, starts, any_rate=not is_bcbsq))
     return quartets
 
 
@@ -181,26 +156,18 @@ def _one_singer(piece: Piece, singer: int) -> tuple[Path, ...]:
     return tuple(files[0] for files in choose_singers(piece, [singer]).voices)
 
 
-def _lengths(files: tuple[Path, ...], any_rate: bool) -> dict[Path, int]:
-    """Samples at 16 kHz of each recording."""
-    if any_rate:
-        return {file: len(DecodedAudio().load(file)) for file in files}
-    lengths = {}
+def _shortest(
+    files: tuple[Path, ...], any_rate: bool, audio: AudioConfig, tolerance_s: float
+) -> int:
+    """Samples at 16 kHz of the shortest stem; those of one performance differ little."""
+    rate_hz, lengths = audio.sample_rate_hz, {}
     for file in files:
         try:
-            lengths[file] = soundfile.info(file).frames
+            lengths[file] = (
+                len(DecodedAudio().load(file)) if any_rate else soundfile.info(file).frames
+            )
         except soundfile.LibsndfileError as error:
             raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
-    return lengths
-
-
-def _shortest(lengths: dict[Path, int], audio: AudioConfig, tolerance_s: float) -> int:
-    """Samples of the shortest stem.
-
-    Raises:
-        DatasetError: the stems of a piece differ too much for being of one performance.
-    """
-    rate_hz = audio.sample_rate_hz
     short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     if lengths[long] - lengths[short] > tolerance_s * rate_hz:
         raise DatasetError(
@@ -225,7 +192,8 @@ def _refuse_missing(root: Path, missing: Sequence[str], wanted: Sequence[str]) -
         )
 
 
-def _refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> None:
+def _refuse_unknown(names: Sequence[str], known: Collection[str]) -> None:
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
             f"no test song is called {', '.join(unknown)}", f"choose from {', '.join(known)}"

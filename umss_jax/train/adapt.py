@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -11,9 +12,9 @@ import numpy as np
 
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
-from umss_jax.config import AudioConfig
+from umss_jax.config import Assigner, AudioConfig
 from umss_jax.device import compile_at_first_call
-from umss_jax.errors import AudioError
+from umss_jax.errors import AudioError, UsageError
 from umss_jax.train.config import AdaptationConfig, OptimiserConfig
 from umss_jax.train.loop import Loop, NamedBatch, run_loop
 from umss_jax.train.objectives import Batch, parts_used
@@ -22,6 +23,7 @@ from umss_jax.train.run_weights import merged
 from umss_jax.train.step import init_state, make_train_step
 from umss_jax.train.strategies import STRATEGIES
 from umss_jax.trees import select_parts
+from umss_jax.weights import store
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -55,9 +57,6 @@ def adapt(
         config: steps, batch, learning rates, seed.
         progress: called with 1 after each step.
 
-    Returns:
-        The engine with its new weights, and the course of the losses.
-
     Raises:
         NotFiniteError: the losses stopped being finite.
     """
@@ -85,18 +84,19 @@ def adapt(
     )
     used = select_parts(engine.variables, parts_used(strategy.start, strategy.trainable))
     state, _ = run_loop(loop, init_state(used, optimiser))
-    adapted = engine.with_variables(merged(engine.variables, state), adaptation=_record(config))
+    kept = ("steps", "batch", "learning_rate", "seed")
+    about = {name: getattr(config, name) for name in kept} | {"assignment": config.train_assignment}
+    adapted = engine.with_variables(merged(engine.variables, state), adaptation=about)
     course = {key: np.asarray([row[key] for row in history]) for key in (history or [{}])[0]}
     return Adapted(adapted, course)
 
 
 def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) -> Batch:
     """All segments, with what the frozen networks say of each: salience, or F0."""
-    analyse = engine.salience if config.train_assignment else engine.f0_hz_synth
+    name = "salience" if config.train_assignment else "f0_hz_synth"
+    analyse = getattr(engine, name)
     known: Any = np.concatenate([analyse(mixture[None]) for mixture in mixtures_16k])
-    if config.train_assignment:
-        return Batch(mixtures_16k, salience=known)
-    return Batch(mixtures_16k, f0_hz_synth=known)
+    return Batch(mixtures_16k, **{name: known})
 
 
 def _optimiser_config(config: AdaptationConfig) -> OptimiserConfig:
@@ -126,11 +126,6 @@ def training_segments(
 ) -> np.ndarray:
     """Segments of a recording to train on, read in one pass and in constant memory.
 
-    Args:
-        recording: from :func:`umss_jax.audio.recording.scan`.
-        config: distance of the segments, and how many at most.
-        audio: of the model that will be adapted.
-
     Returns:
         [N, samples] float32, the mono mixture at 16 kHz, each scaled to peak 1; N ≥ 1. Silent
         segments are left out.
@@ -157,12 +152,59 @@ def training_segments(
     return np.stack(heard)
 
 
-def _record(config: AdaptationConfig) -> dict[str, object]:
-    """For the manifest."""
-    return {
-        "steps": config.steps,
-        "batch": config.batch,
-        "learning_rate": config.learning_rate,
-        "seed": config.seed,
-        "assignment": config.train_assignment,
+def check_adaptation(
+    config: AdaptationConfig, assigner: Assigner, name: str, recordings: int, overwrite: bool
+) -> None:
+    """Refuses before the adaptation what would be noticed only after it.
+
+    The adapted model is kept under the name if there is one; 0 steps is no adaptation.
+
+    Raises:
+        UsageError: options that need or exclude each other, or the name is taken.
+    """
+    if config.train_assignment and not config.steps:
+        raise UsageError("--adapt-assignment needs --adapt", "add --adapt 200")
+    if config.train_assignment and assigner is Assigner.HEURISTIC:
+        raise UsageError(
+            "--adapt-assignment has nothing to train with --assigner heuristic", "drop one of them"
+        )
+    if not name:
+        return
+    if not config.steps:
+        raise UsageError("--save-adapted needs --adapt", "add --adapt 200")
+    if recordings > 1:
+        raise UsageError(
+            f"--save-adapted keeps one model, here are {recordings} recordings",
+            "give one at a time",
+        )
+    store.refuse_starter(name)
+    if store.store_path(name).exists() and not overwrite:
+        raise UsageError(f"{store.store_path(name)} exists", "use --overwrite or another name")
+
+
+def adapt_to_recording(
+    engine: ModelEngine,
+    recording: Recording,
+    config: AdaptationConfig,
+    progress: Callable[[float], None] | None = None,
+) -> ModelEngine:
+    """The engine after :func:`adapt` on one recording; errors likewise.
+
+    Raises:
+        UsageError: the assignment is to be trained of a model that has no network for it.
+    """
+    if config.train_assignment and engine.assigner == Assigner.HEURISTIC:
+        raise UsageError(
+            f"--adapt-assignment has nothing to train in model {engine.name}", "drop it"
+        )
+    segments = training_segments(recording, config, engine.config.audio)
+    return adapt(engine, segments, config, progress).engine
+
+
+def keep_adapted(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
+    """Stores an adapted model with all its networks; returns the path of its tensors."""
+    about = {
+        "origin": f"{engine.name}, adapted to {recording.path.name} in {steps} steps",
+        "initial_weights": engine.provenance.get("weights", {}),
     }
+    return store.save(name, engine.variables, engine.config, about)

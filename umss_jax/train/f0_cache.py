@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,14 +26,8 @@ from umss_jax.trees import flatten
 class AnalysisCache:
     """Batches that begin where a strategy wants them to.
 
-    Every example is analysed by itself, so that its values do not depend on its neighbours.
-
-    Args:
-        variables: all that the F0 networks need.
-        config: sizes and constants.
-        assigner: what turns salience into F0.
-        keep: write to disk; else everything is computed anew.
-        folder: of what is kept; by default as said above.
+    Every example is analysed by itself, so that its values do not depend on its neighbours. Unless
+    ``keep`` is set nothing is written to disk, and everything is computed anew.
     """
 
     def __init__(
@@ -42,32 +35,21 @@ class AnalysisCache:
         variables: Mapping[str, Any],
         config: ModelConfig,
         assigner: Assigner,
-        keep: bool = True,
-        folder: Path | None = None,
+        keep: bool,
     ) -> None:
         self._engine = ModelEngine("analysis", variables, assigner, config=config)
         self._keep = keep
-        self._folder = (folder or home() / "analysis") / _digest(variables, config, assigner)
+        self._folder = home() / "analysis" / _digest(variables, config, assigner)
 
     def batch(self, examples: Examples, start: Start, with_sources: bool = False) -> Batch:
-        """The examples as a batch of NumPy arrays.
-
-        Args:
-            examples: mixtures, and sources where they are wanted.
-            start: what the batch begins with.
-            with_sources: compare voices instead of mixtures.
-        """
+        """The examples as a batch of NumPy arrays; with sources, to compare voices."""
         arrays: dict[str, Any] = {"mixture": examples.mixture}
         if with_sources:
             arrays["sources"] = examples.sources
-        if start == "salience":
-            arrays["salience"] = self._stacked(examples.mixture, start)
-        elif start == "f0":
-            arrays["f0_hz_synth"] = self._stacked(examples.mixture, start)
+        if start != "mixture":
+            name = "salience" if start == "salience" else "f0_hz_synth"
+            arrays[name] = np.stack([self._one(mixture, start) for mixture in examples.mixture])
         return Batch(**arrays)
-
-    def _stacked(self, mixtures: np.ndarray, start: Start) -> np.ndarray:
-        return np.stack([self._one(mixture, start) for mixture in mixtures])
 
     def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
         content = hashlib.sha256(np.ascontiguousarray(mixture).tobytes()).hexdigest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,12 +17,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from umss_jax.data.prefetch import Prefetched
 from umss_jax.errors import NotFiniteError
 from umss_jax.model import Variables
-from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.objectives import LossInput, Metrics, Objective
-from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.step import Step, TrainState
 
 _SHOWN = ("total", "rec", "l1", "l2", "l3")
@@ -83,10 +83,6 @@ class Loop:
 def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     """Trains from the latest checkpoint, or from the beginning, to the end of a phase.
 
-    Args:
-        loop: the phase.
-        fresh: state before its first step.
-
     Returns:
         The state after the last step, and how the validations went.
 
@@ -99,13 +95,13 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
-            stack.enter_context(closing(files))
+            stack.enter_context(closing(files.checkpoints))
             state, progress = files.checkpoints.latest(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):
             return state, progress
         if files:
-            files.begin(done)
+            files.folder.forget_after(files.number, done)
         held_out = list(validation.batches()) if validation else []
         state = loop.place(state)
         coming = islice(loop.batches(done), loop.steps - done)
@@ -198,3 +194,49 @@ def _bar(loop: Loop, done: int) -> tqdm:
         unit_scale=True,
         disable=loop.quiet,
     )
+
+
+class Prefetched:
+    """Items made on a thread of their own, two ahead: batches while the devices compute.
+
+    What making them raises is raised again where they are taken.
+    """
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(2)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        item, error = self._queue.get()
+        if error is not None:
+            self._queue.put((None, error))  # so that it ends again when asked again
+            raise error
+        return item
+
+    def close(self) -> None:
+        """Ends the thread, whatever is left."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _fill(self, items: Iterator[Any]) -> None:
+        try:
+            for item in items:
+                if not self._put((item, None)):
+                    return
+            self._put((None, StopIteration()))
+        except BaseException as error:
+            self._put((None, error))
+
+    def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False

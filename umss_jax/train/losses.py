@@ -29,10 +29,7 @@ def spectral_loss_per_scale(
 ) -> jax.Array:
     """Mean absolute differences of magnitudes and of log magnitudes at every scale.
 
-    Args:
-        target: [..., samples]; no gradient flows into it.
-        estimate: [..., samples].
-        config: transform sizes and overlap.
+    Both signals are [..., samples]; no gradient flows into the target.
 
     Returns:
         [scales, 2]: linear and logarithmic (paper, equation 2; reference: ``ddsp/losses.py``,
@@ -42,8 +39,7 @@ def spectral_loss_per_scale(
     rows = []
     for fft_size in config.fft_sizes:
         hop = round(fft_size * (1.0 - config.overlap))
-        wanted = _magnitude(stft(target, fft_size, hop))
-        got = _magnitude(stft(estimate, fft_size, hop))
+        wanted, got = (_magnitude(stft(one, fft_size, hop)) for one in (target, estimate))
         linear = jnp.mean(jnp.abs(wanted - got))
         logarithmic = jnp.mean(jnp.abs(jnp.log(wanted) - jnp.log(got)))
         rows.append(jnp.stack([linear, logarithmic]))
@@ -58,11 +54,9 @@ def spectral_loss(
 
 
 def assignment_sum_loss(assigned: jax.Array, salience: jax.Array) -> jax.Array:
-    """L1: the assigned saliences must add up to the salience (equation 3).
+    """L1: the assigned saliences [B, J, bins, frames] must add up to the salience (equation 3).
 
-    Args:
-        assigned: [B, J, bins, frames].
-        salience: [B, bins, frames]; no gradient.
+    The salience [B, bins, frames] takes no gradient.
     """
     return _mean_square(jnp.sum(assigned, axis=1) - jax.lax.stop_gradient(salience))
 
@@ -88,9 +82,7 @@ def voice_band_mask(assigned: jax.Array, config: LossConfig = LossConfig()) -> j
 def one_voice_loss(assigned: jax.Array, binary: jax.Array) -> jax.Array:
     """L3: each assigned salience must hold one voice (equation 5).
 
-    Args:
-        assigned: [B, J, bins, frames].
-        binary: same shape, the binary map; no gradient.
+    The binary map, of the same shape [B, J, bins, frames], takes no gradient.
     """
     return _mean_square(assigned - jax.lax.stop_gradient(binary))
 
@@ -105,13 +97,8 @@ def full_loss(
 ) -> LossTerms:
     """L_full; terms of weight 0, or without their inputs (F0 given), are not computed and read 0.
 
-    Args:
-        mixture: [B, samples].
-        mixture_hat: [B, samples].
-        salience: [B, bins, frames] or None.
-        assigned: [B, J, bins, frames] or None.
-        binary: as ``assigned`` or None.
-        config: weights, transform sizes, bands.
+    Signals are [B, samples] (or [B, J, samples], of voices), the salience [B, bins, frames],
+    ``assigned`` and ``binary`` [B, J, bins, frames].
     """
     zero = jnp.zeros(())
     rec = spectral_loss(mixture, mixture_hat, config) if config.rec_weight else zero

@@ -68,30 +68,20 @@ def objective_for(
 ) -> Objective:
     """The objective of the voice model that the trainable parts belong to.
 
-    Args:
-        trainable: parts that train.
-        config: sizes and constants.
-        loss: weights of the terms.
-        axis: name of the mapped axis over which the batch is divided, if it is.
+    ``axis`` is the name of the mapped axis over which the batch is divided, if it is.
     """
-    chosen = _OBJECTIVES[model.voice_model(trainable)]
-    return partial(chosen, config=config, loss=loss, axis=axis)
+    if model.voice_model(trainable) is model.UNET:
+        return partial(_unet_loss, config=config, axis=axis)
+    return partial(_source_filter_loss, config=config, loss=loss)
 
 
 def parts_used(start: Start, trainable: tuple[str, ...]) -> tuple[str, ...]:
-    """The parts that a batch passes through, in the order of the data flow.
-
-    Args:
-        start: what the batch begins with.
-        trainable: parts that train.
-    """
+    """The parts that a batch passes through, in the order of the data flow."""
     passed = {"mixture": 0, "salience": 1, "f0": 2}[start]
     return (*model.F0_PARTS, *model.voice_model(trainable).parts)[passed:]
 
 
-def _source_filter_loss(
-    given: LossInput, config: ModelConfig, loss: LossConfig, axis: str | None
-) -> Loss:
+def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Loss:
     """L_full, the same in training and in evaluation."""
     batch: Batch = given.batch
     uniform = batch.uniform
@@ -119,12 +109,8 @@ def _source_filter_loss(
     return Loss(terms._asdict(), given.variables["batch_stats"])
 
 
-def _unet_loss(given: LossInput, config: ModelConfig, loss: LossConfig, axis: str | None) -> Loss:
-    """The supervised loss of the U-Net as L_rec.
-
-    Raises:
-        ValueError: the batch has no sources or no F0.
-    """
+def _unet_loss(given: LossInput, config: ModelConfig, axis: str | None) -> Loss:
+    """The supervised loss of the U-Net as L_rec."""
     batch: Batch = given.batch
     if batch.sources is None or batch.f0_hz_synth is None:
         raise ValueError("a U-Net learns from batches with sources and F0")
@@ -138,17 +124,15 @@ def _unet_loss(given: LossInput, config: ModelConfig, loss: LossConfig, axis: st
         given.key if given.train else None,
     )
     zero = jnp.zeros(())
-    terms = LossTerms(total=value, rec=value, l1=zero, l2=zero, l3=zero)
+    terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), {**given.variables["batch_stats"], "unet": changed})
 
 
 class UnetLoss(NamedTuple):
-    """A loss and what computing it changed."""
+    """A loss, scalar, and the running statistics, which move in training only."""
 
     value: jax.Array
-    """Mean absolute difference of magnitudes, scalar."""
     batch_stats: Any
-    """Running statistics, which move in training only."""
 
 
 def unet_loss(
@@ -185,6 +169,3 @@ def unet_loss(
     output, changed = module.apply(variables, mixture, f0_hz, keys, mutable=["batch_stats"])
     target = magnitude_spectrogram(sources[rows, chosen], module.config)
     return UnetLoss(jnp.mean(jnp.abs(output.magnitude - target)), changed["batch_stats"])
-
-
-_OBJECTIVES = {model.SOURCE_FILTER: _source_filter_loss, model.UNET: _unet_loss}

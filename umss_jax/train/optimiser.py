@@ -18,10 +18,7 @@ def make_optimiser(
     Frozen parts get no update and keep no moments. Adam's ε is added outside the root, as in
     PyTorch.
 
-    Args:
-        trainable: names from :data:`umss_jax.model.ALL_PARTS`.
-        config: learning rate and schedule, penalty, clipping (the F0 networks and the other parts
-            each by their own global norm).
+    The F0 networks and the other parts are clipped each by their own global norm.
 
     Raises:
         ValueError: an unknown part.
@@ -56,23 +53,18 @@ def learning_rate(config: OptimiserConfig, factor: float = 1.0) -> optax.ScalarO
 
     It is constant by default. With ``decay_steps`` it is multiplied by ``decay_factor`` after
     every so many steps. With ``total_steps`` it instead rises linearly over ``warmup_steps`` and
-    then falls as a cosine.
-
-    Args:
-        config: rate and schedule.
-        factor: multiplies every rate.
+    then falls as a cosine. ``factor`` multiplies every rate.
     """
     peak = config.learning_rate * factor
-    if not config.total_steps:
-        if not config.decay_steps:
-            return peak
-        return optax.exponential_decay(
-            peak, config.decay_steps, config.decay_factor, staircase=True
+    if config.total_steps:
+        return optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=peak,
+            warmup_steps=config.warmup_steps,
+            decay_steps=config.total_steps,
+            end_value=peak * config.final_fraction,
         )
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=peak,
-        warmup_steps=config.warmup_steps,
-        decay_steps=config.total_steps,
-        end_value=peak * config.final_fraction,
-    )
+    if config.decay_steps:
+        steps, factor = config.decay_steps, config.decay_factor
+        return optax.exponential_decay(peak, steps, factor, staircase=True)
+    return peak

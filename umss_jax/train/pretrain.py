@@ -20,16 +20,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
-from umss_jax.data.pitched_mixes import PitchedExample, PitchedMixes, PitchedVoice, open_pitched
-from umss_jax.data.salience_mixes import SalienceExample, SalienceMixes
+from umss_jax.data.pitched_mixes import (
+    PitchedExample,
+    PitchedMixes,
+    PitchedVoice,
+    SalienceExample,
+    SalienceMixes,
+    open_pitched,
+)
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
-from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import PretrainConfig
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
-from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
 from umss_jax.train.step import TrainState, init_state, step_body
@@ -60,18 +65,8 @@ class _Run:
 def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     """Trains the F0 networks, or resumes a run of the same folder and settings where it stopped.
 
-    The assignment network learns from what the best salience network of the run hears.
-
-    Args:
-        config: the run.
-        folder: of this run; see :mod:`umss_jax.train.run_folder`.
-        quiet: no progress bars.
-
-    Raises:
-        UsageError: settings that do not fit the run in the folder.
-        DatasetError: recordings or their F0 are missing or broken.
-        WeightsError: initial weights are missing or damaged.
-        NotFiniteError: a loss or gradient stopped being finite.
+    The assignment network learns from what the best salience network of the run hears. Arguments
+    and errors as :func:`umss_jax.train.run.train`; recordings need F0.
     """
     files = RunFolder(folder, config)
     steps, best_loss = 0, math.inf
@@ -121,15 +116,7 @@ def _train_part(
     step = jax.jit(step_body(objective, optimiser, (part,)), donate_argnums=0)
     mixes, unaltered = _mixes(run, number, variables)
     first = 0 if part == "salience" or config.distinct_mixes else _PHASE_EXAMPLES
-    files = PhaseFiles(
-        folder=run.folder,
-        board=Board(None),
-        config=config,
-        kind="pretraining",
-        number=number,
-        name=part,
-        variables=variables,
-    )
+    files = PhaseFiles(run.folder, Board(None), config, "pretraining", number, part, variables)
 
     def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
         files.log_step(epoch, step, {"total": values["total"]}, seconds)

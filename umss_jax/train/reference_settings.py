@@ -74,18 +74,11 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "source-spectrum": ("flat",),
     "loss-mag-weight": (1,),
     "loss-logmag-weight": (1,),
-    "loss-logmel-weight": (0,),
-    "loss-delta-freq-weight": (0,),
-    "loss-delta-time-weight": (0,),
-    "loss-lsf-weight": (0,),
+    **dict.fromkeys(("one-example", "one-batch", "parallel"), (False,)),
+    **dict.fromkeys(("estimate-f0", "supervised-f0", "switch-off-noise"), (False,)),
+    **dict.fromkeys(("loss-logmel-weight", "loss-lsf-weight", "ss-loss-weight"), (0,)),
+    **dict.fromkeys(("loss-delta-freq-weight", "loss-delta-time-weight"), (0,)),
     "loss-1voice-per-salience-weight": (0,),
-    "ss-loss-weight": (0,),
-    "one-example": (False,),
-    "one-batch": (False,),
-    "parallel": (False,),
-    "estimate-f0": (False,),
-    "supervised-f0": (False,),
-    "switch-off-noise": (False,),
 }
 """Options that have one value here, or several without a difference."""
 
@@ -93,9 +86,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 def read_reference(path: Path, datasets: str = "datasets") -> dict[str, Any]:
     """The settings of a reference configuration as a tree for `run_config`.
 
-    Args:
-        path: the reference's ``config.txt``, or the ``unet_config.txt`` of its baseline.
-        datasets: folder of its datasets.
+    ``datasets`` is the folder of the reference's datasets.
 
     Raises:
         UsageError: the file cannot be read, or asks for what is not here.

@@ -22,13 +22,12 @@ from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
 from umss_jax.errors import UsageError
 from umss_jax.networks.registry import resolve_assigner
-from umss_jax.train.checkpoints import PhaseProgress
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Batch, objective_for, parts_used
 from umss_jax.train.optimiser import learning_rate, make_optimiser
-from umss_jax.train.phase_files import PhaseFiles
+from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
 from umss_jax.train.sharding import ParallelStep
@@ -56,10 +55,8 @@ class _Run:
 def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     """Trains, or resumes a run of the same folder and settings where it stopped.
 
-    Args:
-        config: the run.
-        folder: of this run; see :mod:`umss_jax.train.run_folder`.
-        quiet: no progress bars.
+    :mod:`umss_jax.train.run_folder` says what the folder of the run holds. ``quiet`` means no
+    progress bars.
 
     Raises:
         UsageError: settings that do not fit each other, this machine or the run in the folder.
@@ -68,14 +65,14 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
         NotFiniteError: a loss or gradient stopped being finite.
     """
     files = RunFolder(folder, config, writes=jax.process_index() == 0)
-    has_board = config.tensorboard and files.writes
+    board_folder = folder / "tensorboard" if config.tensorboard and files.writes else None
     schedule = SCHEDULES[config.strategy]
     with_sources = any(phase.with_sources for phase in schedule)
     steps, best_loss = 0, math.inf
     with files.going():
         mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
         variables = initial_variables(config)
-        with closing(Board(folder / "tensorboard" if has_board else None)) as board:
+        with closing(Board(board_folder)) as board:
             run = _Run(config, files, board, mixes, excerpts, quiet)
             for number, phase in enumerate(schedule):
                 state, progress = _train_phase(run, number, phase, variables, steps)
@@ -155,9 +152,8 @@ def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> Opt
     optimiser = config.optimiser
     if config.cosine:
         return replace(optimiser, total_steps=optimiser.total_steps or max(2, epochs * epoch_steps))
-    return replace(
-        optimiser, decay_steps=optimiser.decay_steps or config.decay_epochs * epoch_steps
-    )
+    steps = optimiser.decay_steps or config.decay_epochs * epoch_steps
+    return replace(optimiser, decay_steps=steps)
 
 
 def _batches(

@@ -41,12 +41,7 @@ class RunResult(NamedTuple):
 
 
 class RunFolder:
-    """The folder of one run, new or to be resumed.
-
-    Args:
-        path: made where missing.
-        config: all settings.
-        writes: whether this process writes (of several hosts one does).
+    """The folder of one run, new or to be resumed; of several hosts one ``writes`` to it.
 
     Raises:
         UsageError: the folder holds a run of other settings, or one that is still going.
@@ -61,8 +56,7 @@ class RunFolder:
         settings = plain(config)
         before = path / "config.toml"
         if before.is_file():
-            had = _settings_of(before, config)
-            changed = differences(plain(had), settings)
+            changed = differences(plain(_settings_of(before, config)), settings)
             changed = [key for key in changed if key not in _MAY_CHANGE]
             if changed:
                 raise UsageError(
@@ -70,8 +64,7 @@ class RunFolder:
                     "give this one another name, or set what was there",
                 )
         state = read_state(path)
-        mine = state.get("pid") == os.getpid()
-        if writes and state.get("state") == "running" and not mine:
+        if writes and state.get("state") == "running" and state.get("pid") != os.getpid():
             raise UsageError(
                 f"{path} is being trained by process {state['pid']}", "wait for it or end it"
             )
@@ -115,9 +108,8 @@ class RunFolder:
 
     def set_state(self, state: str, **details: Any) -> None:
         """Says where the run stands: running, finished, interrupted or failed."""
-        known = {k: v for k, v in read_state(self.path).items() if k not in ("state", "error")}
         current = {
-            **known,
+            **{k: v for k, v in read_state(self.path).items() if k not in ("state", "error")},
             "state": state,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -135,11 +127,7 @@ def _settings_of(path: Path, config: TrainConfig | PretrainConfig) -> TrainConfi
     """The settings in a run's ``config.toml``; those that it does not name are at their defaults.
 
     Before format 2 the networks of the weights and the thresholds of their kind counted, whatever
-    ``config.toml`` said of them.
-
-    Args:
-        path: of the file.
-        config: of the run that is to resume in its folder.
+    ``config.toml`` said of them: now those of ``config``, of the run that is to resume.
     """
     text = path.read_text(encoding="utf-8")
     had = build(type(config), tomllib.loads(text))
@@ -158,11 +146,8 @@ def read_state(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(state, dict):
         return {}
-    if (
-        state.get("state") == "running"
-        and state.get("host") == platform.node()
-        and not _alive(state.get("pid"))
-    ):
+    is_here = state.get("state") == "running" and state.get("host") == platform.node()
+    if is_here and not _alive(state.get("pid")):
         state["state"] = "killed"
     return state
 
@@ -197,12 +182,8 @@ def _alive(pid: Any) -> bool:
         return False
     except PermissionError:
         return True
-    return not _is_zombie(int(pid))
-
-
-def _is_zombie(pid: int) -> bool:
-    """Whether the process has ended and only its parent has not noticed (Linux)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        # On Linux, a zombie has ended and only its parent has not noticed.
+        return Path(f"/proc/{int(pid)}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (OSError, IndexError):
-        return False
+        return True

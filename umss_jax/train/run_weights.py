@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from umss_jax import model
-from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
 from umss_jax.files import make_whole
 from umss_jax.train.config import TrainConfig
@@ -30,10 +29,7 @@ WEIGHTS = "weights.safetensors"
 def initial_variables(config: TrainConfig) -> dict[str, Any]:
     """All parts of a strategy: those of ``config.weights``, the others sampled from the seed.
 
-    These are the four of the model, or the F0 networks and a U-Net.
-
-    Returns:
-        NumPy variables of ``config.model``.
+    These are the four of the model, or the F0 networks and a U-Net, as NumPy arrays.
 
     Raises:
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
@@ -52,13 +48,13 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
                 f"the U-Net in weights {config.weights} is conditioned otherwise",
                 f"set model.unet.condition={loaded.config.unet.condition}",
             )
-    key = jax.random.key(config.seed)
     missing = tuple(part for part in wanted if part not in parts(known))
     # In one compilation: operation by operation it takes ten times longer.
     sample = jax.jit(partial(model.init_variables, config=config.model, parts=missing))
-    sampled = sample(key)
+    sampled = sample(jax.random.key(config.seed))
     complete = {name: {**sampled[name], **known.get(name, {})} for name in sampled}
-    problems = tree_problems(_shapes(complete), expected_shapes(config.model, wanted))
+    shapes = {name: np.shape(leaf) for name, leaf in flatten(complete).items()}
+    problems = tree_problems(shapes, expected_shapes(config.model, wanted))
     if problems:
         raise UsageError(
             f"weights {config.weights} have other sizes than the model ({problems[0]})",
@@ -75,45 +71,11 @@ def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:
     return result
 
 
-def keep_weights(
-    folder: Path,
-    variables: Mapping[str, Any],
-    config: ModelConfig,
-    about: str,
-    initial: str,
-    loss: float,
-) -> None:
-    """Stores all parts as other commands take them.
-
-    Args:
-        folder: of the run.
-        variables: all parts.
-        config: that they are trained with.
-        about: strategy, phase and step.
-        initial: name of the weights that the run began with.
-        loss: of the validation.
-
-    Raises:
-        OutputError: they cannot be written.
-    """
-    metadata = {
-        "origin": f"trained here: {about}",
-        "initial_weights": initial,
-        "validation_loss": loss,
-    }
-    store.save(folder / WEIGHTS, variables, config, metadata)
-
-
 def keep_phase(folder: Path, number: int, name: str) -> None:
     """Keeps the best weights of a phase that has ended, as ``phases/<number>_<name>``.
 
     They stay as they are when the run is resumed: the next phase begins to write its own to
-    ``weights.safetensors`` only after this has been done.
-
-    Args:
-        folder: of the run.
-        number: of the phase, from 0.
-        name: of the phase.
+    ``weights.safetensors`` only after this has been done. Phases are numbered from 0.
 
     Raises:
         OutputError: they cannot be written.
@@ -122,17 +84,10 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     best = folder / WEIGHTS
     if kept.is_file() or not best.is_file():
         return
-    for source, target in (
-        (store.metadata_path(best), store.metadata_path(kept)),
-        (best, kept),
-    ):
-        make_whole(target, partial(shutil.copyfile, source))
+    make_whole(store.metadata_path(kept), partial(shutil.copyfile, store.metadata_path(best)))
+    make_whole(kept, partial(shutil.copyfile, best))
 
 
 def phase_weights(folder: Path, number: int, name: str) -> Path:
     """Where the weights of a phase are kept."""
     return folder / "phases" / f"{number}_{name}.safetensors"
-
-
-def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: np.shape(leaf) for name, leaf in flatten(variables).items()}

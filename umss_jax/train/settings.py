@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from umss_jax.config import ModelConfig, with_networks
 from umss_jax.config_tree import build, with_overrides
@@ -19,6 +19,8 @@ from umss_jax.errors import UsageError
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
 from umss_jax.train.strategies import SCHEDULES
+
+Config = TypeVar("Config", TrainConfig, PretrainConfig)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -71,8 +73,7 @@ def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainCon
 def open_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
     """As :func:`open_run`, the configuration of a pre-training; errors likewise."""
     tree = with_overrides(tree, overrides)
-    weights = build_pretraining(tree).weights
-    return build_pretraining(tree, model=_model_of(weights)) if weights else build_pretraining(tree)
+    return build_pretraining(tree, model=_model_of(build_pretraining(tree).weights))
 
 
 def build_run(
@@ -80,68 +81,9 @@ def build_run(
 ) -> TrainConfig:
     """The configuration of a run, checked, without a look at any weights.
 
-    Args:
-        tree: from :func:`read_tree`.
-        overrides: as for :func:`open_run`.
-        model: what holds of the model where nothing is set.
-
-    Raises:
-        UsageError: an unknown key, a value that does not fit.
+    Arguments and errors as :func:`open_run`; ``model`` holds where nothing is set of it.
     """
-    tree = with_overrides(tree, overrides)
-    default = TrainConfig()
-    default = replace(default, model=_default_model(tree, model or default.model))
-    return checked(build(TrainConfig, tree, default=default))
-
-
-def build_pretraining(
-    tree: Mapping[str, Any], overrides: Iterable[str] = (), model: ModelConfig | None = None
-) -> PretrainConfig:
-    """As :func:`build_run`, the configuration of a pre-training; errors likewise."""
-    tree = with_overrides(tree, overrides)
-    default = PretrainConfig()
-    default = replace(default, model=_default_model(tree, model or default.model))
-    config = build(PretrainConfig, tree, default=default)
-    phases = (config.steps, config.batch, config.crop_s)
-    if any(len(values) != 2 for values in phases) or min(config.steps) < 0 or min(config.batch) < 1:
-        raise UsageError(
-            f"steps {config.steps}, batch {config.batch}, crop_s {config.crop_s}",
-            "give two of each: for the salience network and for the assignment network",
-        )
-    _check_name(config.name)
-    return config
-
-
-def _model_of(weights: str) -> ModelConfig:
-    """The configuration that weights carry; the default where a run begins without any."""
-    if not weights:
-        return ModelConfig()
-    from umss_jax.weights.combine import stored_configuration
-
-    return stored_configuration(weights)
-
-
-def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:
-    """The model with the thresholds of the networks that the tree names."""
-    named = tree.get("model")
-    if not isinstance(named, Mapping):
-        return model
-    salience, assignment = (named.get(f"{part}_network") for part in ("salience", "assignment"))
-    return with_networks(
-        model,
-        salience if isinstance(salience, str) and salience != model.salience_network else None,
-        assignment
-        if isinstance(assignment, str) and assignment != model.assignment_network
-        else None,
-    )
-
-
-def checked(config: TrainConfig) -> TrainConfig:
-    """The configuration, where its values make sense together.
-
-    Raises:
-        UsageError: the first that does not.
-    """
+    config = _built(TrainConfig(), with_overrides(tree, overrides), model)
     schedule = SCHEDULES.get(config.strategy)
     if schedule is None:
         raise UsageError(
@@ -152,19 +94,52 @@ def checked(config: TrainConfig) -> TrainConfig:
             f"epochs has {len(config.epochs)} numbers, {config.strategy} {len(schedule)} phases",
             "give one number for each phase",
         )
-    if (
-        config.batch < 1
-        or config.epoch_examples < config.batch
-        or min(config.epochs, default=1) < 0
-    ):
+    if not 1 <= config.batch <= config.epoch_examples or min(config.epochs, default=0) < 0:
         raise UsageError(
             f"an epoch of {config.epoch_examples} examples in batches of {config.batch}",
             "let an epoch hold at least one batch, and give no negative number of epochs",
         )
-    _check_name(config.name)
     return config
 
 
-def _check_name(name: str) -> None:
+def build_pretraining(
+    tree: Mapping[str, Any], overrides: Iterable[str] = (), model: ModelConfig | None = None
+) -> PretrainConfig:
+    """As :func:`build_run`, the configuration of a pre-training; errors likewise."""
+    config = _built(PretrainConfig(), with_overrides(tree, overrides), model)
+    phases = (config.steps, config.batch, config.crop_s)
+    if any(len(values) != 2 for values in phases) or min(config.steps) < 0 or min(config.batch) < 1:
+        raise UsageError(
+            f"steps {config.steps}, batch {config.batch}, crop_s {config.crop_s}",
+            "give two of each: for the salience network and for the assignment network",
+        )
+    return config
+
+
+def _built(default: Config, tree: Mapping[str, Any], model: ModelConfig | None) -> Config:
+    """The tree over the defaults, with a model that has the thresholds of the tree's networks."""
+    model = _default_model(tree, model or default.model)
+    config = build(type(default), tree, default=replace(default, model=model))
+    name = config.name
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} is no name of a run", "use a plain file name")
+    return config
+
+
+def _model_of(weights: str) -> ModelConfig | None:
+    """The configuration that weights carry, if a run begins with any."""
+    from umss_jax.weights.combine import stored_configuration
+
+    return stored_configuration(weights) if weights else None
+
+
+def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:
+    """The model with the thresholds of the networks that the tree names."""
+    named = tree.get("model")
+    if not isinstance(named, Mapping):
+        return model
+    others = []
+    for key in ("salience_network", "assignment_network"):
+        other = named.get(key)
+        others.append(other if isinstance(other, str) and other != getattr(model, key) else None)
+    return with_networks(model, *others)

@@ -27,15 +27,9 @@ _AXIS = "data"
 
 
 class ParallelStep:
-    """The training step on every device of every host.
+    """The step of :func:`umss_jax.train.step.make_train_step` on every device of every host.
 
-    Args:
-        optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`.
-        trainable: parts that train.
-        model: sizes and constants.
-        loss: weights of the terms.
-        method: how to map.
-        devices: all of them by default; of several hosts always all.
+    ``devices`` are all of them by default, and of several hosts always all.
     """
 
     def __init__(
@@ -48,7 +42,8 @@ class ParallelStep:
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
         self._devices = list(devices if devices is not None else jax.devices())
-        self._local = [one for one in self._devices if one.process_index == jax.process_index()]
+        hosts = [one.process_index for one in self._devices]
+        self._local_count = hosts.count(jax.process_index())
         self._method = Parallel(method)
         self._mesh = Mesh(np.asarray(self._devices), (_AXIS,))
         self._step: Callable[..., tuple[TrainState, Metrics]]
@@ -82,7 +77,7 @@ class ParallelStep:
 
     def place(self, state: TrainState) -> TrainState:
         """The state where the step wants it; copied, since the step may donate it."""
-        host_state = jax.tree.map(lambda leaf: np.array(leaf), jax.device_get(state))
+        host_state = jax.tree.map(np.array, jax.device_get(state))
         if len(self._devices) == 1:
             placed: TrainState = jax.device_put(host_state, self._devices[0])
             return placed
@@ -93,22 +88,19 @@ class ParallelStep:
     def __call__(
         self, state: TrainState, batch: Batch, rng: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        """One step.
+        """One step; all calls need the shapes of the first.
 
         Args:
             state: from :meth:`place` or the step before; not to be used again.
             batch: this host's share of the batch, NumPy; hosts are in the order of their numbers.
             rng: key of the run, the same on all hosts.
 
-        All calls need the shapes of the first.
-
         Raises:
             DeviceError: the share is not a multiple of this host's devices.
         """
         if len(self._devices) == 1:
             return self._step(state, batch, rng)
-        share = len(batch.mixture)
-        count = len(self._local)
+        share, count = len(batch.mixture), self._local_count
         if share % count:
             raise DeviceError(
                 f"a batch of {share} cannot be divided by {count} devices",

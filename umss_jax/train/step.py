@@ -37,13 +37,10 @@ Step = Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]
 def init_state(variables: dict[str, Any], optimiser: optax.GradientTransformation) -> TrainState:
     """State at step 0 from loaded or fresh variables."""
     # Copies: the step donates its state, and the caller's arrays must outlive that.
-    params = jax.tree.map(partial(jnp.array, copy=True), variables["params"])
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=jax.tree.map(partial(jnp.array, copy=True), variables.get("batch_stats", {})),
-        opt_state=optimiser.init(params),
+    params, batch_stats = jax.tree.map(
+        partial(jnp.array, copy=True), (variables["params"], variables.get("batch_stats", {}))
     )
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimiser.init(params))
 
 
 def make_train_step(
@@ -55,13 +52,8 @@ def make_train_step(
     """The jitted step of one device on a :class:`Batch`.
 
     The state is donated: use the returned one. The metrics are ``total, rec, l1, l2, l3``
-    (unweighted terms) and ``gradient_norm``.
-
-    Args:
-        optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`.
-        trainable: parts that train.
-        model: sizes and constants.
-        loss: weights of the terms.
+    (unweighted terms) and ``gradient_norm``. The arguments are those of :func:`step_body` and
+    :func:`umss_jax.train.objectives.objective_for`.
     """
     objective = objective_for(trainable, model, loss)
     return jax.jit(step_body(objective, optimiser, trainable), donate_argnums=0)
@@ -79,7 +71,7 @@ def step_body(
     the objective the metrics add ``gradient_norm``.
 
     Args:
-        objective: what is minimised.
+        objective: its ``total`` is minimised.
         optimiser: from :func:`umss_jax.train.optimiser.make_optimiser`, for the same parts.
         trainable: parts that train; nothing before the first of them has a backward pass.
         axis: name of the mapped axis over which the batch is divided into equal shares; gradients

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from umss_jax.train.config import LossConfig
 
@@ -44,7 +44,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 @dataclass(frozen=True)
 class Phase:
-    """A interval of a run in which the same parts train on the same losses."""
+    """An interval of a run in which the same parts train on the same losses."""
 
     name: str
     step: Strategy
@@ -92,10 +92,6 @@ def cached(strategy: Strategy) -> Strategy:
 
 def weighted(switches: LossConfig, weights: LossConfig) -> LossConfig:
     """The losses of a row with the weights and sizes of a run: what the row leaves out stays 0."""
-    return replace(
-        weights,
-        rec_weight=weights.rec_weight if switches.rec_weight else 0.0,
-        l1_weight=weights.l1_weight if switches.l1_weight else 0.0,
-        l2_weight=weights.l2_weight if switches.l2_weight else 0.0,
-        l3_weight=weights.l3_weight if switches.l3_weight else 0.0,
-    )
+    names = ("rec_weight", "l1_weight", "l2_weight", "l3_weight")
+    off: dict[str, Any] = {name: 0.0 for name in names if not getattr(switches, name)}
+    return replace(weights, **off)

@@ -25,11 +25,7 @@ _COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6,
 
 
 class Board:
-    """TensorBoard's files of a run; writes nothing where tensorboardX is not installed.
-
-    Args:
-        folder: of the event files; None to write nothing.
-    """
+    """TensorBoard's files in a folder; of none, or without tensorboardX, nothing is written."""
 
     def __init__(self, folder: Path | None) -> None:
         self._writer: Any = None
@@ -55,14 +51,9 @@ class Board:
     def show(
         self, variables: Variables, batch: Any, key: jax.Array, config: ModelConfig, step: int
     ) -> None:
-        """What the source-filter model makes of the first example of a batch.
+        """What the source-filter model makes of the first example of a training batch.
 
-        Args:
-            variables: of all parts that the batch passes through.
-            batch: of a training step.
-            key: of the noise.
-            config: sizes and constants.
-            step: of the whole run.
+        ``step`` is that of the whole run; ``key`` is that of the noise.
         """
         if not self.is_on or voice_model(variables["params"]) is not SOURCE_FILTER:
             return
@@ -75,11 +66,7 @@ class Board:
     ) -> None:
         """The first example of a batch: sounds, saliences and F0.
 
-        Args:
-            output: of the model.
-            sources: [J, samples] true voices, if known.
-            config: rates and grid.
-            step: of the whole run.
+        ``sources`` are the true voices [J, samples], if known.
         """
         if self._writer is None:
             return
@@ -90,10 +77,10 @@ class Board:
         }
         if sources is not None:
             sounds |= {f"{voice}/true": sources[j] for j, voice in enumerate(VOICES)}
+        rate = config.audio.sample_rate_hz
         for name, sound in sounds.items():
             samples = np.asarray(sound)
             peak = max(float(np.abs(samples).max()), 1e-9)
-            rate = config.audio.sample_rate_hz
             self._writer.add_audio(name, samples[:, None] / peak, step, sample_rate=rate)
         pictures = {"f0": f0_picture(np.asarray(output.f0_hz_synth[0]), config)}
         if output.salience is not None:
@@ -118,11 +105,7 @@ def _output(variables: Variables, batch: Any, key: jax.Array, config: ModelConfi
 
 
 def f0_picture(f0_hz_synth: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """F0 of the voices on the pitch grid, one colour each.
-
-    Args:
-        f0_hz_synth: [J, frames], Hz; below the grid = unvoiced.
-        config: grid.
+    """F0 [J, frames] of the voices in Hz on the pitch grid, one colour each; below it = unvoiced.
 
     Returns:
         [bins, frames, 3] in [0, 1], low pitches below.

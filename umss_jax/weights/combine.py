@@ -15,20 +15,15 @@ from umss_jax.weights.store import StoredWeights
 
 
 def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
-    """Weights by name, or several combined by ``+``.
+    """Weights by name in the store or by ``.safetensors`` file, or several combined by ``+``.
 
     Of a part that several bring (salience, assignment, encoder, decoder, unet) the last one's is
     taken, and with it the settings that it was trained with: ``published+my-unet`` separates by a
     U-Net on the published networks' F0, and ``published+my-assigner`` replaces the published
     assignment network.
 
-    Args:
-        name: a name in the store or a ``.safetensors`` file, or several joined by ``+``.
-        base: settings of what the weights do not bring, and of how to compute.
-
-    Returns:
-        Variables, configuration, and metadata: of one model as it is stored, of several by name
-        under ``combined``.
+    What the weights do not bring, and how to compute, is as in ``base``. Metadata of one model are
+    as stored, of several by name under ``combined``.
 
     Raises:
         UnknownModelError: there is nothing of a name.

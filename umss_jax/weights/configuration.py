@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from umss_jax.config import ModelConfig
-from umss_jax.config_tree import build, leaves, nested, plain
+from umss_jax.config_tree import build, leaves, nested
 from umss_jax.errors import UsageError, WeightsError
 
 FORMAT_1 = ModelConfig()
@@ -51,17 +51,8 @@ class Source(NamedTuple):
     config: ModelConfig
 
 
-def describe(config: ModelConfig) -> dict[str, Any]:
-    """The configuration as plain values, for the metadata."""
-    return plain(config)
-
-
 def restore(tree: Any, name: str) -> ModelConfig:
-    """The configuration that :func:`describe` wrote, of this version or an earlier one.
-
-    Args:
-        tree: from the metadata.
-        name: of the weights, for messages.
+    """The configuration in the metadata of weights, of this version or an earlier one.
 
     Raises:
         WeightsError: it holds what this version does not know.
@@ -80,9 +71,7 @@ def restore(tree: Any, name: str) -> ModelConfig:
 def join(sources: Mapping[str, Source], base: ModelConfig) -> ModelConfig:
     """The configuration of parts that were trained with different ones.
 
-    Args:
-        sources: by part; each brings its own settings.
-        base: what holds where no part brings a setting, and how to compute.
+    Each part brings its own settings; ``base`` holds where none does, and says how to compute.
 
     Raises:
         UsageError: two parts cannot stand together.

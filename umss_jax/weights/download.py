@@ -25,11 +25,6 @@ MAX_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 18
 
 
-def names() -> tuple[str, ...]:
-    """Names that can be fetched."""
-    return tuple(SOURCES)
-
-
 def folder_of(name: str) -> Path:
     """Where the files of a name lie in the cache."""
     return home() / "downloads" / name
@@ -45,7 +40,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
     """Bring the files of a name into the cache.
 
     Args:
-        name: one of `names`.
+        name: of `SOURCES`.
         source: address of a mirror laid out as raw.githubusercontent.com
             (``<source>/<owner>/<repository>/<commit>/<path>``), or a folder that holds the files,
             by their path in the repository, by their place in the cache or by their bare name.
@@ -160,14 +155,8 @@ def _download(url: str, target: Path, progress: bool, by_hand: str) -> None:
         with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer, open(target, "wb") as out:
             answer.raise_for_status()
             total = int(answer.headers.get("content-length") or 0) or None
-            with tqdm(
-                total=total,
-                unit="B",
-                unit_scale=True,
-                desc=target.name,
-                leave=False,
-                disable=not progress,
-            ) as bar:
+            shown = {"unit": "B", "unit_scale": True, "desc": target.name, "leave": False}
+            with tqdm(total=total, disable=not progress, **shown) as bar:
                 for chunk in answer.iter_content(_CHUNK_BYTES):
                     out.write(chunk)
                     bar.update(len(chunk))

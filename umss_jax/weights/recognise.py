@@ -19,9 +19,7 @@ from umss_jax.trees import Shape, parts
 def recognised(variables: Mapping[str, Any], config: ModelConfig | None = None) -> ModelConfig:
     """The configuration with the networks of these weights and the thresholds of their kind.
 
-    Args:
-        variables: any parts; those absent keep what ``config`` says.
-        config: all other settings.
+    Parts that are absent keep what ``config`` says.
 
     Raises:
         WeightsError: a part is of no network known.

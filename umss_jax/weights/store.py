@@ -24,6 +24,7 @@ import numpy as np
 
 import umss_jax
 from umss_jax.config import ModelConfig
+from umss_jax.config_tree import plain
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home, write_bytes, write_text
 from umss_jax.trees import (
@@ -32,11 +33,12 @@ from umss_jax.trees import (
     flatten,
     parts,
     tree_problems,
+    type_problems,
     unflatten,
     value_problems,
 )
 from umss_jax.weights.config import PUBLISHED, STARTER
-from umss_jax.weights.configuration import FORMAT_1, describe, restore
+from umss_jax.weights.configuration import FORMAT_1, restore
 
 FORMAT = 2
 
@@ -76,11 +78,7 @@ def store_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
-    """Refuses to write under the name of the package's own weights.
-
-    Raises:
-        OutputError: that is the name.
-    """
+    """Refuses (OutputError) to write under the name of the package's own weights."""
     if os.fspath(name_or_path) == STARTER:
         raise OutputError(
             f"{STARTER!r} names the weights that are part of umss-jax", "choose another name"
@@ -98,13 +96,9 @@ def save(
     config: ModelConfig,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Store variables under a name.
+    """Store variables under a name or path, with the configuration that they were trained with.
 
-    Args:
-        name_or_path: a name in the store or a path.
-        variables: nested; leaves become contiguous float32 arrays.
-        config: that they were trained with.
-        metadata: what else is known of them.
+    ``metadata`` is what else is known of them.
 
     Returns:
         The path of the tensors.
@@ -119,7 +113,7 @@ def save(
     refuse_starter(name_or_path)
     tensors = store_path(name_or_path)
     flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
-    problems = _type_problems(flat) or value_problems(flat)
+    problems = type_problems(flat) or value_problems(flat)
     if problems or not flat:
         raise WrongTreeError(
             f"{tensors.stem}: these variables cannot be stored",
@@ -134,7 +128,7 @@ def save(
         "package_version": umss_jax.__version__,
         "parts": list(parts(variables)),
         "parameters": int(sum(np.size(leaf) for leaf in params.values())),
-        "configuration": describe(config),
+        "configuration": plain(config),
         "tensors_sha256": hashlib.sha256(content).hexdigest(),
     }
     text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -143,21 +137,8 @@ def save(
     return tensors
 
 
-def _type_problems(flat: Mapping[str, np.ndarray]) -> list[str]:
-    return [
-        f"{name} holds {leaf.dtype} instead of float32"
-        for name, leaf in flat.items()
-        if leaf.dtype != np.float32
-    ]
-
-
 def read_metadata(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What is known of weights, without reading the tensors.
-
-    Raises:
-        UnknownModelError: there is nothing of this name.
-        WeightsError: the metadata are missing, damaged or of a later version.
-    """
+    """What is known of weights, without reading the tensors; errors as :func:`load`."""
     tensors = store_path(name_or_path)
     path = metadata_path(tensors)
     remedy = _remedy(name_or_path)
@@ -209,12 +190,10 @@ def _remedy(name_or_path: str | os.PathLike[str]) -> str:
 def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
     """Read stored weights, checked: hash, values, names and shapes of their configuration.
 
-    Args:
-        name_or_path: a name in the store or a path.
-
     Raises:
         UnknownModelError: there is nothing of this name.
-        WeightsError: the files are damaged or do not fit; all that is wrong is listed.
+        WeightsError: the files are damaged, do not fit or are of a later version; all that is
+            wrong is listed.
     """
     from umss_jax.weights.recognise import expected_shapes, recognised
 
@@ -252,7 +231,7 @@ def _read_tensors(path: Path, sha256: str, remedy: str) -> dict[str, np.ndarray]
         flat: dict[str, np.ndarray] = from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is no safetensors file ({error})", remedy) from error
-    problems = _type_problems(flat) or value_problems(flat)
+    problems = type_problems(flat) or value_problems(flat)
     if problems:
         raise WrongTreeError(f"{path} does not fit", problems, remedy)
     return flat

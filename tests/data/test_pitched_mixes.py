@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from umss_jax.config import HcqtConfig
-from umss_jax.data.pitched_mixes import PitchedExample
-from umss_jax.data.salience_mixes import SalienceMixes, shifted
+from umss_jax.data.pitched_mixes import PitchedExample, SalienceMixes, shifted
 from umss_jax.pitch.targets import mixture_target, pitch_targets
 
 GRID = HcqtConfig()

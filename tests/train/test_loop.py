@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from umss_jax.data.prefetch import Prefetched
 from umss_jax.errors import UmssError
+from umss_jax.train.loop import Prefetched
 
 
 def test_prefetching_is_ahead_in_order_and_passes_errors_on():
