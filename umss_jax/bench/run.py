@@ -53,12 +53,8 @@ def jobs(
 ) -> list[Job]:
     """What to measure, checked: all strategies and stages where none are named.
 
-    Args:
-        strategies: names.
-        stages: names.
-        batches: examples, 4 unless given (direct convolutions, which take minutes: 1).
-        seconds: lengths of an example, 4 unless given.
-        scaling: whether UMSS is also measured over batch and length.
+    Batches are of 4 unless given (direct convolutions, which take minutes: 1), examples 4 s long;
+    ``scaling`` adds UMSS over batch and length.
 
     Raises:
         UsageError: there is no strategy or stage of a name.
@@ -103,10 +99,7 @@ def measure_here(chosen: Sequence[Job], repeats: int, ceiling_gflops: float) -> 
 def measure_apart(chosen: Sequence[Job], repeats: int, tell: Callable[[str], None]) -> Figures:
     """Measures each job in a process of its own, so that its peak memory is its own.
 
-    Args:
-        chosen: what to measure.
-        repeats: counted calls.
-        tell: is called with a line before each job.
+    ``repeats`` calls are counted; ``tell`` is called with a line before each job.
 
     Raises:
         UmssError: a job failed.
@@ -132,8 +125,7 @@ def measure_apart(chosen: Sequence[Job], repeats: int, tell: Callable[[str], Non
 def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]:
     command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
     command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
-    command += ["--repeats", str(repeats)]
-    command += ["--ceiling-gflops", str(ceiling)]
+    command += ["--repeats", str(repeats), "--ceiling-gflops", str(ceiling)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
