@@ -22,7 +22,7 @@ def reference() -> dict[str, dict[str, float | None]]:
     return dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))["strategies"])
 
 
-def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str:
+def markdown(rows: list[dict[str, Any]], machine: str) -> str:
     """Two tables: strategies beside the reference and the floor, and stages.
 
     The floor is the counted arithmetic of matrix products and convolutions, as the code runs them
@@ -30,13 +30,12 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
     plain matrix products; transforms, element-wise work and memory traffic are not in it. CPU time
     is that of all threads.
     """
-    lines = []
-    if rows:
-        lines += [
-            f"{machine}, {rows[0]['device']}, commit {rows[0]['commit']}; products "
-            f"{rows[0]['ceiling_gflops']:.0f} GFLOP/s, copies {copy_gib_s:.1f} GiB/s.",
-            "",
-        ]
+    first = rows[0]
+    lines = [
+        f"{machine}, {first['device']}, commit {first['commit']}; products "
+        f"{first['ceiling_gflops']:.0f} GFLOP/s, copies {first['ceiling_copy_gib_s']:.1f} GiB/s.",
+        "",
+    ]
     known = reference()
     strategies = [row for row in rows if row["strategy"]]
     if strategies:
