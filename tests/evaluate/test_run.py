@@ -146,7 +146,8 @@ def known_pitch(monkeypatch):
     monkeypatch.setattr(evaluation_rows, "load_weights", lambda name: stored)
 
     def load(name, assigner):
-        engine.assigner = Assigner.HEURISTIC if assigner == "auto" else assigner
+        used = Assigner.HEURISTIC if assigner == "auto" else assigner
+        object.__setattr__(engine, "assigner", used)  # engines are frozen
         return api.Separator(engine)
 
     monkeypatch.setattr(api, "load", load)

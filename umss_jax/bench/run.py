@@ -35,15 +35,6 @@ class Job(NamedTuple):
     seconds: float
 
 
-class Figures(NamedTuple):
-    """What was measured on one machine."""
-
-    machine: str
-    rows: list[measure.Row]
-    text: str
-    """The rows as a table for people to read."""
-
-
 def jobs(
     strategies: Sequence[str] | None,
     stages: Sequence[str] | None,
@@ -53,12 +44,8 @@ def jobs(
 ) -> list[Job]:
     """What to measure, checked: all strategies and stages where none are named.
 
-    Args:
-        strategies: names.
-        stages: names.
-        batches: examples, 4 unless given (direct convolutions, which take minutes: 1).
-        seconds: lengths of an example, 4 unless given.
-        scaling: whether UMSS is also measured over batch and length.
+    Batches are of 4 unless given (direct convolutions, which take minutes: 1), examples 4 s long;
+    ``scaling`` adds UMSS over batch and length.
 
     Raises:
         UsageError: there is no strategy or stage of a name.
@@ -100,13 +87,12 @@ def measure_here(chosen: Sequence[Job], repeats: int, ceiling_gflops: float) -> 
     return [{**row, "ceiling_gflops": ceiling_gflops} for row in rows]
 
 
-def measure_apart(chosen: Sequence[Job], repeats: int, tell: Callable[[str], None]) -> Figures:
+def measure_apart(
+    chosen: Sequence[Job], repeats: int, tell: Callable[[str], None]
+) -> list[measure.Row]:
     """Measures each job in a process of its own, so that its peak memory is its own.
 
-    Args:
-        chosen: what to measure.
-        repeats: counted calls.
-        tell: is called with a line before each job.
+    ``repeats`` calls are counted; ``tell`` is called with a line before each job.
 
     Raises:
         UmssError: a job failed.
@@ -124,16 +110,13 @@ def measure_apart(chosen: Sequence[Job], repeats: int, tell: Callable[[str], Non
         rows += _in_own_process(job, repeats, ceiling)
     # The machine may have been busy at first: what it reached at either end is the ceiling.
     ceiling = max(ceiling, measure.product_ceiling_gflops())
-    rows = [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
-    machine = machine_name()
-    return Figures(machine, rows, markdown(rows, machine, copy))
+    return [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
 
 
 def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]:
     command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
     command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
-    command += ["--repeats", str(repeats)]
-    command += ["--ceiling-gflops", str(ceiling)]
+    command += ["--repeats", str(repeats), "--ceiling-gflops", str(ceiling)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -141,9 +124,10 @@ def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def write(figures: Figures, folder: Path) -> Path:
+def write(rows: list[measure.Row], folder: Path) -> Path:
     """Writes rows and table as ``<machine>.json`` and ``<machine>.md``; gives the latter."""
-    write_text(folder / f"{figures.machine}.json", json.dumps(figures.rows, indent=1) + "\n")
-    table = folder / f"{figures.machine}.md"
-    write_text(table, figures.text + "\n")
+    machine = machine_name()
+    table = folder / f"{machine}.md"
+    write_text(folder / f"{machine}.json", json.dumps(rows, indent=1) + "\n")
+    write_text(table, markdown(rows, machine) + "\n")
     return table

@@ -18,12 +18,7 @@ from umss_jax.networks.assignment import VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
 from umss_jax.networks.salience import LateDeep
-from umss_jax.synth import harmonic, noise
-from umss_jax.synth.all_pole import (
-    all_pole_coefficients,
-    all_pole_filter,
-    line_spectral_frequencies,
-)
+from umss_jax.synth import all_pole, harmonic, noise
 from umss_jax.train import losses
 
 
@@ -48,7 +43,8 @@ class Stage(NamedTuple):
             yield " + gradient", jax.grad(total, argnums=self.differentiated)
 
 
-def _voices(batch: int, samples: int, config: ModelConfig) -> tuple[int, int, int]:
+def voices_shape(batch: int, samples: int, config: ModelConfig) -> tuple[int, int, int]:
+    """Of F0 and gains of all voices: ``[batch, J, frames]``."""
     return batch, len(VOICES), samples // config.audio.hop_samples
 
 
@@ -56,7 +52,8 @@ def _normal(*shape: int) -> jax.Array:
     return jax.random.normal(jax.random.key(0), shape)
 
 
-def _f0_hz(shape: tuple[int, ...]) -> jax.Array:
+def random_f0_hz(shape: tuple[int, ...]) -> jax.Array:
+    """80 to 640 Hz."""
     return 80.0 * 2.0 ** jax.random.uniform(jax.random.key(1), shape, maxval=3.0)
 
 
@@ -103,13 +100,13 @@ def _encoder(batch: int, samples: int, config: ModelConfig) -> Stage:
 
 def _decoder(batch: int, samples: int, config: ModelConfig) -> Stage:
     params = model.init_part("decoder", jax.random.key(2), config)["params"]
-    shape = _voices(batch, samples, config)
+    shape = voices_shape(batch, samples, config)
     latent = _normal(batch, shape[-1], config.encoder.latent)
 
     def forward(params: Any, latent: jax.Array, f0_hz: jax.Array) -> Any:
         return Decoder(config.decoder).apply({"params": params}, latent, f0_hz)
 
-    return Stage(forward, (params, latent, _f0_hz(shape)), (0, 1, 2))
+    return Stage(forward, (params, latent, random_f0_hz(shape)), (0, 1, 2))
 
 
 def _harmonic(batch: int, samples: int, config: ModelConfig) -> Stage:
@@ -118,8 +115,8 @@ def _harmonic(batch: int, samples: int, config: ModelConfig) -> Stage:
         signal = harmonic.harmonic_signal(controls, config.synth)
         return harmonic.glottal_roll_off(signal, config.synth)
 
-    shape = _voices(batch, samples, config)
-    return Stage(forward, (_normal(*shape), _f0_hz(shape)), (0, 1))
+    shape = voices_shape(batch, samples, config)
+    return Stage(forward, (_normal(*shape), random_f0_hz(shape)), (0, 1))
 
 
 def _oscillator_bank(batch: int, samples: int, config: ModelConfig) -> Stage:
@@ -145,12 +142,12 @@ def _oscillator_bank(batch: int, samples: int, config: ModelConfig) -> Stage:
         numbers = jnp.arange(1.0, config.synth.harmonics + 1.0)
         return jax.lax.scan(add, jnp.zeros_like(cycles), numbers)[0]
 
-    shape = _voices(batch, samples, config)
-    return Stage(forward, (_normal(*shape), _f0_hz(shape)), (0, 1))
+    shape = voices_shape(batch, samples, config)
+    return Stage(forward, (_normal(*shape), random_f0_hz(shape)), (0, 1))
 
 
 def _noise(batch: int, samples: int, config: ModelConfig) -> Stage:
-    shape = _voices(batch, samples, config)
+    shape = voices_shape(batch, samples, config)
     uniform = jax.random.uniform(
         jax.random.key(3), (*shape[:2], samples + config.synth.hop_samples), minval=-1.0
     )
@@ -167,14 +164,14 @@ def _coefficients(batch: int, samples: int, config: ModelConfig) -> Stage:
     """Raw outputs to all-pole coefficients: the products that run in float64."""
 
     def forward(raw: jax.Array) -> jax.Array:
-        return all_pole_coefficients(line_spectral_frequencies(raw))
+        return all_pole.all_pole_coefficients(all_pole.line_spectral_frequencies(raw))
 
     order = config.decoder.line_spectral_frequencies
-    return Stage(forward, (_normal(*_voices(batch, samples, config), order + 1),), (0,))
+    return Stage(forward, (_normal(*voices_shape(batch, samples, config), order + 1),), (0,))
 
 
 def _all_pole_arguments(batch: int, samples: int, config: ModelConfig) -> tuple[Any, ...]:
-    shape = _voices(batch, samples, config)
+    shape = voices_shape(batch, samples, config)
     order = config.decoder.line_spectral_frequencies
     # Poles well inside the unit circle: the arithmetic does not depend on them, finiteness does.
     coefficients = 0.5 / order * jax.random.uniform(jax.random.key(4), (*shape, order))
@@ -184,7 +181,7 @@ def _all_pole_arguments(batch: int, samples: int, config: ModelConfig) -> tuple[
 def _all_pole(batch: int, samples: int, config: ModelConfig) -> Stage:
     hop = config.synth.hop_samples
     arguments = _all_pole_arguments(batch, samples, config)
-    return Stage(lambda x, a: all_pole_filter(x, a, hop), arguments, (0, 1))
+    return Stage(lambda x, a: all_pole.all_pole_filter(x, a, hop), arguments, (0, 1))
 
 
 def _all_pole_scan(batch: int, samples: int, config: ModelConfig) -> Stage:

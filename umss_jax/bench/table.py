@@ -4,50 +4,38 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from umss_jax.train.strategies import STRATEGIES
-
-
-class Reference(NamedTuple):
-    """The published PyTorch code on 2 CPU cores, per 4-second example at a batch of 4."""
-
-    step_s: float
-    peak_gb: float | None
-
 
 REFERENCE_FILE = Path(__file__).parents[2] / "experiments" / "benchmarks" / "reference.json"
 """Of the checkout; an installed package has none, and its tables show dashes there."""
 
 
-def reference() -> dict[str, Reference]:
-    """What the published code takes, by strategy, from :data:`REFERENCE_FILE`."""
+def reference() -> dict[str, dict[str, float | None]]:
+    """``step_s`` and ``peak_gb`` of the published code by strategy, from :data:`REFERENCE_FILE`.
+
+    Taken on 2 CPU cores, per 4-second example at a batch of 4.
+    """
     if not REFERENCE_FILE.is_file():
         return {}
-    content = json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))
-    return {name: Reference(**figures) for name, figures in content["strategies"].items()}
+    return dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))["strategies"])
 
 
-def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str:
+def markdown(rows: list[dict[str, Any]], machine: str) -> str:
     """Two tables: strategies beside the reference and the floor, and stages.
 
     The floor is the counted arithmetic of matrix products and convolutions, as the code runs them
     (not as direct convolutions, which stand in a column of their own), over the measured rate of
     plain matrix products; transforms, element-wise work and memory traffic are not in it. CPU time
     is that of all threads.
-
-    Args:
-        rows: of :mod:`umss_jax.bench.measure`.
-        machine: its name.
-        copy_gib_s: measured copy rate.
     """
-    lines = []
-    if rows:
-        lines += [
-            f"{machine}, {rows[0]['device']}, commit {rows[0]['commit']}; products "
-            f"{rows[0]['ceiling_gflops']:.0f} GFLOP/s, copies {copy_gib_s:.1f} GiB/s.",
-            "",
-        ]
+    first = rows[0]
+    lines = [
+        f"{machine}, {first['device']}, commit {first['commit']}; products "
+        f"{first['ceiling_gflops']:.0f} GFLOP/s, copies {first['ceiling_copy_gib_s']:.1f} GiB/s.",
+        "",
+    ]
     known = reference()
     strategies = [row for row in rows if row["strategy"]]
     if strategies:
@@ -55,7 +43,7 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
             "| strategy | batch × s | s/example (spread) | PyTorch | ratio | peak GB | PyTorch |"
             " GFLOP | direct | floor s | distance | CPU s | compile s |",
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-            *(_strategy_line(row, known.get(row["strategy"])) for row in strategies),
+            *(_strategy_line(row, known.get(row["strategy"], {})) for row in strategies),
             "",
         ]
     stages = [row for row in rows if row["stage"]]
@@ -69,20 +57,20 @@ def markdown(rows: list[dict[str, Any]], machine: str, copy_gib_s: float) -> str
     return "\n".join(lines).rstrip()
 
 
-def _strategy_line(row: dict[str, Any], published: Reference | None) -> str:
+def _strategy_line(row: dict[str, Any], published: dict[str, Any]) -> str:
     batch, name = row["batch"], row["strategy"]
     each, low, high = (x / batch for x in (row["step_s"], *row["step_s_spread"]))
     floor = row["gflop_per_example"] / row["ceiling_gflops"]
     # Published for 4 seconds; longer examples are compared by the second.
-    theirs = published.step_s * row["seconds"] / 4 if published else None
-    peak = f"{published.peak_gb:.1f}" if published and published.peak_gb and batch == 4 else "–"
+    theirs = published["step_s"] * row["seconds"] / 4 if published else None
+    peak = published.get("peak_gb") if batch == 4 else None
     title = STRATEGIES[name].title if name in STRATEGIES else name
     return (
         f"| {title} | {batch} × {row['seconds']:g} | {each:.3f} ({low:.3f}–{high:.3f}) "
         f"| {_or_dash(theirs, '.1f')} | {_or_dash(theirs and theirs / each, '.1f')} "
-        f"| {row['peak_memory_bytes'] / 1e9:.2f} | {peak} | {row['gflop_per_example']:.1f} "
-        f"| {row['gflop_direct_per_example']:.1f} | {floor:.3f} | {each / floor:.2f} "
-        f"| {row['processor_s'] / batch:.3f} | {row['compile_s']:.0f} |"
+        f"| {row['peak_memory_bytes'] / 1e9:.2f} | {_or_dash(peak, '.1f')} "
+        f"| {row['gflop_per_example']:.1f} | {row['gflop_direct_per_example']:.1f} | {floor:.3f} "
+        f"| {each / floor:.2f} | {row['processor_s'] / batch:.3f} | {row['compile_s']:.0f} |"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import umss_jax
-from umss_jax.cli.interrupt import INTERRUPTED, leave
+from umss_jax.cli.common import INTERRUPTED, leave, say
 from umss_jax.errors import UmssError
 
 _COMMANDS = (
@@ -39,14 +39,10 @@ app = typer.Typer(
 )
 
 
-def _mount() -> None:
-    for name in _COMMANDS:
-        app.command(name)(getattr(importlib.import_module(f"{__name__}.{name}"), name))
-    for name in _GROUPS:
-        app.add_typer(importlib.import_module(f"{__name__}.{name}").app, name=name)
-
-
-_mount()
+for _name in _COMMANDS:
+    app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+for _name in _GROUPS:
+    app.add_typer(importlib.import_module(f"{__name__}.{_name}").app, name=_name)
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,11 +65,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and leaves with its exit code.
-
-    Args:
-        arguments: Without the program's name; by default those of the process.
-    """
+    """Runs the command line (by default that of the process) and leaves with its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = run(arguments)
@@ -85,18 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Returns:
-        The exit code; what went wrong was printed.
-    """
+    """Runs the command line, prints what went wrong, and returns the exit code."""
     command = typer.main.get_command(app)
     # Typer brings its own copy of click, older ones the package: take the class from a public name.
     click_exception: Any = typer.BadParameter.__mro__[2]
     try:
         code = command.main(args=arguments, prog_name="umss-jax", standalone_mode=False)
     except UmssError as error:
-        _say(str(error))
+        say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -107,15 +95,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click_exception as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "umss-jax"
-        _say(f"{error.format_message()} (see `{path} --help`)")
+        say(f"{error.format_message()} (see `{path} --help`)")
         return int(getattr(error, "exit_code", 2))
     if code == INTERRUPTED:
-        _say("interrupted")
+        say("interrupted")
     return code if isinstance(code, int) else 0
-
-
-def _say(text: str) -> None:
-    print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

@@ -49,6 +49,8 @@ def bench(
     on standard error.
     """
     from umss_jax.bench import run
+    from umss_jax.bench.machine import machine_name
+    from umss_jax.bench.table import markdown
 
     if everything and (strategy or stage or batch or seconds):
         raise UsageError("--all leaves nothing to choose", "drop it, or the other options")
@@ -56,13 +58,13 @@ def bench(
     if ceiling_gflops is not None:
         _print_json(run.measure_here(jobs, repeats, ceiling_gflops))
         return 0
-    figures = run.measure_apart(jobs, repeats, lambda line: typer.echo(line, err=True))
+    rows = run.measure_apart(jobs, repeats, lambda line: typer.echo(line, err=True))
     if as_json:
-        _print_json(figures.rows)
+        _print_json(rows)
     else:
-        typer.echo(figures.text)
+        typer.echo(markdown(rows, machine_name()))
     if out:
-        typer.echo(str(run.write(figures, out)))
+        typer.echo(str(run.write(rows, out)))
     return 0
 
 

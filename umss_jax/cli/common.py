@@ -1,4 +1,4 @@
-"""What commands over several recordings share: options, checks, progress, late failures."""
+"""What commands share: options, checks, progress, late failures, and what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import functools
 import importlib
 import logging
 import os
+import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.errors import OutputError, UmssError, UsageError
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
 
 log = logging.getLogger("umss_jax")
+INTERRUPTED = 130
 
 FilesArgument = Annotated[
     list[Path],
@@ -41,6 +45,21 @@ DeviceOption = Annotated[Device, typer.Option("--device", "-d", help="Where to c
 SegmentOption = Annotated[
     float, typer.Option("--segment", help="Seconds that the model hears at once.")
 ]
+AssignerOption = Annotated[
+    Assigner,
+    typer.Option(
+        "--assigner",
+        help="What gives the pitches to the voices; auto: the model's own network, or "
+        "heuristic where it has none.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there already.")
+]
+SkipExistingOption = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over recordings that have results already.")
+]
+NoProgressOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")]
 
@@ -71,16 +90,9 @@ def run_recordings(
 ) -> int:
     """Does every recording by one model, and prints the paths of the results.
 
-    Args:
-        files: Recordings.
-        out: Folder of all results.
-        verbose: Print where a defect occurred.
-        wanted: Whether a recording needs doing; refuses it by an OutputError.
-        load: Loads the model: once, and only if a recording needs it.
-        one: Does a recording by the model, which it is handed as a function; returns the results.
-
-    Returns:
-        The exit code, as :func:`run_files`.
+    ``wanted`` says whether a recording needs doing, or refuses it by an OutputError. ``one`` does
+    it and returns the results; its second argument gives the model, which is loaded when first
+    asked for. The exit code is that of :func:`run_files`.
     """
     from umss_jax.audio.recording import scan
 
@@ -106,15 +118,9 @@ def run_recordings(
 
 
 def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool) -> int:
-    """Does every file, whatever becomes of the others.
+    """Does every file, whatever becomes of the others; the exit code is 1 if any failed.
 
-    Args:
-        files: Recordings.
-        one: Does one of them.
-        verbose: Print where a defect occurred.
-
-    Returns:
-        The exit code: 1 if any failed.
+    ``verbose`` prints where a defect occurred.
 
     Raises:
         UsageError: It would meet every other file too.
@@ -135,8 +141,7 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
             say(f"{path} failed ({type(error).__name__}: {error}): run it alone with -v")
             failed.append(path)
     if failed and len(files) > 1:
-        listed = ", ".join(str(path) for path in failed)
-        say(f"{len(failed)} of {len(files)} files failed: {listed}")
+        say(f"{len(failed)} of {len(files)} files failed: {', '.join(map(str, failed))}")
     return 1 if failed else 0
 
 
@@ -167,8 +172,6 @@ def refuse_twins(files: Sequence[Path]) -> None:
 
 def check_writable(out: Path) -> None:
     """Finds out before an hour of work, not after; makes nothing."""
-    import tempfile
-
     existing = next((folder for folder in (out, *out.parents) if folder.exists()), out)
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -241,3 +244,41 @@ def print_path(path: Path) -> None:
 def say(text: str) -> None:
     """A message of one line, on stderr."""
     print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process after everything was cleaned up.
+
+    Not by way of the interpreter's own end: threads of a computation that was interrupted may
+    still run then, and crash.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def exit_at_once() -> Iterator[None]:
+    """While heavy libraries are imported Ctrl-C ends the process on the spot.
+
+    An exception that unwinds through the start-up of a native library can crash it. Nothing of
+    ours is half-written then.
+    """
+
+    def end(signal_number: int, frame: FrameType | None) -> NoReturn:
+        print("umss-jax: interrupted", file=sys.stderr)
+        leave(INTERRUPTED)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody else decides what Ctrl-C does
+        return
+    try:
+        previous = signal.signal(signal.SIGINT, end)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

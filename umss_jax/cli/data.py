@@ -8,14 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="data", help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None
-)
+from umss_jax.cli.common import NoProgressOption, say
 
-
-@app.callback()
-def _group() -> None:
-    """Look at datasets."""
+app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -45,7 +40,7 @@ def check(
             count = len(validation_excerpts([opened], audio=audio))
         except DatasetError as error:
             broken += 1
-            typer.echo(f"umss-jax: {error}", err=True)
+            say(str(error))
             continue
         singers = [len(files) for files in opened.voices]
         stems = f"singers {'/'.join(map(str, singers))}" if singers else "no stems"
@@ -72,7 +67,7 @@ def f0(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also where there are F0 tracks already.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: NoProgressOption = False,
 ) -> int:
     """Track the F0 of every stem by CREPE, as references for `umss-jax evaluate`.
 
@@ -96,10 +91,9 @@ def f0(
         )
     wanted = [file for file in recordings if overwrite or not has_f0(file)]
     if len(wanted) < len(recordings):
-        typer.echo(
-            f"umss-jax: {len(recordings) - len(wanted)} of {len(recordings)} recordings have F0 "
-            "tracks already (--overwrite makes them anew)",
-            err=True,
+        say(
+            f"{len(recordings) - len(wanted)} of {len(recordings)} recordings have F0 tracks "
+            "already (--overwrite makes them anew)"
         )
     audio = EvaluationConfig().audio
     broken = 0
@@ -108,5 +102,5 @@ def f0(
             typer.echo(str(write_track(file, audio, csv)))
         except AudioError as error:
             broken += 1
-            typer.echo(f"umss-jax: {error}", err=True)
+            say(str(error))
     return 1 if broken else 0

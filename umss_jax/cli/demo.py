@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from umss_jax.chorales.config import DemoConfig
-from umss_jax.cli.common import QuietOption, check_writable, say
-from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.cli.common import QuietOption, check_writable, exit_at_once, say
+from umss_jax.device import enable_compilation_cache
 
 _DEFAULTS = DemoConfig()
 
@@ -40,7 +40,6 @@ def demo(
     check_writable(out)
     with exit_at_once():
         from umss_jax.demo import demo_table, run_demo
-        from umss_jax.device import enable_compilation_cache
 
     enable_compilation_cache()
     config = replace(_DEFAULTS, adapt_steps=adapt)

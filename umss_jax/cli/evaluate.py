@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.common import exclude, say
-from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
+from umss_jax.device import enable_compilation_cache
 from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.report.config import ReportConfig
@@ -58,14 +58,6 @@ F0Option = Annotated[
         "--f0",
         help="What voices are synthesised from: mix, the F0 that the model hears in the "
         "mixture (default), or oracle, the dataset's F0 tracks. Both may be given.",
-    ),
-]
-AssignerOption = Annotated[
-    Assigner,
-    typer.Option(
-        "--assigner",
-        help="What gives the pitches to the voices; auto: each model's own network, or "
-        "heuristic where it has none.",
     ),
 ]
 LimitOption = Annotated[
@@ -118,7 +110,6 @@ JsonOption = Annotated[
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", help="Write every frame of every row here.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def evaluate(
@@ -138,7 +129,7 @@ def evaluate(
     audio: AudioOption = None,
     json_file: JsonOption = None,
     csv_file: CsvOption = None,
-    quiet: QuietOption = False,
+    quiet: NoProgressOption = False,
 ) -> int:
     """Evaluate models beside the unprocessed mixture, a comb without learning and ideal masks.
 
@@ -151,7 +142,6 @@ def evaluate(
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
     with exit_at_once():
-        from umss_jax.device import enable_compilation_cache
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])

@@ -13,16 +13,18 @@ from umss_jax.cli.common import (
     DeviceOption,
     FilesArgument,
     NameOption,
+    OverwriteOption,
     QuietOption,
     SegmentOption,
+    SkipExistingOption,
     VerboseOption,
     begin,
+    exit_at_once,
     log,
     prepare_jax,
     progress_bars,
     run_recordings,
 )
-from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import TrackAssigner
 from umss_jax.device import Device
 from umss_jax.separate.config import SeparationConfig
@@ -56,12 +58,6 @@ _OverlapOption = Annotated[
     float,
     typer.Option("--overlap", help="Part of a segment heard again; joined in its middle."),
 ]
-_OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that are there already.")
-]
-_SkipExistingOption = Annotated[
-    bool, typer.Option("--skip-existing", help="Pass over recordings that have theirs already.")
-]
 
 
 def f0(
@@ -75,8 +71,8 @@ def f0(
     plot: _PlotOption = False,
     segment: SegmentOption = _DEFAULTS.segment_s,
     overlap: _OverlapOption = _DEFAULTS.overlap,
-    overwrite: _OverwriteOption = False,
-    skip_existing: _SkipExistingOption = False,
+    overwrite: OverwriteOption = False,
+    skip_existing: SkipExistingOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:

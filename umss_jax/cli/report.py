@@ -12,39 +12,42 @@ from umss_jax.cli.common import (
     QuietOption,
     VerboseOption,
     exclude,
+    exit_at_once,
     print_path,
     run_files,
     say,
     set_up_logging,
 )
-from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.errors import UsageError
 from umss_jax.report.config import ReportConfig
 
 _DEFAULTS = ReportConfig()
 
 
+FoldersArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR...",
+        help="Folders that separate or evaluate --out wrote, or files of evaluate --json.",
+    ),
+]
+TargetsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--targets",
+        help="Folder of the true voices, soprano.wav … bass.wav; default: DIR/targets.",
+    ),
+]
+SalienceOption = Annotated[
+    Path | None,
+    typer.Option("--salience", help="What f0 --salience wrote; default: DIR/<track>.salience.npz."),
+]
+
+
 def report(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIR...",
-            help="Folders that separate or evaluate --out wrote, or files of evaluate --json.",
-        ),
-    ],
-    targets: Annotated[
-        Path | None,
-        typer.Option(
-            "--targets",
-            help="Folder of the true voices, soprano.wav … bass.wav; default: DIR/targets.",
-        ),
-    ] = None,
-    salience: Annotated[
-        Path | None,
-        typer.Option(
-            "--salience", help="What f0 --salience wrote; default: DIR/<track>.salience.npz."
-        ),
-    ] = None,
+    folders: FoldersArgument,
+    targets: TargetsOption = None,
+    salience: SalienceOption = None,
     frames: Annotated[
         Path | None,
         typer.Option("--frames", help="What evaluate --csv wrote; default: <name>.csv."),

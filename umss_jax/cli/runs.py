@@ -21,16 +21,11 @@ def runs(
     rows: list[tuple[str, ...]] = [("run", "state", "phase", "epoch", "step", "best", "updated")]
     for name, state in found:
         best = state.get("best_loss")
-        rows.append(
-            (
-                name,
-                str(state["state"]),
-                *(str(state.get(key, "-")) for key in ("phase", "epoch", "step")),
-                "-" if best is None else f"{best:.5g}",
-                str(state.get("updated", "-")),
-            )
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        where = (str(state.get(key, "-")) for key in ("phase", "epoch", "step"))
+        best_loss = "-" if best is None else f"{best:.5g}"
+        updated = str(state.get("updated", "-"))
+        rows.append((name, str(state["state"]), *where, best_loss, updated))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo(line.rstrip())

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umss_jax.cli.common import (
+    AssignerOption,
     DeviceOption,
     FilesArgument,
     NameOption,
+    OverwriteOption,
     QuietOption,
     SegmentOption,
+    SkipExistingOption,
     VerboseOption,
     begin,
+    exit_at_once,
     log,
     prepare_jax,
     progress_bars,
     run_recordings,
     say,
 )
-from umss_jax.cli.interrupt import exit_at_once
 from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.separate.config import ClipMode, SeparationConfig
@@ -53,20 +56,6 @@ _ClipModeOption = Annotated[
     ),
 ]
 _SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
-_OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace stems that are there already.")
-]
-_SkipExistingOption = Annotated[
-    bool, typer.Option("--skip-existing", help="Pass over recordings that have stems already.")
-]
-_AssignerOption = Annotated[
-    Assigner,
-    typer.Option(
-        "--assigner",
-        help="What gives the pitches to the voices; auto: the model's own network, or "
-        "heuristic where it has none.",
-    ),
-]
 _AdaptOption = Annotated[
     int,
     typer.Option("--adapt", min=0, metavar="STEPS", help="First train on each recording itself."),
@@ -95,9 +84,9 @@ def separate(
     float32: _Float32Option = False,
     clip_mode: _ClipModeOption = ClipMode.RESCALE,
     seed: _SeedOption = 0,
-    overwrite: _OverwriteOption = False,
-    skip_existing: _SkipExistingOption = False,
-    assigner: _AssignerOption = Assigner.AUTO,
+    overwrite: OverwriteOption = False,
+    skip_existing: SkipExistingOption = False,
+    assigner: AssignerOption = Assigner.AUTO,
     adapt: _AdaptOption = 0,
     adapt_assignment: _AdaptAssignmentOption = False,
     save_adapted: _SaveAdaptedOption = "",

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.interrupt import exit_at_once
+from umss_jax.cli.common import NoProgressOption, exit_at_once, say
+from umss_jax.device import enable_compilation_cache
+
+if TYPE_CHECKING:
+    from umss_jax.train.run_folder import RunResult
+
+SettingsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="A configuration (TOML), then key=value to set otherwise."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+ShowOption = Annotated[
+    bool, typer.Option("--show", help="Print the resolved configuration and do nothing.")
+]
 
 
 def train(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(help="A configuration (TOML), then key=value to set otherwise."),
-    ] = None,
-    runs: Annotated[Path, typer.Option("--runs", help="Folder of all runs.")] = Path("runs"),
+    arguments: SettingsArgument = None,
+    runs: RunsOption = Path("runs"),
     from_reference: Annotated[
         Path | None,
         typer.Option("--from-reference", help="The reference's config.txt instead of a TOML file."),
@@ -24,10 +34,8 @@ def train(
         bool,
         typer.Option("--cache-salience", help="Keep what frozen F0 networks say of an example."),
     ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print the resolved configuration and do nothing.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    show: ShowOption = False,
+    quiet: NoProgressOption = False,
 ) -> None:
     """Train a model; the same command again resumes where it stopped.
 
@@ -35,7 +43,6 @@ def train(
     weights.safetensors, the best so far. All devices that JAX sees are used. Over several hosts
     set UMSS_JAX_HOSTS (address:port,processes,number, or auto).
     """
-    from umss_jax.cli.common import say
     from umss_jax.cli.weights import bring_published
     from umss_jax.config_tree import plain, to_toml, with_overrides
     from umss_jax.errors import UnknownModelError
@@ -60,13 +67,13 @@ def train(
         from umss_jax.train.sharding import start_hosts
 
         start_hosts()
-        from umss_jax.device import enable_compilation_cache
-
         enable_compilation_cache()
         from umss_jax.train.run import train as run_training
-    result = run_training(config, runs / config.name, quiet)
-    typer.echo(
-        f"{config.name}: {result.steps} steps, best validation loss {result.best_loss:.5g}",
-        err=True,
-    )
+    print_result(config.name, run_training(config, runs / config.name, quiet))
+
+
+def print_result(name: str, result: RunResult) -> None:
+    """How a run of this name ended, on stderr, and its weights."""
+    text = f"{name}: {result.steps} steps, best validation loss {result.best_loss:.5g}"
+    typer.echo(text, err=True)
     typer.echo(str(result.weights))

@@ -14,11 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
+from umss_jax.errors import OutputError, UmssError
+
 app = typer.Typer(
-    name="weights",
-    help="Import, inspect and export weights.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
 )
 
 NameArgument = Annotated[str, typer.Argument(help="Name in the store, or a .safetensors file.")]
@@ -44,9 +43,13 @@ def import_(
 
     Nothing in the file is run, and nothing is stored unless every array fits.
     """
+    from umss_jax.weights.store import metadata_path, refuse_starter, store_path
     from weights_convert import import_file
 
-    _check_free(name, overwrite)
+    refuse_starter(name)
+    tensors = store_path(name)
+    if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
+        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
     imported = import_file(file, kind)
     metadata = dict(imported.metadata)
     if voices is not None:
@@ -54,23 +57,20 @@ def import_(
     _store(name, imported.variables, metadata)
 
 
-def _check_free(name: str, overwrite: bool) -> None:
-    from umss_jax.errors import OutputError
-    from umss_jax.weights.store import metadata_path, refuse_starter, store_path
-
-    refuse_starter(name)
-    tensors = store_path(name)
-    if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
-        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
-
-
-def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+def _save(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> Path:
     """Stores published weights with the configuration of the networks that they are of."""
     from umss_jax.weights import store
     from umss_jax.weights.recognise import recognised
 
-    path = store.save(name, variables, recognised(variables), metadata)
-    count = store.read_metadata(name)["parameters"]
+    return store.save(name, variables, recognised(variables), metadata)
+
+
+def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Stores published weights and tells of it."""
+    from umss_jax.weights.store import read_metadata
+
+    path = _save(name, variables, metadata)
+    count = read_metadata(name)["parameters"]
     _say(f"{metadata['kind']}: {count} parameters, all names and shapes fit")
     typer.echo(path)
 
@@ -78,10 +78,8 @@ def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> No
 def bring_published(name: str) -> None:
     """Stores the published networks where a model's name asks for them and they are at hand.
 
-    They are looked for where ``fetch`` brings files, then in ``$UMSS_SHARED/weights``.
-
-    Args:
-        name: of the model, or of several joined by ``+``.
+    They are looked for where ``fetch`` brings files, then in ``$UMSS_SHARED/weights``. The name is
+    that of one model, or of several joined by ``+``.
 
     Raises:
         WeightsError: the files are damaged.
@@ -99,13 +97,10 @@ def bring_published(name: str) -> None:
         folders.append(Path(os.environ["UMSS_SHARED"]).expanduser() / "weights")
     for folder in folders:
         if (folder / "multi-f0_estimator").is_dir():
-            from umss_jax.weights import store
-            from umss_jax.weights.recognise import recognised
             from weights_convert import import_published
 
             imported = import_published(folder)
-            config = recognised(imported.variables)
-            store.save(PUBLISHED, imported.variables, config, imported.metadata)
+            _save(PUBLISHED, imported.variables, imported.metadata)
             return
 
 
@@ -115,7 +110,6 @@ def list_() -> None:
 
     First the weights that are part of the package (starter), then what is stored.
     """
-    from umss_jax.errors import UmssError
     from umss_jax.files import home
     from umss_jax.weights import store
 

@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import MaskConfig
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.dsp.masks import apply_masks, soft_mask_stems
 from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.protocol import F0Estimator, StemEstimator
+
+masked_stems = jax.jit(soft_mask_stems, static_argnums=2)
+"""Stems [J, S] of a mixture [S] by the soft masks of voices [J, S]."""
 
 _DEFAULT = EvaluationConfig()
 _REACH = 6.0
@@ -31,14 +33,7 @@ def unprocessed(excerpt: Excerpt) -> np.ndarray:
 
 def ideal_ratio_masks(excerpt: Excerpt, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
     """Soft masks of the true voices: the ceiling of what soft masking can reach."""
-    return masked_stems(excerpt.mixture, excerpt.sources, config.mask)
-
-
-def masked_stems(
-    mixture: np.ndarray, sources: np.ndarray | jax.Array, mask: MaskConfig
-) -> np.ndarray:
-    """Stems [J, S] of a mixture [S] by the soft masks of voices [J, S]."""
-    return np.asarray(_soft_mask_stems(mixture, sources, mask))
+    return np.asarray(masked_stems(excerpt.mixture, excerpt.sources, config.mask))
 
 
 def harmonic_comb(
@@ -55,9 +50,6 @@ def harmonic_comb(
         )
 
     return estimate
-
-
-_soft_mask_stems = jax.jit(soft_mask_stems, static_argnums=2)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -98,15 +90,10 @@ def comb_magnitudes(f0_hz_synth: jax.Array, config: EvaluationConfig = _DEFAULT)
 
 
 def comb_masks(f0_hz_synth: jax.Array, config: EvaluationConfig = _DEFAULT) -> jax.Array:
-    """Share of each voice in the summed comb magnitudes.
+    """Share of each voice in the summed comb magnitudes; arguments as :func:`comb_magnitudes`.
 
-    Args:
-        f0_hz_synth: ``[..., J, T]``, Hz.
-        config: as for :func:`comb_magnitudes`.
-
-    Returns:
-        float32 ``[..., J, F, T + 1]`` in [0, 1]; they sum to 1 except where all lobes vanish (below
-        1e-12), where they are 0: what no comb claims belongs to no voice.
+    float32 ``[..., J, F, T + 1]`` in [0, 1]; they sum to 1 except where all lobes vanish (below
+    1e-12), where they are 0: what no comb claims belongs to no voice.
     """
     magnitudes = comb_magnitudes(f0_hz_synth, config)
     return magnitudes / (jnp.sum(magnitudes, axis=-3, keepdims=True) + 1e-12)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from umss_jax.evaluate.config import EvaluationConfig
-from umss_jax.evaluate.metrics import seconds
+from umss_jax.evaluate.metrics import paired_seconds
 
 _DEFAULT = EvaluationConfig()
 _MINIMUM_SHARE = 1e-15
@@ -34,7 +34,7 @@ def bss_scores(
     Args:
         target: true voices ``[J, S]``.
         estimate: the same shape.
-        config: length of a frame, and of the filter that is forgiven.
+        config: of the seconds; length of the filter that is forgiven.
 
     Returns:
         Three float64 arrays ``[J, N]`` in dB, NaN where target or estimate is silent, or where
@@ -47,21 +47,14 @@ def bss_scores(
     on a second in which all voices sound. (Written anew: the packages that compute it do not run
     with NumPy 2 or bring a whole data set with them, and mir_eval is about to drop it.)
     """
-    if np.shape(target) != np.shape(estimate):
-        raise ValueError(
-            f"target {np.shape(target)} and estimate {np.shape(estimate)} differ in shape"
-        )
-    targets, estimates = seconds(target, config), seconds(estimate, config)
-    sounding, heard = np.any(targets != 0, axis=-1), np.any(estimates != 0, axis=-1)
-    result = np.full((3, *sounding.shape), np.nan)
-    for frame in range(sounding.shape[-1]):
-        there = sounding[:, frame]
+    targets, estimates, both_sound = paired_seconds(target, estimate, config)
+    result = np.full((3, *both_sound.shape), np.nan)
+    for frame, there in enumerate(np.any(targets != 0, axis=-1).T):
         if there.any():
-            scores = _bss_of_second(
+            result[:, there, frame] = _bss_of_second(
                 targets[there, frame], estimates[there, frame], config.bss_filter_samples
             )
-            result[:, there, frame] = scores
-    return BssScores(*np.where(sounding & heard, result, np.nan))
+    return BssScores(*np.where(both_sound, result, np.nan))
 
 
 def _bss_of_second(targets: np.ndarray, estimates: np.ndarray, taps: int) -> np.ndarray:

@@ -27,6 +27,7 @@ import umss_jax
 from umss_jax.audio.segments import frame_times_s
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.excerpts import Excerpt, Quartet, excerpt_name
+from umss_jax.errors import ReportError
 from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.rows import Estimate, Row
 from umss_jax.evaluate.score_store import excerpt_digest
@@ -35,17 +36,18 @@ from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.pitch.tables import voice_rows, voices_header
 
 INDEX, REFERENCE = "index.json", "reference"
+AGAIN = "evaluate again with --audio"
+"""What to do where files are missing or damaged."""
 _DEFAULT = EvaluationConfig()
 _VERSION = 1
 """Of the files: another one when they are written otherwise."""
 
 
 class KeptRow(NamedTuple):
-    """What a row made of an excerpt."""
+    """What a row made of an excerpt, in a folder below that of the excerpt."""
 
     label: str
     folder: str
-    """Below that of the excerpt."""
 
 
 class KeptExcerpt(NamedTuple):
@@ -66,13 +68,7 @@ def spread_excerpts(quartets: Sequence[Quartet], count: int, audio: AudioConfig)
 
 
 class ExcerptAudio:
-    """Keeps the audio of some excerpts.
-
-    Args:
-        folder: where; made where it is missing.
-        names: of the excerpts to keep.
-        config: rate and length of an excerpt, pitch grid.
-    """
+    """Keeps the audio of the excerpts of these names in a folder, which is made if missing."""
 
     def __init__(
         self, folder: Path, names: Collection[str], config: EvaluationConfig = _DEFAULT
@@ -95,11 +91,10 @@ class ExcerptAudio:
         )
         about = _about(excerpt, {})
         folder = self._folder / name / REFERENCE
-        if _is_there(folder, about):
-            return
-        voices = dict(zip(VOICES, excerpt.sources, strict=True))
-        sounds = {"mixture": excerpt.mixture, **voices}
-        _write(folder, sounds, excerpt.f0_hz_synth, None, about, self._config)
+        if not _is_there(folder, about):
+            voices = dict(zip(VOICES, excerpt.sources, strict=True))
+            sounds = {"mixture": excerpt.mixture, **voices}
+            _write(folder, sounds, excerpt.f0_hz_synth, None, about, self._config)
 
     def lacks(self, excerpt: Excerpt, row: Row) -> bool:
         """Whether what the row makes of the excerpt is to be kept and not there."""
@@ -148,30 +143,32 @@ def read_index(folder: Path) -> list[KeptExcerpt]:
     """The excerpts that the last run kept; none where there is no index.
 
     Raises:
-        ValueError: it is something else.
+        ReportError: it is something else.
     """
+    path = folder / INDEX
     try:
-        excerpts = json.loads((folder / INDEX).read_text(encoding="ascii"))["excerpts"]
+        excerpts = json.loads(path.read_text(encoding="ascii"))["excerpts"]
         return [
             KeptExcerpt(**{**one, "rows": [KeptRow(**row) for row in one["rows"]]})
             for one in excerpts
         ]
     except FileNotFoundError:
         return []
-    except (TypeError, KeyError) as error:
-        raise ValueError(str(error)) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReportError(f"{path} is no index of excerpts", AGAIN) from error
 
 
 def read_gain(folder: Path) -> float:
     """Of the files of a folder: they hold the audio times this.
 
     Raises:
-        OSError, ValueError: there is none.
+        ReportError: there is none.
     """
+    path = folder / "about.json"
     try:
-        return float(json.loads((folder / "about.json").read_text(encoding="ascii"))["gain"])
-    except (TypeError, KeyError) as error:
-        raise ValueError(str(error)) from error
+        return float(json.loads(path.read_text(encoding="ascii"))["gain"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReportError(f"{path} names no gain", AGAIN) from error
 
 
 def _about(excerpt: Excerpt, identity: Mapping[str, Any]) -> dict[str, Any]:

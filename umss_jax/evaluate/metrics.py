@@ -31,15 +31,10 @@ class SeparationScores(NamedTuple):
 
 
 def seconds(audio: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
-    """Cuts audio into evaluation frames.
+    """Cuts audio ``[..., S]`` into evaluation frames: float64 ``[..., N, frame_samples]``.
 
-    Args:
-        audio: ``[..., S]``.
-        config: length of a frame in samples.
-
-    Returns:
-        float64 ``[..., N, frame_samples]`` with N = ceil(S / frame_samples), the last frame padded
-        with zeros. (The reference measures a shorter last frame; its examples have none.)
+    N = ceil(S / frame_samples), the last frame being padded with zeros. (The reference measures a
+    shorter last frame; its examples have none.)
 
     Raises:
         ValueError: if the audio is empty.
@@ -55,14 +50,10 @@ def seconds(audio: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarra
 
 
 def frame_energy(target: np.ndarray, config: EvaluationConfig = _DEFAULT) -> np.ndarray:
-    """Energy Σx² of every second of a target scaled with its mixture to the mixture's peak of 1.
+    """Energy Σx² of every second of a target ``[..., S]``: float64 ``[..., N]``.
 
-    Args:
-        target: ``[..., S]``.
-        config: length of a frame.
-
-    Returns:
-        float64 ``[..., N]``. The protocol leaves out frames below ``config.minimum_energy`` (10).
+    The target is scaled with its mixture to the mixture's peak of 1. The protocol leaves out frames
+    below ``config.minimum_energy`` (10).
     """
     return np.sum(seconds(target, config) ** 2, axis=-1)
 
@@ -74,10 +65,14 @@ def _decibels(signal: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return 10 * np.log10(ratio + _RATIO_FLOOR)
 
 
-def _frames(
+def paired_seconds(
     target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both signals in seconds, and where neither is silent."""
+    """Both signals in :func:`seconds`, and where neither is silent ``[..., N]``.
+
+    Raises:
+        ValueError: if the shapes differ, or there is no audio.
+    """
     if np.shape(target) != np.shape(estimate):
         raise ValueError(
             f"target {np.shape(target)} and estimate {np.shape(estimate)} differ in shape"
@@ -86,29 +81,8 @@ def _frames(
     return target, estimate, np.any(target != 0, axis=-1) & np.any(estimate != 0, axis=-1)
 
 
-def si_sdr_db(
-    target: np.ndarray, estimate: np.ndarray, config: EvaluationConfig = _DEFAULT
-) -> np.ndarray:
-    """Scale-invariant signal-to-distortion ratio of every second.
-
-    Args:
-        target: ``[..., S]``.
-        estimate: the same shape.
-        config: length of a frame.
-
-    Returns:
-        float64 ``[..., N]``, dB in [-80, 160], NaN where target or estimate is silent.
-
-    Raises:
-        ValueError: if the shapes differ.
-
-    Source: the reference's ``evaluation_metrics.si_sdr`` (no mean is removed).
-    """
-    target, estimate, sounding = _frames(target, estimate, config)
-    return np.where(sounding, _si_sdr_db(target, estimate), np.nan)
-
-
 def _si_sdr_db(target: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Of seconds, as the reference's ``evaluation_metrics.si_sdr``: no mean is removed."""
     energy = np.sum(target**2, axis=-1, keepdims=True)
     scale = np.sum(target * estimate, axis=-1, keepdims=True) / np.where(energy > 0, energy, 1.0)
     scaled = scale * target
@@ -196,7 +170,7 @@ def separation_scores(
     Source: the reference's ``evaluation_metrics.py``. Deviation: a silent target or estimate gives
     NaN in all four, where the reference gives the spectral SNR of a silent estimate as 0 dB.
     """
-    target, estimate, sounding = _frames(target, estimate, config)
+    target, estimate, sounding = paired_seconds(target, estimate, config)
     magnitudes = [
         np.sqrt(_power_spectrogram(x, config.fft_size, config.hop_samples, pad_end=True))
         for x in (target, estimate)

@@ -7,7 +7,7 @@ baseline and a ceiling are measured in the same way.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,12 +37,9 @@ class StemScores(NamedTuple):
 class F0Scores(NamedTuple):
     """F0 scores of one excerpt."""
 
-    scores: pitch_metrics.MelodyScores
-    """[J, windows]."""
-    kept: np.ndarray
-    """[J, windows]."""
-    multi_pitch: pitch_metrics.MultiPitchScores
-    """Scalars."""
+    scores: pitch_metrics.MelodyScores  # [J, windows]
+    kept: np.ndarray  # [J, windows]
+    multi_pitch: pitch_metrics.MultiPitchScores  # scalars
 
 
 class StemEvaluation(NamedTuple):
@@ -64,7 +61,6 @@ class StemEvaluation(NamedTuple):
 class F0Evaluation(NamedTuple):
     """F0 scores of a test set; arrays are [excerpts, J, windows]."""
 
-    names: tuple[str, ...]
     scores: pitch_metrics.MelodyScores
     kept: np.ndarray
     summary: dict[str, Summary]
@@ -87,7 +83,7 @@ def evaluate_stems(
             as a ceiling or is given the F0.
         undefined_as: dB value for frames without one (a silent stem) in the summary of the
             measures in dB; ``None`` leaves them out, as the reference does. They are counted.
-        config: frames and the energy rule.
+        config: of the measures, the energy rule and the statistics.
         bss: BSS-eval too, which takes about a second per excerpt.
 
     Returns:
@@ -126,14 +122,12 @@ def collect_stems(
     """The scores of excerpts together, with their statistics; as :func:`evaluate_stems`."""
     if not names:
         raise ValueError("there are no excerpts")
-    stacked = metrics.SeparationScores(
-        *map(np.stack, zip(*(s.scores for s in scores), strict=True))
-    )
+    separation = metrics.SeparationScores(*_stacked([one.scores for one in scores]))
     parts = [one.bss for one in scores if one.bss is not None]
-    bss = BssScores(*map(np.stack, zip(*parts, strict=True))) if parts else None
+    bss = BssScores(*_stacked(parts)) if parts else None
     energy = np.stack([one.energy for one in scores])
     kept = energy >= config.minimum_energy
-    result = StemEvaluation(tuple(names), stacked, energy, kept, {}, bss)
+    result = StemEvaluation(tuple(names), separation, energy, kept, {}, bss)
     return result._replace(summary=summarise_stems(result, undefined_as, config=config))
 
 
@@ -143,13 +137,9 @@ def summarise_stems(
     chosen: Any = (),
     config: EvaluationConfig = _DEFAULT,
 ) -> dict[str, Summary]:
-    """Statistics over some excerpts or voices.
+    """Statistics over some excerpts or voices, ``undefined_as`` as for :func:`evaluate_stems`.
 
-    Args:
-        result: all scores.
-        undefined_as: as for :func:`evaluate_stems`.
-        chosen: index of excerpts and voices in ``[excerpts, J, seconds]``; all by default.
-        config: of the statistics.
+    ``chosen`` is their index in ``[excerpts, J, seconds]``; all by default.
     """
     return {
         name: summarise(
@@ -163,9 +153,7 @@ def summarise_stems(
 
 
 def summarise_f0(
-    result: F0Evaluation,
-    chosen: Any = (),
-    config: EvaluationConfig = _DEFAULT,
+    result: F0Evaluation, chosen: Any = (), config: EvaluationConfig = _DEFAULT
 ) -> dict[str, Summary]:
     """Statistics over some excerpts or voices; ``chosen`` as for :func:`summarise_stems`."""
     return {
@@ -177,14 +165,11 @@ def summarise_f0(
 def f0_windows(
     frames: int, windows: F0Windows | str, config: EvaluationConfig = _DEFAULT
 ) -> list[slice]:
-    """Stretches of an excerpt over which F0 accuracies are computed before they are averaged.
+    """Intervals of an excerpt over which F0 accuracies are computed before they are averaged.
 
-    Args:
-        frames: of the F0 tracks.
-        windows: ``"second"``: frames whose time lies in each true second; ``"excerpt"``: all at
-            once; ``"reference"``: what the reference's slice ``[n : (n + 1) * 62]`` takes, which
-            grows from one second to the whole excerpt.
-        config: frame rate.
+    Of so many frames ``"second"`` takes those whose time lies in each true second, ``"excerpt"``
+    all at once, and ``"reference"`` what the reference's slice ``[n : (n + 1) * 62]`` takes, which
+    grows from one second to the whole excerpt.
 
     Raises:
         ValueError: an unknown kind.
@@ -215,7 +200,7 @@ def evaluate_f0(
         estimator: F0 tracks of an excerpt. What lies below ``config.minimum_f0_hz`` is unvoiced.
         windows: see :func:`f0_windows`. Seconds, true or the reference's, follow the energy rule;
             whole excerpts are all kept.
-        config: frames, tolerance and the energy rule.
+        config: of the measures, the energy rule and the statistics.
 
     Returns:
         All scores and their statistics over the kept windows, by name of the measure.
@@ -223,11 +208,7 @@ def evaluate_f0(
     Raises:
         ValueError: no excerpts, an excerpt without F0, or tracks of a wrong shape.
     """
-    names, scores = [], []
-    for excerpt in excerpts:
-        names.append(excerpt.name)
-        scores.append(score_f0(excerpt, estimator(excerpt), windows, config))
-    return collect_f0(names, scores, config)
+    return collect_f0([score_f0(one, estimator(one), windows, config) for one in excerpts], config)
 
 
 def score_f0(
@@ -253,19 +234,19 @@ def score_f0(
     )
 
 
-def collect_f0(
-    names: Sequence[str], scores: Sequence[F0Scores], config: EvaluationConfig = _DEFAULT
-) -> F0Evaluation:
+def collect_f0(scores: Sequence[F0Scores], config: EvaluationConfig = _DEFAULT) -> F0Evaluation:
     """The scores of excerpts together, with their statistics; as :func:`evaluate_f0`."""
-    if not names:
+    if not scores:
         raise ValueError("there are no excerpts")
     result = F0Evaluation(
-        tuple(names),
-        pitch_metrics.MelodyScores(*map(np.stack, zip(*(s.scores for s in scores), strict=True))),
+        pitch_metrics.MelodyScores(*_stacked([one.scores for one in scores])),
         np.stack([one.kept for one in scores]),
         {},
-        pitch_metrics.MultiPitchScores(
-            *map(np.stack, zip(*(s.multi_pitch for s in scores), strict=True))
-        ),
+        pitch_metrics.MultiPitchScores(*_stacked([one.multi_pitch for one in scores])),
     )
     return result._replace(summary=summarise_f0(result, config=config))
+
+
+def _stacked(scores: Sequence[tuple[np.ndarray, ...]]) -> Iterator[np.ndarray]:
+    """Each measure of all excerpts."""
+    return map(np.stack, zip(*scores, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,6 @@ from umss_jax.weights.combine import load_weights, model_name
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
-
 
 _DEFAULT = EvaluationConfig()
 
@@ -53,25 +53,13 @@ class Row(NamedTuple):
 
 
 def baseline_rows(with_f0: bool, config: EvaluationConfig = _DEFAULT) -> list[Row]:
-    """The unprocessed mixture, the ceiling of soft masks, and a comb on the reference's F0.
-
-    Args:
-        with_f0: whether there are references of F0; without them there is no comb.
-        config: of masks and comb.
-    """
+    """The unprocessed mixture, the ceiling of soft masks, and where there is F0 a comb on it."""
     mask = {"masks": asdict(config.mask)}
+    mixture = _stems_only(baselines.unprocessed)
+    ceiling = _stems_only(lambda excerpt: baselines.ideal_ratio_masks(excerpt, config))
     rows = [
-        Row(
-            "mixture",
-            {"row": "mixture"},
-            _stems_only(baselines.unprocessed),
-            has_stems=False,
-        ),
-        Row(
-            "ideal ratio masks",
-            {"row": "ideal ratio masks", **mask},
-            _stems_only(lambda excerpt: baselines.ideal_ratio_masks(excerpt, config)),
-        ),
+        Row("mixture", {"row": "mixture"}, mixture, has_stems=False),
+        Row("ideal ratio masks", {"row": "ideal ratio masks", **mask}, ceiling),
     ]
     if with_f0:
         comb = {"row": "comb", "f0": "oracle", "comb": asdict(config.comb), **mask}
@@ -114,7 +102,7 @@ def model_rows(
         "model": repr(engine.config),
     }
     rows = []
-    run = _Last(lambda excerpt: _estimate(engine, excerpt, has_decoder))
+    run = _remembering(lambda excerpt: _estimate(engine, excerpt, has_decoder))
 
     def salience(excerpt: Excerpt) -> np.ndarray:
         return engine.salience(excerpt.mixture[None])[0]
@@ -122,13 +110,8 @@ def model_rows(
     if has_decoder and F0Source.MIX in sources:
         rows.append(Row(label, {"row": "model", "f0": "mix", **identity}, run, salience))
     if has_decoder and F0Source.ORACLE in sources:
-        rows.append(
-            Row(
-                f"{label}, reference F0",
-                {"row": "model", "f0": "oracle", **identity},
-                lambda excerpt: _estimate_from_reference(engine, excerpt),
-            )
-        )
+        given = {"row": "model", "f0": "oracle", **identity}
+        rows.append(Row(f"{label}, reference F0", given, partial(_estimate_from_reference, engine)))
     if F0Source.MIX in sources:
         comb = {"row": "comb", "f0": "mix", "comb": asdict(config.comb), **identity}
         of_model = f"comb, F0 of {label} ({engine.assigner})"
@@ -169,18 +152,17 @@ def _comb(
     return estimate
 
 
-class _Last:
-    """Remembers the last excerpt's estimate, which two rows share."""
+def _remembering(run: Callable[[Excerpt], Estimate]) -> Callable[[Excerpt], Estimate]:
+    """The same, but for the last excerpt's estimate, which two rows share, kept."""
+    last: tuple[Excerpt, Estimate] | None = None
 
-    def __init__(self, run: Callable[[Excerpt], Estimate]) -> None:
-        self._run = run
-        self._excerpt: Excerpt | None = None
-        self._estimate: Estimate | None = None
+    def estimate(excerpt: Excerpt) -> Estimate:
+        nonlocal last
+        if last is None or last[0] is not excerpt:
+            last = excerpt, run(excerpt)
+        return last[1]
 
-    def __call__(self, excerpt: Excerpt) -> Estimate:
-        if self._estimate is None or self._excerpt is not excerpt:
-            self._estimate, self._excerpt = self._run(excerpt), excerpt
-        return self._estimate
+    return estimate
 
 
 def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estimate:
@@ -207,7 +189,7 @@ def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation, mask: MaskCon
 
     if isinstance(output, UnetSeparation):
         return np.asarray(output.stems[0])
-    return baselines.masked_stems(excerpt.mixture, output.sources[0], mask)
+    return np.asarray(baselines.masked_stems(excerpt.mixture, output.sources[0], mask))
 
 
 def _seeds() -> np.ndarray:

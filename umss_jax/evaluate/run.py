@@ -39,11 +39,8 @@ class Measures(NamedTuple):
 
     def identity(self) -> dict[str, Any]:
         """What the scores of an excerpt depend on."""
-        return {
-            "bss": self.bss,
-            "f0_windows": str(self.f0_windows),
-            "evaluation": asdict(self.config),
-        }
+        windows, evaluation = str(self.f0_windows), asdict(self.config)
+        return {"bss": self.bss, "f0_windows": windows, "evaluation": evaluation}
 
 
 _DEFAULT = Measures()
@@ -104,16 +101,12 @@ def evaluate(
     """
     config = what.measures.config
     audio = config.audio
-    quartets = _limited(
-        quartets_of(
-            what.dataset,
-            what.data,
-            what.songs,
-            audio=audio,
-            length_tolerance_s=config.stem_length_tolerance_s,
-        ),
-        what.limit,
+    tolerance_s = config.stem_length_tolerance_s
+    quartets = quartets_of(
+        what.dataset, what.data, what.songs, audio=audio, length_tolerance_s=tolerance_s
     )
+    if what.limit is not None:
+        quartets = _limited(quartets, what.limit)
     with_f0 = _with_f0(quartets, what, tell)
     rows = _rows(what, with_f0)
     scores, kept = None, None
@@ -127,10 +120,8 @@ def evaluate(
         return run_evaluation(excerpts, rows, what.measures, scores, kept, step)
 
 
-def _limited(quartets: list[Quartet], limit: int | None) -> list[Quartet]:
+def _limited(quartets: list[Quartet], limit: int) -> list[Quartet]:
     """The first excerpts only."""
-    if limit is None:
-        return quartets
     chosen = []
     for quartet in quartets:
         starts = quartet.start_frames[:limit]
@@ -141,11 +132,7 @@ def _limited(quartets: list[Quartet], limit: int | None) -> list[Quartet]:
 
 
 def _with_f0(quartets: list[Quartet], what: Evaluation, tell: Callable[[str], object]) -> bool:
-    """Whether there are F0 references; says so where there are none, and refuses what needs them.
-
-    Raises:
-        DatasetError: only some have them, or they are needed.
-    """
+    """Whether there are F0 references; where not, says so and refuses what needs them."""
     if f0_is_there(quartets):
         return True
     expected = f0_files(quartets[0].files[0])[0]
@@ -162,11 +149,7 @@ def _with_f0(quartets: list[Quartet], what: Evaluation, tell: Callable[[str], ob
 
 
 def _rows(what: Evaluation, with_f0: bool) -> list[Row]:
-    """All rows of the table, in its order.
-
-    Raises:
-        UsageError: two have the same label.
-    """
+    """All rows of the table, in its order; refuses two of the same label."""
     config = what.measures.config
     rows = baseline_rows(with_f0, config)
     for model in what.models:
@@ -229,7 +212,7 @@ def run_evaluation(
             row.label,
             tuple(songs),
             collect_stems(names, [s for s, _ in found], measures.undefined_as, measures.config),
-            collect_f0(names, tracks, measures.config) if tracks else None,
+            collect_f0(tracks, measures.config) if tracks else None,
         )
         for row, found in zip(rows, scores, strict=True)
         for tracks in [[f0 for _, f0 in found if f0 is not None]]

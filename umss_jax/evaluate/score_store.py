@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,21 +39,16 @@ class ExcerptScores:
     """
 
     def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
-        about = {
-            "scores": _VERSION,
-            "umss_jax": umss_jax.__version__,
-            **json.loads(json.dumps(identity)),
-        }
+        about = {"scores": _VERSION, "umss_jax": umss_jax.__version__, **identity}
         name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
         self.path = folder / f"{name}.jsonl" if folder else None
         self._known: dict[str, dict[str, Any]] = {}
         if self.path is None:
             return
-        lines = _whole_lines(self.path)
-        for line in lines[1:]:
-            record = json.loads(line)
+        records = _records(self.path)
+        for record in records[1:]:
             self._known[record["excerpt"]] = record
-        if not lines:
+        if not records:
             self._append(about, new=True)
 
     def get(self, excerpt: Excerpt) -> Scores | None:
@@ -63,20 +57,16 @@ class ExcerptScores:
         if record is None or record["content"] != excerpt_digest(excerpt):
             return None
         stems, f0 = record["stems"], record["f0"]
-        return (
-            StemScores(
-                SeparationScores(*map(_array, stems["scores"])),
-                _array(stems["energy"]),
-                BssScores(*map(_array, stems["bss"])) if stems["bss"] else None,
-            ),
-            F0Scores(
-                MelodyScores(*map(_array, f0["scores"])),
-                np.asarray(f0["kept"], bool),
-                MultiPitchScores(*map(_array, f0["multi_pitch"])),
-            )
-            if f0
-            else None,
+        known = StemScores(
+            SeparationScores(*map(_array, stems["scores"])),
+            _array(stems["energy"]),
+            BssScores(*map(_array, stems["bss"])) if stems["bss"] else None,
         )
+        if not f0:
+            return known, None
+        scores, multi_pitch = map(_array, f0["scores"]), map(_array, f0["multi_pitch"])
+        kept = np.asarray(f0["kept"], bool)
+        return known, F0Scores(MelodyScores(*scores), kept, MultiPitchScores(*multi_pitch))
 
     def put(self, excerpt: Excerpt, scores: Scores) -> None:
         """Keeps the scores of an excerpt.
@@ -91,17 +81,16 @@ class ExcerptScores:
             "excerpt": excerpt.name,
             "content": excerpt_digest(excerpt),
             "stems": {
-                "scores": [_plain(one) for one in stems.scores],
+                "scores": list(map(_plain, stems.scores)),
                 "energy": _plain(stems.energy),
-                "bss": [_plain(one) for one in stems.bss] if stems.bss else None,
+                "bss": list(map(_plain, stems.bss)) if stems.bss else None,
             },
-            "f0": {
-                "scores": [_plain(one) for one in f0.scores],
+            "f0": f0
+            and {
+                "scores": list(map(_plain, f0.scores)),
                 "kept": np.asarray(f0.kept).tolist(),
-                "multi_pitch": [_plain(one) for one in f0.multi_pitch],
-            }
-            if f0
-            else None,
+                "multi_pitch": list(map(_plain, f0.multi_pitch)),
+            },
         }
         self._append(record)
 
@@ -117,8 +106,8 @@ class ExcerptScores:
             ) from error
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Lines of a file; one that a killed run left unfinished is cut off."""
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Records of a file; one that a killed run left unfinished is cut off."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -131,13 +120,10 @@ def _whole_lines(path: Path) -> list[str]:
     if len(whole) < len(content):
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    lines = whole.decode(errors="replace").splitlines()
     try:
-        for line in lines:
-            json.loads(line)
+        return [json.loads(line) for line in whole.decode(errors="replace").splitlines()]
     except ValueError as error:
         raise OutputError(f"{path} is damaged ({error})", "delete it") from error
-    return lines
 
 
 def excerpt_digest(excerpt: Excerpt) -> str:
@@ -148,13 +134,8 @@ def excerpt_digest(excerpt: Excerpt) -> str:
 
 def _plain(values: np.ndarray) -> Any:
     """Nested lists, null where undefined."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, list):
-            return [convert(one) for one in value]
-        return None if math.isnan(value) else value
-
-    return convert(np.asarray(values, np.float64).tolist())
+    values = np.asarray(values, np.float64)
+    return np.where(np.isnan(values), np.array(None), values).tolist()
 
 
 def _array(values: Any) -> np.ndarray:

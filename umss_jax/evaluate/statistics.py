@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class Summary(NamedTuple):
 
 
 def bootstrap_interval(
-    values: np.ndarray, config: EvaluationConfig = _DEFAULT, seed: int = 0
+    values: np.ndarray, config: EvaluationConfig = _DEFAULT
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, excerpts being sampled with replacement.
 
@@ -32,18 +33,17 @@ def bootstrap_interval(
     Args:
         values: ``[excerpts, ...]``; NaN entries are left out.
         config: number of resamples and coverage (95 %).
-        seed: of the samples: the same values give the same interval.
 
     Returns:
-        Lower and upper end; NaN where no excerpt holds a value.
+        Lower and upper end, the same for the same values; NaN where no excerpt holds a value.
     """
     values = np.asarray(values, np.float64).reshape(len(values), -1)
     sums, counts = np.nansum(values, axis=1), np.sum(np.isfinite(values), axis=1)
     held = counts > 0
     sums, counts = sums[held], counts[held]
     if not len(sums):
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
+        return math.nan, math.nan
+    generator = np.random.default_rng(0)
     sampled = generator.integers(0, len(sums), (config.bootstrap_resamples, len(sums)))
     means = sums[sampled].sum(axis=1) / counts[sampled].sum(axis=1)
     tail = (1 - config.bootstrap_coverage) / 2
@@ -77,8 +77,7 @@ def summarise(
     values = np.where(keep, values, np.nan)
     used = values[~np.isnan(values)]
     if not used.size:
-        nan = float("nan")
-        return Summary(nan, nan, nan, nan, 0, int(undefined.sum()))
+        return Summary(math.nan, math.nan, math.nan, math.nan, 0, int(undefined.sum()))
     low, high = bootstrap_interval(values, config)
     return Summary(
         float(used.mean()), float(np.median(used)), low, high, used.size, int(undefined.sum())

@@ -60,16 +60,10 @@ def group_tables(results: Sequence[Result], by: Group, measures: Measures) -> st
 def statistics(
     results: Sequence[Result], groups: Sequence[Group] = (), measures: Measures = _DEFAULT
 ) -> dict[str, Any]:
-    """All summaries by row, as JSON holds them: what is undefined is null.
+    """All summaries by label, as JSON holds them: what is undefined is null.
 
-    Args:
-        results: rows.
-        groups: add the same per ``song`` or ``voice``.
-        measures: what was measured.
-
-    Returns:
-        By label: ``stems`` and ``f0`` (None where there is none), by measure; ``multi_pitch`` means
-        where there is F0; ``songs`` and ``voices`` with the first two by name.
+    ``stems`` and ``f0`` (None where there is none) by measure; ``multi_pitch`` means where there
+    is F0; for each group ``songs`` or ``voices``, with the first two by name.
     """
     table: dict[str, Any] = {}
     for one in results:
@@ -95,17 +89,19 @@ def frames(results: Sequence[Result]) -> str:
     """
     has_bss = any(one.stems.bss for one in results)
     of_stems = [*MEASURES, *(BSS_MEASURES if has_bss else ())]
-    of_f0 = _f0_columns(results)
+    # F0 accuracies are columns if there are any and each belongs to one second.
+    tracks = [one.f0 for one in results if one.f0 and one.f0.kept.shape == one.stems.kept.shape]
+    of_f0 = tracks[0].scores._fields if tracks else ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["row", "excerpt", "voice", "second", "energy", "kept"]
     writer.writerow([*head, *of_stems, *of_f0, "song"])
     for one in results:
         scores = one.stems.measures()
-        tracks = one.f0.scores._asdict() if one.f0 and of_f0 else {}
+        f0 = one.f0.scores._asdict() if one.f0 and of_f0 else {}
         for index in np.ndindex(one.stems.energy.shape):
             excerpt, voice, second = index
-            columns = [scores.get(key) for key in of_stems] + [tracks.get(key) for key in of_f0]
+            columns = [scores.get(key) for key in of_stems] + [f0.get(key) for key in of_f0]
             writer.writerow(
                 [
                     *(one.label, one.stems.names[excerpt], VOICES[voice], second),
@@ -116,14 +112,6 @@ def frames(results: Sequence[Result]) -> str:
                 ]
             )
     return text.getvalue()
-
-
-def _f0_columns(results: Sequence[Result]) -> list[str]:
-    """Measures of F0, if there are any and each belongs to one second."""
-    for one in results:
-        if one.f0 and one.f0.kept.shape == one.stems.kept.shape:
-            return list(one.f0.scores._fields)
-    return []
 
 
 def _cell(values: np.ndarray | None, index: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ Keys that are not known are shown by their own names; keys without statistics ar
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -231,25 +232,17 @@ def _frame_tables(path: Path) -> list[Table]:
         raise ReportError(f"{path} is no table of frames", _EVALUATE)
     measures = [name for name in names if name not in _IDENTITY and name in MEASURES]
     labels = list(dict.fromkeys(line["row"] for line in frames))
-    voices = sorted(
-        dict.fromkeys(line["voice"] for line in frames),
-        key=lambda voice: VOICES.index(voice) if voice in VOICES else len(VOICES),
-    )
-    tables = [
-        Table(
-            f"{MEASURES[measure]}, mean of each voice",
-            voices,
-            [(label, _means(frames, "row", label, "voice", voices, measure)) for label in labels],
-        )
-        for measure in measures
-    ]
+    known = [*VOICES, *(line["voice"] for line in frames)]
+    voices = sorted({line["voice"] for line in frames}, key=known.index)
+
+    def table(measure: str, of: str, key: str, split: str, parts: list[str]) -> Table:
+        wanted = dict.fromkeys(line[key] for line in frames)
+        lines = [(one, _means(frames, key, one, split, parts, measure)) for one in wanted]
+        return Table(f"{MEASURES[measure]}, mean of each {of}", parts, lines)
+
+    tables = [table(measure, "voice", "row", "voice", voices) for measure in measures]
     if _MAIN in measures:
-        excerpts = list(dict.fromkeys(line["excerpt"] for line in frames))
-        lines = [
-            (excerpt, _means(frames, "excerpt", excerpt, "row", labels, _MAIN))
-            for excerpt in excerpts
-        ]
-        tables.append(Table(f"{MEASURES[_MAIN]}, mean of each excerpt", labels, lines))
+        tables.append(table(_MAIN, "excerpt", "excerpt", "row", labels))
     return tables
 
 
@@ -260,8 +253,6 @@ def _means(
     values: dict[str, list[float]] = {part: [] for part in parts}
     for line in frames:
         if line[key] == wanted and line[measure]:
-            try:
+            with contextlib.suppress(ValueError):
                 values[line[split]].append(float(line[measure]))
-            except ValueError:
-                continue
     return [_text(float(np.mean(values[part]))) if values[part] else "–" for part in parts]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.errors import ReportError
-from umss_jax.evaluate.listening import INDEX, REFERENCE, KeptExcerpt, read_gain, read_index
+from umss_jax.evaluate.listening import AGAIN, REFERENCE, KeptExcerpt, read_gain, read_index
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, clock, pitch_axis
 from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
-from umss_jax.report.player import Choice, Raw, Track, encoded, loudest_db, player
+from umss_jax.report.player import Choice, Raw, encoded, loudest_db, player
 from umss_jax.report.sounds import (
     Interval,
     PageAudio,
-    at_rate,
     choose_audio,
     read_header,
     read_sound,
@@ -26,7 +25,6 @@ from umss_jax.report.sounds import (
 
 FEWER = "evaluate with a smaller --audio"
 """What to do where the page would be too large."""
-_AGAIN = "evaluate again with --audio"
 _HINT = (
     "The stems of the chosen row of the table are heard; mixture and targets start muted. Another "
     "row goes on from the same moment."
@@ -36,18 +34,13 @@ _HINT = (
 def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict[str, Any] | None:
     """What the template of the player asks for; None where the evaluation kept nothing to hear.
 
-    Args:
-        folder: Written by `umss-jax evaluate --audio`.
-        config: Sizes and limits.
+    The folder is that which `umss-jax evaluate --audio` wrote.
 
     Raises:
         ReportError: A file is missing or damaged, or the page too large.
         AudioError: A sound is missing or cannot be decoded.
     """
-    try:
-        excerpts = read_index(folder)
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{folder / INDEX} is no index of excerpts", _AGAIN) from error
+    excerpts = read_index(folder)
     if not excerpts:
         return None
     rate, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
@@ -62,15 +55,11 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
         audio,
         _HINT,
         [
-            Choice("excerpt", "Excerpt", [_excerpt_label(excerpt) for excerpt in excerpts]),
+            Choice("excerpt", "Excerpt", [f"{one.song}, {clock(one.start_s)}" for one in excerpts]),
             Choice("row", "Stems of", labels),
         ],
         config,
     )
-
-
-def _excerpt_label(excerpt: KeptExcerpt) -> str:
-    return f"{excerpt.song}, {clock(excerpt.start_s)}"
 
 
 def _tracks(
@@ -80,43 +69,31 @@ def _tracks(
     interval: Interval,
     audio: PageAudio,
     config: ReportConfig,
-) -> Iterator[Track]:
+) -> Iterator[dict[str, Any]]:
     """Of every excerpt mixture, and for each voice the stem of every row before its target."""
-    samples = round(interval.duration_s * audio.sample_rate_hz)
-    folders = [
-        folder / excerpt.folder / name
+    gain_of = {
+        place: read_gain(place)
         for excerpt in excerpts
         for name in (REFERENCE, *(row.folder for row in excerpt.rows))
-    ]
-    gain_of = {place: _gain(place) for place in folders}
+        for place in [folder / excerpt.folder / name]
+    }
     down = min(gain_of.values())
 
     def read(path: Path) -> np.ndarray:
-        sound = at_rate(read_sound(path, interval), audio.sample_rate_hz, samples)
-        return sound * np.float32(down / gain_of[path.parent])
+        return read_sound(path, interval, audio) * np.float32(down / gain_of[path.parent])
 
     for number, excerpt in enumerate(excerpts):
         place, scope = folder / excerpt.folder, str(number)
         mixture = read(place / REFERENCE / "mixture.flac")
         opaque_db = loudest_db(mixture, audio, config)
-        raw = Raw("mixture", "mixture", "ink", mixture, scope)
-        yield encoded(raw, audio, opaque_db, config)
+        encode = partial(encoded, audio=audio, opaque_db=opaque_db, config=config)
+        yield encode(Raw("mixture", "mixture", "ink", mixture, scope))
         for voice in VOICES:
             for row in excerpt.rows:
                 stem = read(place / row.folder / f"{voice}.flac")
-                of_row = str(labels.index(row.label))
-                raw = Raw(voice, "stem", voice, stem, scope, of_row)
-                yield encoded(raw, audio, opaque_db, config)
+                yield encode(Raw(voice, "stem", voice, stem, scope, str(labels.index(row.label))))
             target = read(place / REFERENCE / f"{voice}.flac")
-            raw = Raw(f"{voice}, target", "target", voice, target, scope)
-            yield encoded(raw, audio, opaque_db, config)
-
-
-def _gain(folder: Path) -> float:
-    try:
-        return read_gain(folder)
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{folder / 'about.json'} names no gain", _AGAIN) from error
+            yield encode(Raw(f"{voice}, target", "target", voice, target, scope))
 
 
 def _panels(
@@ -129,7 +106,7 @@ def _panels(
     """Pitches of every row of every excerpt over its salience, beside those of the reference."""
 
     def pitches(path: Path) -> Pitches | None:
-        return read_f0(path, interval, _AGAIN) if path.is_file() else None
+        return read_f0(path, interval, AGAIN) if path.is_file() else None
 
     for number, excerpt in enumerate(excerpts):
         place = folder / excerpt.folder
@@ -140,7 +117,7 @@ def _panels(
             path = place / row.folder / "salience.npz"
             salience = None
             if path.is_file():
-                salience = read_salience(path, interval.duration_s, _AGAIN, config)
+                salience = read_salience(path, interval.duration_s, AGAIN, config)
             panel = pitch_panel(track, interval, config, salience, reference, axis)
             yield panel._replace(excerpt=str(number), row=str(labels.index(row.label)))
 

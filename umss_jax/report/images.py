@@ -40,21 +40,15 @@ class PitchAxis(NamedTuple):
 
     def ticks(self) -> list[Tick]:
         """C, E and A of every octave in sight."""
-        names, hz = pitch_ticks()
         return [
             Tick(float(self.percent(value)), name, f"{value:.0f} Hz")
-            for name, value in zip(names, hz, strict=True)
+            for name, value in zip(*pitch_ticks(), strict=True)
             if self.low_hz <= value <= self.high_hz
         ]
 
 
 def png_mask(opacity: np.ndarray, config: ReportConfig = ReportConfig()) -> str:
-    """Data address of a PNG.
-
-    Args:
-        opacity: ``[rows, columns]`` in [0, 1], the first row above.
-        config: Number of shades.
-    """
+    """Data address of a PNG of opacities ``[rows, columns]`` in [0, 1], the first row above."""
     from PIL import Image
 
     shades = config.shades
@@ -70,15 +64,10 @@ def png_mask(opacity: np.ndarray, config: ReportConfig = ReportConfig()) -> str:
 def spectrogram_db(
     audio: np.ndarray, sample_rate_hz: int, config: ReportConfig = ReportConfig()
 ) -> np.ndarray:
-    """Power over time, frequencies spaced as mel, in dB of a full-scale sine.
+    """Power of audio ``[samples]`` over time and mel frequency, in dB of a full-scale sine.
 
-    Args:
-        audio: ``[samples]``.
-        sample_rate_hz: Its rate.
-        config: Window, range, rows and maximum columns; of frames that share one the mean is shown.
-
-    Returns:
-        float64 ``[rows, columns]``, the highest frequency first.
+    float64 ``[rows, columns]``, the highest frequency first; of frames that share a column the mean
+    is shown.
     """
     window = 1 << round(np.log2(config.window_s * sample_rate_hz))
     hop = window // 4
@@ -148,12 +137,7 @@ def pitch_path(
 ) -> str:
     """SVG path of a pitch curve in a box of 1000 by 100, interrupted by silence and leaps.
 
-    Args:
-        time_s: ``[frames]``, evenly spaced.
-        f0_hz_synth: ``[frames]``, 0 where there is no pitch.
-        axis: Of the picture.
-        duration_s: Its width.
-        config: Maximum number of points.
+    The times ``[frames]`` are evenly spaced, the pitches ``[frames]`` 0 where there is none.
     """
     every = max(1, -(-len(time_s) // config.most_points))
     time_s, f0_hz_synth = time_s[::every], f0_hz_synth[::every]
@@ -174,21 +158,17 @@ def salience_mask(
     axis: PitchAxis,
     config: ReportConfig = ReportConfig(),
 ) -> str:
-    """Data address of the picture of a salience on a pitch axis.
+    """Data address of the picture of a salience ``[bins, frames]`` in [0, 1] on a pitch axis.
 
-    Args:
-        salience: ``[bins, frames]`` in [0, 1].
-        frequencies_hz: ``[bins]``, evenly spaced in logarithm, ascending.
-        axis: Bins outside are left out, frequencies without a bin stay blank.
-        config: Maximum number of columns.
+    The frequencies ``[bins]`` ascend, evenly spaced in logarithm. Bins outside the axis are left
+    out, frequencies without a bin stay blank.
     """
     image = SalienceImage(salience.shape[0], salience.shape[1], config.columns)
     image.push(salience)
     step = np.log2(frequencies_hz[1] / frequencies_hz[0])
-    rows = max(1, round(np.log2(axis.high_hz / axis.low_hz) / step))
-    octaves = np.log2(axis.high_hz / frequencies_hz[0]) - (np.arange(rows) + 0.5) * (
-        np.log2(axis.high_hz / axis.low_hz) / rows
-    )
+    height = np.log2(axis.high_hz / axis.low_hz)
+    rows = max(1, round(height / step))
+    octaves = np.log2(axis.high_hz / frequencies_hz[0]) - (np.arange(rows) + 0.5) * (height / rows)
     bins = np.rint(octaves / step).astype(int)
     known = (bins >= 0) & (bins < len(frequencies_hz))
     shown = np.where(known[:, None], image.image[np.clip(bins, 0, len(frequencies_hz) - 1)], 0.0)

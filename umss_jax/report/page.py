@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,9 +46,6 @@ def write_reports(
         sources: What to show of a separation besides its own files.
         frames: What ``evaluate --csv`` wrote, for one evaluation; by default found by its name.
         config: Sizes and limits.
-
-    Returns:
-        The pages.
 
     Raises:
         ReportError: There is nothing to show, or something is missing.
@@ -94,8 +92,9 @@ def _write(
     remedy: str = "show a part of it with --start and --seconds",
 ) -> Report:
     """Renders the page and puts it in its place."""
-    _refuse_foreign(target)
-    content = render(template, page).encode("utf-8")
+    if target.exists() and not is_page(target):
+        raise OutputError(f"{target} exists and is no report of ours", "move it away")
+    content = _render(template, page).encode("utf-8")
     megabytes = len(content) / 1e6
     if megabytes > config.most_megabytes:
         raise ReportError(
@@ -109,18 +108,8 @@ def _write(
     return Report(target, megabytes)
 
 
-def _refuse_foreign(target: Path) -> None:
-    if target.exists() and not is_page(target):
-        raise OutputError(f"{target} exists and is no report of ours", "move it away")
-
-
-def render(template: str, page: dict[str, Any]) -> str:
-    """The HTML of a page.
-
-    Args:
-        template: Name of a file in ``templates``.
-        page: What it asks for.
-    """
+def _render(template: str, page: dict[str, Any]) -> str:
+    """The HTML of a page, by a file in ``templates``."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -130,13 +119,9 @@ def render(template: str, page: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_function"] = _compact_json
+    environment.policies["json.dumps_function"] = partial(json.dumps, separators=(",", ":"))
     environment.filters["score"] = _score
     return environment.get_template(template).render(version=umss_jax.__version__, **page)
-
-
-def _compact_json(value: object, **options: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), **options)
 
 
 def _score(value: float) -> str:

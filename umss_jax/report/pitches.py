@@ -61,15 +61,10 @@ class Panel(NamedTuple):
 
 
 def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
-    """Reads a table of ``time_s`` and the four voices.
-
-    Args:
-        path: Of the table.
-        interval: What is read of it.
-        remedy: What to do where it is not there or damaged.
+    """Reads an interval of a table of ``time_s`` and the four voices.
 
     Raises:
-        ReportError: It is not there, or something else.
+        ReportError: It is not there, or something else; with this remedy.
     """
     try:
         table = read_voices(path)
@@ -81,16 +76,10 @@ def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
 
 
 def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConfig) -> Salience:
-    """Reads a salience.
-
-    Args:
-        path: Of the archive.
-        duration_s: What it should cover.
-        remedy: What to do where it is not there or damaged.
-        config: By how much it may differ.
+    """Reads a salience, which should cover a duration (but for ``config.length_tolerance_s``).
 
     Raises:
-        ReportError: It is not there, or something else, or of another length.
+        ReportError: It is not there, or something else, with this remedy; or of another length.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -118,19 +107,13 @@ def pitch_panel(
     reference: Pitches | None = None,
     axis: PitchAxis | None = None,
 ) -> Panel:
-    """The picture of the pitches of a interval.
+    """The picture of the pitches of an interval, beside the true ones where these are known.
 
-    Args:
-        pitches: Of the voices, where they are known.
-        interval: Of the recording.
-        config: Sizes.
-        salience: Of the whole recording.
-        reference: The true pitches, where they are known.
-        axis: For several pictures to share; by default around the pitches.
+    The salience is that of the whole recording. Several pictures may share an axis; by default it
+    lies around the pitches.
     """
-    told = pitches or reference
-    if axis is None:
-        axis = pitch_axis(told.f0_hz_synth if told else np.zeros((len(VOICES), 0)), config)
+    told = pitches or reference or Pitches(np.zeros(0), np.zeros((len(VOICES), 0)))
+    axis = axis or pitch_axis(told.f0_hz_synth, config)
     picture = ""
     if salience is not None:
         first = round(interval.start_s / salience.step_s)
@@ -158,9 +141,7 @@ def _curves(
     ]
 
 
-def _readout(pitches: Pitches | None) -> dict[str, object]:
-    if pitches is None:
-        return {"frame_s": _FRAME_S, "hz": {voice: [] for voice in VOICES}}
+def _readout(pitches: Pitches) -> dict[str, object]:
     time_s, hz = pitches
     return {
         "frame_s": round(float(time_s[1] - time_s[0]), 6) if len(time_s) > 1 else _FRAME_S,
@@ -180,12 +161,11 @@ def _description(pitches: Pitches | None, reference: Pitches | None, has_salienc
 
 
 def _ranges(f0_hz_synth: np.ndarray) -> str:
-    parts = []
-    for voice, hz in zip(VOICES, f0_hz_synth, strict=True):
+    def words(hz: np.ndarray) -> str:
         sung = hz[hz > 0]
-        if sung.size:
-            part = f"{sung.min():.0f} to {sung.max():.0f} Hz"
-            parts.append(f"{voice} {part}, sung in {100 * sung.size / hz.size:.0f} % of the time")
-        else:
-            parts.append(f"{voice} silent")
-    return "; ".join(parts)
+        if not sung.size:
+            return "silent"
+        part = 100 * sung.size / hz.size
+        return f"{sung.min():.0f} to {sung.max():.0f} Hz, sung in {part:.0f} % of the time"
+
+    return "; ".join(f"{v} {words(hz)}" for v, hz in zip(VOICES, f0_hz_synth, strict=True))

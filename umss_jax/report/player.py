@@ -41,24 +41,6 @@ class Raw(NamedTuple):
     """For which choice it is there; empty: for all."""
 
 
-class Track(NamedTuple):
-    """One row of players."""
-
-    name: str
-    kind: str
-    colour: str
-    muted: bool
-    sound: str
-    """Base64."""
-    picture: str
-    """Data address."""
-    description: str
-    place: str
-    """The same in all choices: what is solo or mute in one is so in the others."""
-    excerpt: str = ""
-    row: str = ""
-
-
 class Choice(NamedTuple):
     """Between what the listener may choose."""
 
@@ -70,7 +52,7 @@ class Choice(NamedTuple):
 
 
 def player(
-    tracks: Iterator[Track],
+    tracks: Iterator[dict[str, Any]],
     panels: Sequence[Panel],
     interval: Interval,
     audio: PageAudio,
@@ -80,14 +62,8 @@ def player(
 ) -> dict[str, Any]:
     """What the template of the player asks for.
 
-    Args:
-        tracks: Rows of players, encoded as the template comes to them.
-        panels: Pictures of pitches.
-        interval: Of the clock.
-        audio: Format of all sounds.
-        hint: What is heard at first.
-        choices: What tracks and panels belong to; ones of a single option are left out.
-        config: Sizes.
+    Tracks are encoded as the template comes to them. The hint says what is heard at first. Choices
+    of a single option are left out.
     """
     return {
         "tracks": tracks,
@@ -112,19 +88,20 @@ def loudest_db(mixture: np.ndarray, audio: PageAudio, config: ReportConfig) -> f
     return float(level.max()) - _HEADROOM_DB
 
 
-def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) -> Track:
-    """A row of players."""
+def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) -> dict[str, Any]:
+    """A row of players: the sound in base64, its spectrogram as a data address."""
     level = spectrogram_db(raw.audio.mean(axis=1), audio.sample_rate_hz, config)
-    return Track(
-        name=raw.name[:1].upper() + raw.name[1:],
-        kind=raw.kind,
-        colour=raw.colour,
+    return {
+        "name": raw.name[:1].upper() + raw.name[1:],
+        "kind": raw.kind,
+        "colour": raw.colour,
         # The stems and the residual together are the mixture, so it starts muted.
-        muted=raw.kind in ("mixture", "target"),
-        sound=encode(raw.audio, audio, config),
-        picture=shade_spectrogram(level, opaque_db, config),
-        description=f"Spectrogram of {raw.name}",
-        place=raw.name,
-        excerpt=raw.excerpt,
-        row=raw.row,
-    )
+        "muted": raw.kind in ("mixture", "target"),
+        "sound": encode(raw.audio, audio, config),
+        "picture": shade_spectrogram(level, opaque_db, config),
+        "description": f"Spectrogram of {raw.name}",
+        # The same in all choices: what is solo or mute in one is so in the others.
+        "place": raw.name,
+        "excerpt": raw.excerpt,
+        "row": raw.row,
+    }

@@ -50,12 +50,9 @@ def score_voices(
 ) -> list[VoiceScores]:
     """Scores per voice and of all together, over the seconds that count.
 
-    Args:
-        labels: Names of the J voices.
-        targets_16k: ``[J, S]``, at the level that they have in the mixture.
-        stems_16k: ``[J, S]``.
-        mixture_16k: ``[S]``; all are scaled so that its peak is 1, as the protocol wants it.
-        config: Of the protocol. What is left of the last second is not scored.
+    Targets ``[J, S]`` are at the level that they have in the mixture ``[S]``; they and the stems
+    ``[J, S]`` are scaled so that its peak is 1, as the protocol wants it. What is left of the last
+    second is not scored.
     """
     frame = config.frame_samples
     samples = mixture_16k.size // frame * frame

@@ -20,7 +20,6 @@ from umss_jax.report.scores import MEASURES, VoiceScores, score_voices
 from umss_jax.report.sounds import (
     Interval,
     PageAudio,
-    Sound,
     at_rate,
     choose_audio,
     read_header,
@@ -55,11 +54,6 @@ def separation_page(
 
     The mixture is the sum of stems and residual, which `separate` promises to be the recording.
 
-    Args:
-        folder: Written by `umss-jax separate`.
-        sources: Targets, salience and the interval to show.
-        config: Sizes and limits.
-
     Raises:
         ReportError: A file is missing, damaged or of another recording, or the page too large.
         AudioError: A stem or target is missing or cannot be decoded.
@@ -74,14 +68,8 @@ def separation_page(
     track_name = Path(str(manifest["input"]["file"])).stem
     targets = _target_files(folder, sources.targets, samples / rate, config)
     interval = _interval(folder, samples / rate, sources)
-    audio = choose_audio(
-        str(folder),
-        rate,
-        channels,
-        interval.duration_s,
-        len(files) + 1 + len(targets),
-        config,
-    )
+    sounds = len(files) + 1 + len(targets)
+    audio = choose_audio(str(folder), rate, channels, interval.duration_s, sounds, config)
     raw = _read_all(files, targets, interval, audio)
     pitches = read_f0(folder / "f0.csv", interval, _AGAIN)
     salience = _salience(folder, sources.salience, track_name, samples / rate, config)
@@ -167,15 +155,9 @@ def _read_all(
     files: dict[str, Path], targets: dict[str, Path], interval: Interval, page: PageAudio
 ) -> list[Raw]:
     """All sounds in the order of the page, at its rate, at common level and within ±1."""
-    samples = round(interval.duration_s * page.sample_rate_hz)
-
-    def read(path: Path) -> np.ndarray:
-        sound = read_sound(path, interval)
-        return at_rate(Sound(sound.audio, sound.sample_rate_hz), page.sample_rate_hz, samples)
-
-    stems = {name: read(path) for name, path in files.items()}
+    stems = {name: read_sound(path, interval, page) for name, path in files.items()}
     mixture = np.sum(list(stems.values()), axis=0)
-    true = {voice: read(path) for voice, path in targets.items()}
+    true = {voice: read_sound(path, interval, page) for voice, path in targets.items()}
     level = _level(mixture, list(true.values()))
     rows = [Raw("mixture", "mixture", "ink", mixture)]
     for voice in VOICES:
@@ -205,8 +187,7 @@ def _salience(
     path = given or folder / f"{track_name}.salience.npz"
     if given is None and not path.is_file():
         return None
-    remedy = "make it with umss-jax f0 RECORDING --salience"
-    return read_salience(path, duration_s, remedy, config)
+    return read_salience(path, duration_s, "make it with umss-jax f0 RECORDING --salience", config)
 
 
 def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
@@ -220,7 +201,7 @@ def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
 
     def mono_16k(row: Raw) -> np.ndarray:
         mono = row.audio.mean(axis=1, keepdims=True)
-        return at_rate(Sound(mono, sample_rate_hz), rate_16k, samples)[:, 0]
+        return at_rate(mono, sample_rate_hz, rate_16k, samples)[:, 0]
 
     voices = [row.colour for row in targets]
     stems = [next(row for row in raw if row.name == voice) for voice in voices]

@@ -10,7 +10,7 @@ import base64
 import io
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -32,14 +32,6 @@ class Interval(NamedTuple):
 
     start_s: float
     duration_s: float
-
-
-class Sound(NamedTuple):
-    """What was read of a file."""
-
-    audio: np.ndarray
-    """float32 ``[samples, channels]``."""
-    sample_rate_hz: int
 
 
 class PageAudio(NamedTuple):
@@ -70,8 +62,10 @@ def read_header(path: Path) -> tuple[int, int, int]:
     return info.samplerate, info.channels, info.frames
 
 
-def read_sound(path: Path, interval: Interval) -> Sound:
-    """Reads a interval of a file, padded with silence where the file ends before it.
+def read_sound(path: Path, interval: Interval, page: PageAudio) -> np.ndarray:
+    """An interval of a file, float32 ``[samples, channels]`` at the page's rate.
+
+    It is padded with silence where the file ends before it.
 
     Raises:
         AudioError: The file cannot be decoded.
@@ -84,14 +78,15 @@ def read_sound(path: Path, interval: Interval) -> Sound:
             audio = file.read(samples, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", "make it again") from error
-    return Sound(np.pad(audio, ((0, samples - len(audio)), (0, 0))), rate)
+    audio = np.pad(audio, ((0, samples - len(audio)), (0, 0)))
+    page_samples = round(interval.duration_s * page.sample_rate_hz)
+    return at_rate(audio, rate, page.sample_rate_hz, page_samples)
 
 
-def at_rate(sound: Sound, sample_rate_hz: int, samples: int) -> np.ndarray:
-    """The same sound at another rate and of an exact length, float32 ``[samples, channels]``."""
-    audio = sound.audio
-    if sound.sample_rate_hz != sample_rate_hz:
-        audio = soxr.resample(audio, sound.sample_rate_hz, sample_rate_hz)
+def at_rate(audio: np.ndarray, from_hz: int, to_hz: int, samples: int) -> np.ndarray:
+    """Audio ``[samples, channels]`` at another rate and of an exact length."""
+    if from_hz != to_hz:
+        audio = soxr.resample(audio, from_hz, to_hz)
     return np.pad(audio[:samples], ((0, max(0, samples - len(audio))), (0, 0)))
 
 
@@ -106,14 +101,8 @@ def choose_audio(
 ) -> PageAudio:
     """FLAC while the page stays small, MP3 beyond, and no page that a browser could not hold.
 
-    Args:
-        source: What the page is about, for the message.
-        sample_rate_hz: Of the stems.
-        channels: Of the stems; more than two are mixed down.
-        duration_s: Of the page.
-        sounds: How many.
-        config: Limits.
-        remedy: What to do where there is too much of it, if not to show a part.
+    Rate and channels are those of the stems; more than two channels are mixed down. The error names
+    ``source`` as what the page is about, and ``remedy`` as what to do, if not to show a part.
 
     Raises:
         ReportError: The page would be too large.
@@ -137,27 +126,13 @@ def choose_audio(
 
 
 def encode(audio: np.ndarray, page: PageAudio, config: ReportConfig = ReportConfig()) -> str:
-    """Base64 of one encoded sound.
-
-    Args:
-        audio: float ``[samples, channels]`` at the page's rate, within ±1.
-        page: Format.
-        config: Quality.
-    """
+    """Base64 of one sound, float ``[samples, channels]`` at the page's rate and within ±1."""
     if audio.shape[1] != page.channels:
-        audio = audio.mean(axis=1, keepdims=True)
-        audio = np.repeat(audio, page.channels, axis=1)
+        audio = np.repeat(audio.mean(axis=1, keepdims=True), page.channels, axis=1)
+    form: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
+    if not page.lossless:
+        form = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE"}
+        form["compression_level"] = config.mp3_compression
     buffer = io.BytesIO()
-    if page.lossless:
-        soundfile.write(buffer, audio, page.sample_rate_hz, format="FLAC", subtype="PCM_16")
-    else:
-        soundfile.write(
-            buffer,
-            audio,
-            page.sample_rate_hz,
-            format="MP3",
-            subtype="MPEG_LAYER_III",
-            compression_level=config.mp3_compression,
-            bitrate_mode="VARIABLE",
-        )
+    soundfile.write(buffer, audio, page.sample_rate_hz, **form)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
