@@ -53,7 +53,7 @@ def separate_file(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
     options: StemOptions | None = None,
     progress: Progress | None = None,
     recording: Recording | None = None,
@@ -82,9 +82,9 @@ def separate_file(
         OutputError: The folder exists already or cannot be written.
         UsageError: Options that exclude each other.
     """
-    config, options, path = config or SeparationConfig(), options or StemOptions(), Path(path)
+    options = options or StemOptions()
     encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(path, Path(out), engine.name), options.clip_mode
+    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), options.clip_mode
     is_wanted(folder, options.overwrite)
     recording = recording or scan(path)
     rate_16k = engine.config.audio.sample_rate_hz
