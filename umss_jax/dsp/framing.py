@@ -8,14 +8,9 @@ import numpy as np
 
 
 def hann_window(length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
-    """Periodic Hann window, which every window of the system is.
+    """Periodic Hann window, which every window of the system is: computed in float64, rounded.
 
-    Args:
-        length: samples.
-        dtype: what the window, computed in float64, is rounded to.
-
-    Returns:
-        [length], in [0, 1], 0 at its first sample. (SciPy's window differs in the last bits.)
+    In [0, 1], 0 at its first sample. (SciPy's window differs in the last bits.)
     """
     n = np.arange(length, dtype=np.float64)
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * n / length)).astype(dtype)

@@ -147,10 +147,8 @@ def recognise(variables: Mapping[str, Any], part: str, config: ModelConfig = Mod
     Told from names and shapes, which differ between all networks; so weights whose metadata name no
     architecture, as after training, are recognised too.
 
-    Args:
-        variables: ``{'params': {part: …}, 'batch_stats': {part: …}}``.
-        part: ``salience``, ``assignment`` or ``unet``.
-        config: sizes of the networks.
+    The variables are ``{'params': {part: …}, 'batch_stats': {part: …}}``, the part ``salience``,
+    ``assignment`` or ``unet``.
 
     Raises:
         WeightsError: the part is not there, or of no network known.
@@ -174,12 +172,8 @@ def resolve_assigner(
 ) -> AssignerKind:
     """What gives the pitches to the voices of a model: never *auto*.
 
-    Args:
-        assigner: as asked for; *auto* is the model's own network, or the continuity rule where it
-            has none.
-        has_network: whether there are weights of an assignment network.
-        config: names that network.
-        model: its name, for messages.
+    *auto* is the model's own network, which ``config`` names, or, where there are no weights of
+    one (``has_network``), the continuity rule. The model's name is for messages.
 
     Raises:
         UsageError: another network was asked for than the weights are of.

@@ -65,13 +65,10 @@ class Unet(nn.Module):
     def __call__(
         self, mixture: jax.Array, f0_hz: jax.Array, keys: jax.Array | None = None
     ) -> UnetOutput:
-        """Estimate one voice.
+        """Estimate one voice of mixtures [B, samples] at 16 kHz, a multiple of 256.
 
-        Args:
-            mixture: [B, samples] at 16 kHz, a multiple of 256.
-            f0_hz: [B, frames] of the target voice, as :func:`condition_f0` gives it.
-            keys: [B], one for each example: training mode, with batch statistics, which are
-                updated, and dropout. None: evaluation mode.
+        F0 is [B, frames] as :func:`condition_f0` gives it. Keys [B], one for each example, mean
+        training mode, with batch statistics, which are updated, and dropout.
         """
         config = self.config
         magnitude = magnitude_spectrogram(mixture, config)

@@ -96,10 +96,6 @@ def phase_cycles(f0_hz_synth: jax.Array, config: SynthConfig) -> tuple[jax.Array
     (n + 1/2) · hop − 1/2), held before the first and after the last; the phase at sample t is the
     sum of the frequencies up to and including t.
 
-    Args:
-        f0_hz_synth: [..., frames], Hz.
-        config: rate and hop.
-
     Returns:
         phase in cycles, wrapped to [−1/2, 1/2], and frequency in Hz, both [..., frames · hop].
     """
