@@ -1,4 +1,4 @@
-"""Framing and overlap-add against loops in float64."""
+"""Framing and overlap-add against loops in float64, the Hann window against SciPy's."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from umss_jax.dsp.framing import overlap_add_hann, to_frames
+from umss_jax.dsp.framing import hann_window, overlap_add_hann, to_frames
 
 
 @settings(max_examples=25, deadline=None)
@@ -84,3 +84,15 @@ def test_gradients():
             unit[:, n, i] = 1.0
             expected[:, n, i] = np.sum(overlap_add_loop(unit) * cotangent, axis=-1)
     np.testing.assert_allclose(slope, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [2, 8, 512, 2048])
+def test_window_is_the_periodic_hann(length):
+    expected = scipy.signal.get_window("hann", length, fftbins=True)
+    np.testing.assert_allclose(hann_window(length), expected, rtol=0, atol=6e-8)
+    assert hann_window(length).dtype == np.float32
+
+
+def test_window_halves_add_up_to_one():
+    window = hann_window(512).astype(np.float64)
+    np.testing.assert_allclose(window[:256] + window[256:], 1.0, rtol=0, atol=1e-7)

@@ -9,7 +9,6 @@ from umss_jax.networks.registry import (
     ASSIGNMENT_NETWORKS,
     SALIENCE_NETWORKS,
     UNETS,
-    config_for,
     network_shapes,
     part_shapes,
     recognise,
@@ -43,8 +42,6 @@ def test_other_sizes_are_recognised_with_their_configuration():
         assert recognise(variables, part, config) == name
         with pytest.raises(WeightsError, match="of no network known"):
             recognise(variables, part)
-    variables = zeros(network_shapes("unet-exact", config))
-    assert config_for(variables, config).unet.condition == "exact"
 
 
 def test_unknown_names():

@@ -29,8 +29,9 @@ def test_files_hold_what_the_array_call_returns(recording, tmp_path):
     options = PitchOptions(midi=True, salience=True, plot=True)
     seconds = []
     written = track_file(
-        *(recording, tmp_path / "out", StubPitchEngine(), None, options),
-        lambda stage, amount: seconds.append(amount),
+        *(recording, tmp_path / "out", StubPitchEngine()),
+        options=options,
+        progress=lambda stage, amount: seconds.append(amount),
     )
     names = ["choir.f0.csv", "choir.f0.mid", "choir.salience.npz", "choir.f0.png"]
     assert [path.name for path in written] == names

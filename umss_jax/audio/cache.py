@@ -20,12 +20,7 @@ _VERSION = 1  # of decoding and resampling: another one must not read what this 
 
 
 class DecodedAudio:
-    """Decodes recordings and keeps what it decoded.
-
-    Args:
-        folder: of the kept arrays; by default as said above.
-        audio: the rate, which the default folder is named after.
-    """
+    """Decodes recordings and keeps what it decoded in a folder, by default as said above."""
 
     def __init__(self, folder: Path | None = None, audio: AudioConfig = AudioConfig()) -> None:
         self._folder = folder or home() / f"audio_{audio.sample_rate_hz // 1000}k"
@@ -39,7 +34,9 @@ class DecodedAudio:
         Raises:
             AudioError: missing, unreadable, truncated, silent, or not finite.
         """
-        kept = self.kept_at(path)
+        if not path.is_file():
+            scan(path)  # which knows how to say what is wrong
+        kept = self._folder / f"{file_sha256(path)}-v{_VERSION}.npy"
         if not kept.is_file():
             samples = decode_16k(path, self._audio)
             try:
@@ -49,24 +46,9 @@ class DecodedAudio:
         mapped: np.ndarray = np.load(kept, mmap_mode="r", allow_pickle=False)
         return mapped
 
-    def kept_at(self, path: Path) -> Path:
-        """Where the decoded samples of a file are kept.
-
-        Raises:
-            AudioError: it cannot be read.
-        """
-        if not path.is_file():
-            scan(path)  # which knows how to say what is wrong
-        return self._folder / f"{file_sha256(path)}-v{_VERSION}.npy"
-
 
 def decode_16k(path: Path, audio: AudioConfig) -> np.ndarray:
     """The mono mixture of a file, float32 [samples] at the model's rate; errors as :func:`scan`."""
     sound = read_16k(scan(path), audio)
     downmix = np.asarray(sound.downmix, np.float32)
-    mono = np.empty(sound.samples, np.float32)
-    start = 0
-    for block in sound.blocks:
-        mono[start : start + block.shape[1]] = downmix @ block
-        start += block.shape[1]
-    return mono
+    return np.concatenate([downmix @ block for block in sound.blocks])

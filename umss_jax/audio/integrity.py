@@ -7,7 +7,6 @@ however much audio follows it; so both are looked through here, page by page and
 from __future__ import annotations
 
 import mmap
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,42 +40,34 @@ def ogg_is_cut(path: Path) -> bool:
     if at < 0 or len(tail) < at + 27:
         return True
     segments = tail[at + 27 : at + 27 + tail[at + 26]]
-    complete = len(segments) == tail[at + 26] and len(tail) >= at + 27 + len(segments) + sum(
-        segments
-    )
+    is_complete = len(segments) == tail[at + 26]
+    is_complete &= len(tail) >= at + 27 + len(segments) + sum(segments)
     is_last = bool(tail[at + 5] & 4)
-    return not (complete and is_last)
+    return not (is_complete and is_last)
 
 
 def mp3_length(path: Path) -> Mp3Length | None:
-    """Counts the frames of an MP3 file without decoding them.
+    """Counts the frames of an MP3 file (not empty) without decoding them.
 
     Returns:
         None where the file is not plain layer III, of which nothing is claimed.
     """
-    if os.path.getsize(path) == 0:
-        return None
+    at, samples, frames, stated, first = 0, 0, 0, None, True
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _walk(data)
-
-
-def _walk(data: mmap.mmap) -> Mp3Length | None:
-    at, samples, frames, stated = 0, 0, 0, None
-    while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
-        at += 10 + sum((data[at + 6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
-    first = True
-    while (header := _frame(data[at : at + 4])) is not None:
-        length, frame_samples = header
-        if at + length > len(data):
-            break
-        found = _stated_frames(data[at : at + min(length, 256)]) if first else None
-        if found is not None:
-            stated = found
-        else:
-            samples += frame_samples
-            frames += 1
-        first = False
-        at += length
+        while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
+            at += 10 + sum((data[at + 6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
+        while (header := _frame(data[at : at + 4])) is not None:
+            length, frame_samples = header
+            if at + length > len(data):
+                break
+            found = _stated_frames(data[at : at + min(length, 256)]) if first else None
+            if found is not None:
+                stated = found
+            else:
+                samples += frame_samples
+                frames += 1
+            first = False
+            at += length
     return None if first else Mp3Length(samples, stated, frames)
 
 

@@ -49,31 +49,23 @@ class Recording(NamedTuple):
         return self.samples / self.sample_rate_hz
 
 
-def scan(path: str | os.PathLike[str], config: FileConfig | None = None) -> Recording:
+def scan(path: str | os.PathLike[str]) -> Recording:
     """Reads a file once, block by block, and refuses what cannot be separated.
 
-    The mono mixture is the mean of the channels. Where these cancel (one side inverted), it is the
-    channel with the highest peak instead.
-
-    Args:
-        path: An audio file of any rate and number of channels.
-        config: Block size and the peak below which a recording counts as silent.
-
-    Returns:
-        Rate, channels, exact number of samples, peak and downmix.
+    Any rate and number of channels will do. The mono mixture is the mean of the channels; where
+    these cancel (one side inverted), it is the channel with the highest peak instead.
 
     Raises:
         AudioError: The file is missing, a directory, unreadable, empty, not audio, truncated,
             silent, or holds NaN or infinite samples.
     """
-    config = config or FileConfig()
     path = Path(path)
     _check_path(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:
         channel_peaks = np.zeros(file.channels)
         try:
-            for block in _blocks(file, config.block_samples):
+            for block in _blocks(file, FileConfig.block_samples):
                 if not np.isfinite(block).all():
                     first = samples + int(np.argmin(np.isfinite(block).all(axis=0)))
                     raise AudioError(
@@ -89,21 +81,20 @@ def scan(path: str | os.PathLike[str], config: FileConfig | None = None) -> Reco
         _check_whole(path, samples, file)
         rate, channels = file.samplerate, file.channels
     peak = float(channel_peaks.max())
-    if peak < config.silence_peak:
+    if peak < FileConfig.silence_peak:
         raise AudioError(f"{path} is silent", "check the export or the choice of the track")
-    downmix = choose_downmix(channel_peaks, mono_peak, config)
+    downmix = choose_downmix(channel_peaks, mono_peak)
     return Recording(path, rate, channels, samples, peak, downmix)
 
 
-def read_blocks(recording: Recording, block_samples: int) -> Iterator[np.ndarray]:
+def read_blocks(
+    recording: Recording, block_samples: int = FileConfig.block_samples
+) -> Iterator[np.ndarray]:
     """Reads a scanned file from its beginning.
 
-    Args:
-        recording: What :func:`scan` returned.
-        block_samples: Samples per channel in every block but the last.
-
     Yields:
-        float32 ``[channels, samples]``, together exactly ``recording.samples``.
+        float32 ``[channels, block_samples]`` (the last is shorter), together exactly
+        ``recording.samples``.
 
     Raises:
         AudioError: The file is gone or has changed since it was scanned.
@@ -129,18 +120,13 @@ def read_blocks(recording: Recording, block_samples: int) -> Iterator[np.ndarray
         raise changed
 
 
-def choose_downmix(
-    channel_peaks: np.ndarray, mean_peak: float, config: FileConfig | None = None
-) -> tuple[float, ...]:
+def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, ...]:
     """Weights of the mono mixture: the mean, or the loudest channel where the mean cancels.
 
-    Args:
-        channel_peaks: ``[C]`` peak of every channel.
-        mean_peak: Peak of the mean of the channels.
-        config: How far below the channels the mean counts as cancelled.
+    That is told from the peaks of every channel, ``[C]``, and of the mean.
     """
     count = len(channel_peaks)
-    if mean_peak < (config or FileConfig()).cancelled_downmix * channel_peaks.max():
+    if mean_peak < FileConfig.cancelled_downmix * channel_peaks.max():
         return tuple(float(channel == np.argmax(channel_peaks)) for channel in range(count))
     return (1.0 / count,) * count
 
@@ -196,8 +182,7 @@ def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarra
 
 
 def _check_whole(path: Path, samples: int, file: soundfile.SoundFile) -> None:
-    is_mp3 = file.format in ("MP3", "MPEG")
-    if is_mp3:
+    if file.format in ("MP3", "MPEG"):
         _check_mp3(path, samples, file)
     elif (
         samples < file.frames

@@ -75,18 +75,13 @@ def resampled_samples(samples: int, from_hz: int, to_hz: int) -> int:
 
 
 def read_16k(recording: Recording, audio: AudioConfig) -> Sound16k:
-    """A recording on disk, read and resampled as its blocks are asked for.
-
-    Args:
-        recording: from :func:`umss_jax.audio.recording.scan`.
-        audio: the model's rate.
-    """
+    """A scanned recording, read and resampled to the model's rate as its blocks are asked for."""
     from_hz, to_hz = recording.sample_rate_hz, audio.sample_rate_hz
     samples = resampled_samples(recording.samples, from_hz, to_hz)
 
     def blocks() -> Iterator[np.ndarray]:
         resampler = StreamResampler(from_hz, to_hz, recording.channels, samples)
-        for block in read_blocks(recording, FileConfig().block_samples):
+        for block in read_blocks(recording):
             yield resampler.push(block)
         yield resampler.finish()
 
@@ -94,15 +89,7 @@ def read_16k(recording: Recording, audio: AudioConfig) -> Sound16k:
 
 
 def array_16k(array: np.ndarray, sample_rate_hz: int, audio: AudioConfig) -> Sound16k:
-    """A recording in memory, resampled.
-
-    Args:
-        array: ``[N]`` or ``[C, N]``; full scale is 1, but any level will do.
-        sample_rate_hz: its rate.
-        audio: the model's rate.
-
-    Returns:
-        The recording in one block.
+    """A recording in memory, ``[N]`` or ``[C, N]`` of any level, resampled, in one block.
 
     Raises:
         AudioError: no samples, samples that are not numbers, or nothing but silence.
@@ -117,11 +104,16 @@ def array_16k(array: np.ndarray, sample_rate_hz: int, audio: AudioConfig) -> Sou
         raise AudioError("the array holds samples that are not numbers", "cut that part out")
     channel_peaks = np.abs(channels).max(axis=1)
     peak = float(channel_peaks.max())
-    if peak < FileConfig().silence_peak:
+    if peak < FileConfig.silence_peak:
         raise AudioError("the array is silent", "check its scale: full scale is 1")
     downmix = choose_downmix(channel_peaks, float(np.abs(channels.mean(axis=0)).max()))
-    count, rate_16k = len(channels), audio.sample_rate_hz
+    rate_16k = audio.sample_rate_hz
     samples = resampled_samples(channels.shape[1], sample_rate_hz, rate_16k)
-    resampler = StreamResampler(sample_rate_hz, rate_16k, count, samples)
-    block = np.concatenate([resampler.push(channels), resampler.finish()], axis=1)
+    block = resample_whole(channels, sample_rate_hz, rate_16k, samples)
     return Sound16k([block], samples, downmix, peak)
+
+
+def resample_whole(block: np.ndarray, from_hz: int, to_hz: int, samples: int) -> np.ndarray:
+    """``[channels, n]`` at once, to ``samples`` a channel, as :class:`StreamResampler` does it."""
+    resampler = StreamResampler(from_hz, to_hz, len(block), samples)
+    return np.concatenate([resampler.push(block), resampler.finish()], axis=1)

@@ -66,13 +66,7 @@ def plan_segments(segment_s: float, overlap: float, audio: AudioConfig) -> Segme
 def cut_segments(
     blocks: Iterable[np.ndarray], samples: int, channels: int, plan: SegmentPlan
 ) -> Iterator[np.ndarray]:
-    """Cuts a stream of blocks into overlapping segments.
-
-    Args:
-        blocks: float32 ``[C, n]``, ``samples`` in all.
-        samples: Length in samples.
-        channels: C.
-        plan: Lengths.
+    """Cuts a stream of blocks, float32 ``[C, n]``, into overlapping segments.
 
     Yields:
         ``[C, segment]``, one step apart, the last padded with silence.
@@ -93,14 +87,9 @@ def cut_segments(
 
 
 def cross_fade(samples: int) -> np.ndarray:
-    """Rising half of a Hann window; with its mirror image it sums to 1.
-
-    Returns:
-        float32 ``[samples]``, from near 0 to near 1.
-    """
-    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / max(samples, 1))).astype(
-        np.float32
-    )
+    """Rising half of a Hann window, float32; with its mirror image it sums to 1."""
+    angle = np.pi * (np.arange(samples) + 0.5) / max(samples, 1)
+    return (0.5 - 0.5 * np.cos(angle)).astype(np.float32)
 
 
 def segment_seed(seed: int, index: int) -> int:
@@ -111,12 +100,7 @@ def segment_seed(seed: int, index: int) -> int:
 def heard_mixtures(
     channels: np.ndarray, downmix: tuple[float, ...], silence_peak: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which segments sound, and their mono mixtures as a network hears them.
-
-    Args:
-        channels: ``[B, C, S]``.
-        downmix: Weight of every channel.
-        silence_peak: Segments of no higher peak are silent.
+    """Which segments ``[B, C, S]`` exceed a peak, and their mono mixtures as a network hears them.
 
     Returns:
         Their numbers ``[H]``, and float32 ``[H, S]`` of peak 1.

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from umss_jax import model
 from umss_jax.config import VOICES, ConvConfig, ModelConfig
 from umss_jax.dsp import masks
-from umss_jax.dsp.framing import overlap_add_hann, to_frames
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window, overlap_add_hann, to_frames
 from umss_jax.networks.assignment import VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input

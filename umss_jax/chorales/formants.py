@@ -96,28 +96,21 @@ def vowel_polynomial(
 
 def consonant_polynomial(consonant: str, rate_hz: int, order: int, tract: float) -> np.ndarray:
     """All-pole polynomial of a consonant of :data:`CONSONANTS`, float64 [order + 1]."""
-    centres, widths = _CONSONANT_HZ[consonant]
-    return _polynomial(
-        np.asarray(centres, np.float64) * tract, np.asarray(widths, np.float64), rate_hz, order
-    )
+    centres, widths = np.asarray(_CONSONANT_HZ[consonant], np.float64)
+    return _polynomial(centres * tract, widths, rate_hz, order)
 
 
 def line_spectrum(polynomial: np.ndarray) -> np.ndarray:
     """Line spectral frequencies of A(z), radians, increasing in (0, π), float64 [order].
 
-    The angles of the roots of A(z) ± z^−(p+1) A(1/z), without those at 0 and π.
-
-    Args:
-        polynomial: [p + 1], minimum phase, p even.
+    The angles of the roots of A(z) ± z^−(p+1) A(1/z), without those at 0 and π, of a minimum-phase
+    polynomial [order + 1] of even order.
     """
     extended = np.append(polynomial, 0.0)
-    angles = []
-    for sign in (1.0, -1.0):
-        roots = np.roots(extended + sign * extended[::-1])
-        angle = np.angle(roots)
-        # One root of each lies at −1 or 1; the others come in pairs.
-        angles.append(np.sort(angle[(angle > 1e-6) & (angle < np.pi - 1e-6)]))
-    found = np.sort(np.concatenate(angles))
+    roots = [np.roots(extended + sign * extended[::-1]) for sign in (1.0, -1.0)]
+    angle = np.angle(np.concatenate(roots))
+    # One root of each lies at −1 or 1; the others come in pairs.
+    found = np.sort(angle[(angle > 1e-6) & (angle < np.pi - 1e-6)])
     if len(found) != len(polynomial) - 1:
         raise ValueError(f"{len(found)} line spectral frequencies of order {len(polynomial) - 1}")
     return found

@@ -45,10 +45,7 @@ class Singing(NamedTuple):
 def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
     """A performance of a score: tempo, key, singers and everything they do are sampled.
 
-    Args:
-        score: four parts.
-        rng: sampled from in a fixed order, so that its seed decides all.
-        config: ranges of what is sampled.
+    The generator is sampled from in a fixed order, so that its seed decides all.
 
     Returns:
         Singers of the soprano first, at least one of each voice.
@@ -59,23 +56,17 @@ def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Si
     length_s = max(seconds(notes[-1].end) for notes in score.voices) + config.tail_s
     if config.longest_s:
         length_s = min(length_s, config.longest_s)
-    frames = _round_up(length_s * 62.5, config.block_frames)
+    frames = -int(-length_s * 62.5 // config.block_frames) * config.block_frames
     lanes: list[dict[str, np.ndarray]] = []
     voices: list[int] = []
+    share = np.cumsum(config.singers_probability)
     for number, notes in enumerate(score.voices):
-        share = np.cumsum(config.singers_probability)
         for _ in range(1 + int(np.searchsorted(share, rng.uniform(0, share[-1])))):
             sung = timed(notes, seconds, semitones, text, rng, config)
             lanes.append(sing(Singer(VOICES[number], rng, config), sung, frames))
             voices.append(number)
-    return Singing(
-        voice=np.asarray(voices),
-        **{key: np.stack([lane[key] for lane in lanes]) for key in lanes[0]},
-    )
-
-
-def _round_up(value: float, multiple: int) -> int:
-    return -int(-value // multiple) * multiple
+    controls = {key: np.stack([lane[key] for lane in lanes]) for key in lanes[0]}
+    return Singing(voice=np.asarray(voices), **controls)
 
 
 def sing(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:

@@ -24,14 +24,11 @@ from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
 from umss_jax.pitch.tables import track_text
-from umss_jax.synth.all_pole import all_pole_coefficients, all_pole_filter
-from umss_jax.synth.harmonic import HarmonicControls, glottal_roll_off, harmonic_signal
-from umss_jax.synth.noise import NoiseControls, noise_signal
+from umss_jax.synth.harmonic import HarmonicControls
+from umss_jax.synth.noise import NoiseControls, sample_noise
+from umss_jax.synth.source_filter import Controls, synthesise
 
-SCORES: dict[str, Callable[[], list[Score]]] = {
-    "embedded": embedded_scores,
-    "music21": music21_scores,
-}
+SCORES = {"embedded": embedded_scores, "music21": music21_scores}
 """Where scores come from, by name."""
 
 _PEAK = 0.9
@@ -53,13 +50,7 @@ class Rendering(NamedTuple):
 
 
 def render(score: Score, seed: int, config: ChoraleConfig = ChoraleConfig()) -> Rendering:
-    """Sings a score.
-
-    Args:
-        score: four parts.
-        seed: of everything that is sampled; the same seed gives the same samples.
-        config: ranges of what is sampled.
-    """
+    """Sings a score; the same seed gives the same samples."""
     rng = np.random.default_rng(seed)
     singing = perform(score, rng, config)
     voices = _voices(singing, rng, config.lanes)
@@ -129,18 +120,14 @@ def _file_name(title: str) -> str:
 
 def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarray:
     """Every singer alone, [lanes, samples]; a fixed number at once, so that shapes repeat."""
-    total, frames = singing.f0_hz_synth.shape
-    hop = _SYNTH.hop_samples
-    noise_seed = int(rng.integers(2**31))
-    voices = np.zeros((total, frames * hop), np.float32)
+    total = len(singing.voice)
+    noise_key = jax.random.key(int(rng.integers(2**31)))
+    voices = []
     for first in range(0, total, lanes):
-        numbers = np.arange(first, first + lanes)
-        chosen = np.minimum(numbers, total - 1)
-        key = jax.random.fold_in(jax.random.key(noise_seed), first)
-        sung = _sing(key, *(np.asarray(array)[chosen] for array in singing[1:6]))
-        kept = min(lanes, total - first)
-        voices[first : first + kept] = np.asarray(sung)[:kept]
-    return voices
+        chosen = np.minimum(np.arange(first, first + lanes), total - 1)
+        key = jax.random.fold_in(noise_key, first)
+        voices.append(np.asarray(_sing(key, *(array[chosen] for array in singing[1:6]))))
+    return np.concatenate(voices)[:total]
 
 
 @jax.jit
@@ -152,16 +139,17 @@ def _sing(
     noise_magnitudes: jax.Array,
     lsf_rad: jax.Array,
 ) -> jax.Array:
-    """Sound as :mod:`umss_jax.synth.source_filter`, from physical controls: [lanes, samples]."""
+    """The synthesiser's sound from physical controls: [lanes, samples]."""
     below = jnp.ceil(_SYNTH.sample_rate_hz / 2 / f0_hz_synth) - 1
     harmonics = jnp.minimum(below, np.float32(_SYNTH.harmonics))
     lanes, frames = f0_hz_synth.shape
-    hop = _SYNTH.hop_samples
-    uniform = jax.random.uniform(key, (lanes, (frames + 1) * hop), minval=-1.0, maxval=1.0)
-    source = glottal_roll_off(
-        harmonic_signal(HarmonicControls(amplitude, harmonics, f0_hz_synth), _SYNTH), _SYNTH
-    ) + noise_signal(NoiseControls(noise_gain, noise_magnitudes), uniform, _SYNTH)
-    return all_pole_filter(source, all_pole_coefficients(lsf_rad), hop)
+    uniform = sample_noise(key, (lanes,), frames * _SYNTH.hop_samples, _SYNTH.hop_samples)
+    controls = Controls(
+        HarmonicControls(amplitude, harmonics, f0_hz_synth),
+        NoiseControls(noise_gain, noise_magnitudes),
+        lsf_rad,
+    )
+    return synthesise(controls, uniform, _SYNTH).voice
 
 
 def _part(voices: np.ndarray, rng: np.random.Generator, config: ChoraleConfig) -> np.ndarray:
@@ -227,8 +215,8 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
             inner.mkdir()
             tracks = zip(VOICES, rendering.stems, rendering.f0_hz_synth, strict=True)
             for voice, stem, f0_hz in tracks:
-                path = inner / f"{voice}.wav"
-                soundfile.write(path, stem, rendering.sample_rate_hz, subtype="PCM_16")
+                rate = rendering.sample_rate_hz
+                soundfile.write(inner / f"{voice}.wav", stem, rate, subtype="PCM_16")
                 text = track_text(f0_hz, (f0_hz > 0).astype(float), hop_s, decimals=1)
                 (inner / f"{voice}.f0.csv").write_text(text, encoding="ascii")
             about = {

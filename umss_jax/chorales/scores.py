@@ -19,7 +19,6 @@ from umss_jax.errors import DatasetError, UsageError
 _TOKEN = re.compile(r"^(?:(?P<rest>r)|(?P<name>[a-g])(?P<sign>[#b]?)(?P<octave>\d))"
                     r"(?::(?P<beats>\d*\.?\d+))?(?P<breath>,?)$")  # fmt: skip
 _SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-_COMPOSER = "bach"
 
 
 class Note(NamedTuple):
@@ -128,12 +127,9 @@ def music21_scores() -> list[Score]:
             "the scores of music21 need that package, which is not installed",
             "pip install 'umss-jax[chorales]', or take --scores embedded",
         ) from error
-    found = []
-    for path in sorted(corpus.getComposer(_COMPOSER), key=lambda one: one.name):
-        score = _from_music21(path.stem, corpus.parse(path))
-        if score is not None:
-            found.append(score)
-    return found
+    paths = sorted(corpus.getComposer("bach"), key=lambda one: one.name)
+    scores = (_from_music21(path.stem, corpus.parse(path)) for path in paths)
+    return [score for score in scores if score is not None]
 
 
 def _from_music21(title: str, stream: Any) -> Score | None:

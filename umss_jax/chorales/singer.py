@@ -69,9 +69,8 @@ class Gestures:
     """Curves of a part: level and noise in dB, and the fields of :class:`Spectrum`."""
 
     def __init__(self) -> None:
-        self.level_db, self.noise_db, self.lsf_rad, self.tone, self.hush = (
-            Curve() for _ in range(5)
-        )
+        self.level_db, self.noise_db = Curve(), Curve()
+        self.lsf_rad, self.tone, self.hush = Curve(), Curve(), Curve()
         self.level_db.to(0.0, SILENT_DB)
         self.noise_db.to(0.0, SILENT_DB)
 
@@ -83,13 +82,7 @@ class Gestures:
 
 
 class Singer:
-    """One singer, sampled.
-
-    Args:
-        voice: one of the four.
-        rng: sampled from in a fixed order, here and in all that is sung.
-        config: ranges.
-    """
+    """One of the four voices, sampled in a fixed order, here and in all that is sung."""
 
     def __init__(self, voice: str, rng: np.random.Generator, config: ChoraleConfig) -> None:
         self.voice, self.rng, self.config = voice, rng, config
@@ -100,9 +93,8 @@ class Singer:
         self.slope = rng.uniform(-0.4, 0.5)
         self.intonation = rng.uniform(*config.intonation_cents)
         self.vibrato_hz = rng.uniform(*config.vibrato_hz)
-        self.vibrato_cents = rng.choice([0.0, 1.0], p=[0.15, 0.85]) * rng.uniform(
-            *config.vibrato_cents
-        )
+        has_vibrato = rng.choice([0.0, 1.0], p=[0.15, 0.85])
+        self.vibrato_cents = has_vibrato * rng.uniform(*config.vibrato_cents)
         self.tuning = rng.normal(0, config.detuning_cents)
         self.glide = rng.uniform(18, 45), rng.uniform(0.55, 1.0)  # rad/s, damping
         self.breath_db = rng.uniform(*config.breath_db)
@@ -221,8 +213,7 @@ class Singer:
         roll_off = np.minimum(1.0, self.synth.roll_off_reference_hz / harmonics) ** 2
         tone = 0.5 * np.sum(roll_off * power_gain(polynomial, harmonics, rate))
         everywhere = np.linspace(50, rate / 2 - 50, 160)
-        shaped = np.interp(
-            everywhere, np.linspace(0, rate / 2, len(self.magnitudes)), self.magnitudes
-        )
+        bands_hz = np.linspace(0, rate / 2, len(self.magnitudes))
+        shaped = np.interp(everywhere, bands_hz, self.magnitudes)
         hiss = np.mean(shaped**2 * power_gain(polynomial, everywhere, rate)) / 3
         return Spectrum(line_spectrum(polynomial), float(np.log(tone)), float(np.log(hiss)))

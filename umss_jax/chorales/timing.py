@@ -90,7 +90,6 @@ def timed(
             syllable = syllable._replace(consonant="none")
         if sung and not after:
             sung[-1] = sung[-1]._replace(end_s=start)
-        sung.append(
-            Sung(start, max(end, start + 0.06), note.midi + semitones, syllable, after, breath)
-        )
+        end = max(end, start + 0.06)
+        sung.append(Sung(start, end, note.midi + semitones, syllable, after, breath))
     return sung

@@ -8,13 +8,13 @@ octave of a harmonic, and harmonics whose octaves meet at the same rate share th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window
 
 # Decimator by two: a Kaiser-windowed sinc whose three numbers were fitted to the impulse response
 # of soxr's "HQ" recipe, which librosa uses between octaves. It follows that response to 4e-8:
@@ -25,55 +25,41 @@ _HALF_LENGTH = 194.500408  # samples, where the Kaiser window ends
 _HANN_BANDWIDTH_BINS = 1.50018310546875  # equivalent noise bandwidth of the window
 
 
-@dataclass(frozen=True)
-class Octave:
-    """One octave of filters at one sample rate.
-
-    Attributes:
-        level: how many times the signal was halved before it.
-        step: its lowest frequency relative to the rate at ``level``, in bins (log2 · bins per
-            octave), rounded: equal steps mean equal kernels.
-    """
+class Octave(NamedTuple):
+    """One octave of filters at one sample rate."""
 
     level: int
+    """How many times the signal was halved before it."""
     step: float
+    """Its lowest frequency relative to the rate at ``level``, in bins (log2 · bins per octave),
+    rounded: equal steps mean equal kernels."""
 
 
-@dataclass(frozen=True)
-class OctaveKernel:
-    """Time-domain kernels of one octave, to be correlated with the signal.
-
-    Attributes:
-        matrix: [support, 2 · bins] float32: real parts, then imaginary parts.
-        lead: samples of the support before the frame's centre.
-    """
+class OctaveKernel(NamedTuple):
+    """Time-domain kernels of one octave, to be correlated with the signal."""
 
     matrix: np.ndarray
+    """[support, 2 · bins] float32: real parts, then imaginary parts."""
     lead: int
+    """Samples of the support before the frame's centre."""
 
 
 @lru_cache(maxsize=1)
-def decimator() -> np.ndarray:
-    """Low-pass filter of the halving, [389] float64, symmetric, energy-preserving gain √2."""
-    half = int(_HALF_LENGTH)
-    n = np.arange(-half, half + 1)
-    window = np.i0(_KAISER_BETA * np.sqrt(1 - (n / _HALF_LENGTH) ** 2)) / np.i0(_KAISER_BETA)
-    return math.sqrt(2) * _CUT_OFF * np.sinc(_CUT_OFF * n) * window
-
-
-@lru_cache(maxsize=4)
-def decimator_matrix(outputs: int = 64) -> tuple[np.ndarray, int]:
-    """The decimator as a banded matrix for blocks of ``2 · outputs`` samples, and its lead.
+def decimator_matrix() -> tuple[np.ndarray, int]:
+    """The low-pass filter of the halving (389 taps, symmetric, energy-preserving gain √2).
 
     Returns:
-        [2 · outputs + 387, outputs] float32 for ``polyphase.block_filter``, and the number of
-        samples of the window before its block.
+        [513, 64] float32, banded, for ``framing.block_filter`` of 128 samples a block, and the
+        number of samples of the window before its block.
     """
-    taps = decimator()
+    half, outputs = int(_HALF_LENGTH), 64
+    n = np.arange(-half, half + 1)
+    window = np.i0(_KAISER_BETA * np.sqrt(1 - (n / _HALF_LENGTH) ** 2)) / np.i0(_KAISER_BETA)
+    taps = math.sqrt(2) * _CUT_OFF * np.sinc(_CUT_OFF * n) * window
     matrix = np.zeros((2 * (outputs - 1) + taps.size, outputs))
     for output in range(outputs):
         matrix[2 * output : 2 * output + taps.size, output] = taps
-    return matrix.astype(np.float32), taps.size // 2
+    return matrix.astype(np.float32), half
 
 
 def _relative_bandwidth(bins_per_octave: int) -> float:
@@ -160,13 +146,12 @@ def octave_kernel(step: float, bins_per_octave: int, sparsity: float) -> OctaveK
 
 def _sparse_spectrum(spectrum: np.ndarray, sparsity: float) -> np.ndarray:
     """Non-negative frequencies of each row without its smallest bins (``sparsity`` of the sum)."""
-    size = spectrum.shape[1]
     result = np.zeros_like(spectrum)
-    half = spectrum[:, : size // 2 + 1]
+    half = spectrum[:, : spectrum.shape[1] // 2 + 1]
     magnitude = np.abs(half)
     ascending = np.sort(magnitude, axis=1)
     share = np.cumsum(ascending / magnitude.sum(axis=1, keepdims=True), axis=1)
     dropped = np.sum(share < sparsity, axis=1)
     threshold = ascending[np.arange(len(half)), dropped]
-    result[:, : size // 2 + 1] = np.where(magnitude >= threshold[:, None], half, 0)
+    result[:, : half.shape[1]] = np.where(magnitude >= threshold[:, None], half, 0)
     return result

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import to_frames
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window, to_frames
 
 _BLOCK_SAMPLES = 256
 
@@ -39,27 +38,20 @@ def fir_filter(signal: jax.Array, taps: jax.Array) -> jax.Array:
     the tiled taps read with one column less per row: no gather forward, no scatter backward.
 
     Args:
-        signal: [..., samples].
+        signal: [..., samples], as the result.
         taps: [..., n_taps], leading axes equal to the signal's.
-
-    Returns:
-        [..., samples].
     """
-    *lead, samples = signal.shape
-    n_taps = taps.shape[-1]
+    (*lead, samples), (*lanes, n_taps) = signal.shape, taps.shape
     delay = (n_taps - 1) // 2 - 1
     block = _BLOCK_SAMPLES
     n_blocks = -(-samples // block)
     width = block + n_taps - 1
     # Output block b needs signal[b·block + delay − (n_taps − 1) : b·block + delay + block].
     rows = to_frames(signal, width, block, before=n_taps - 1 - delay, count=n_blocks)
-    reversed_taps = taps[..., ::-1]
-    row = jnp.concatenate(
-        [reversed_taps, jnp.zeros((*taps.shape[:-1], width + 1 - n_taps))], axis=-1
-    )
-    tiled = jnp.broadcast_to(row[..., None, :], (*taps.shape[:-1], block, width + 1))
-    toeplitz = tiled.reshape(*taps.shape[:-1], block * (width + 1))[..., : block * width]
-    toeplitz = toeplitz.reshape(*taps.shape[:-1], block, width)
+    row = jnp.concatenate([taps[..., ::-1], jnp.zeros((*lanes, width + 1 - n_taps))], axis=-1)
+    tiled = jnp.broadcast_to(row[..., None, :], (*lanes, block, width + 1))
+    toeplitz = tiled.reshape(*lanes, block * (width + 1))[..., : block * width]
+    toeplitz = toeplitz.reshape(*lanes, block, width)
     out = jnp.einsum("...bw,...rw->...br", rows, toeplitz, precision="highest")
     return out.reshape(*lead, n_blocks * block)[..., :samples]
 

@@ -1,4 +1,4 @@
-"""Signals to overlapping frames, and back by overlap-add."""
+"""Signals to overlapping frames, filtered or windowed there, and back by overlap-add."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.windows import hann_window
+
+def hann_window(length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """Periodic Hann window, which every window of the system is: computed in float64, rounded.
+
+    In [0, 1], 0 at its first sample. (SciPy's window differs in the last bits.)
+    """
+    n = np.arange(length, dtype=np.float64)
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * n / length)).astype(dtype)
 
 
 def to_frames(
@@ -40,6 +47,32 @@ def to_frames(
     return jnp.concatenate(parts, axis=-1)
 
 
+def block_filter(
+    signal: jax.Array, matrix: jax.Array, *, block: int, left: int, samples: int
+) -> jax.Array:
+    """Filters a signal with an integer stride: every block of input gives one row of outputs.
+
+    Such a filter bank is a banded matrix, the same for every block. Over blocks of one or two
+    hundred samples the product with it runs at the speed of the machine's matrix product, whose
+    gradient is a matrix product as well; a strided convolution of one channel does neither.
+
+    Args:
+        signal: [..., input samples].
+        matrix: [window, outputs per block], the filter bank of one block.
+        block: input samples per block.
+        left: samples of each window that precede its block, ≥ 0.
+        samples: output samples wanted.
+
+    Returns:
+        [..., samples].
+    """
+    window, outputs = matrix.shape
+    count = -(-samples // outputs)
+    framed = to_frames(signal, window, block, before=left, count=count)
+    filtered = jnp.einsum("...qn,np->...qp", framed, matrix, precision="highest")
+    return filtered.reshape(*signal.shape[:-1], count * outputs)[..., :samples]
+
+
 def overlap_add(framed: jax.Array, hop: int, samples: int) -> jax.Array:
     """Sums frames, each one hop later than the one before: the transpose of :func:`to_frames`.
 
@@ -67,12 +100,7 @@ def overlap_add_hann(framed: jax.Array) -> jax.Array:
 
     The first half of the first frame is not windowed, because nothing overlaps it; the second half
     of the last frame is dropped (reference: ``ddsp/core.py`` apply_all_pole_filter).
-
-    Args:
-        framed: [..., count, 2 · hop].
-
-    Returns:
-        [..., count · hop].
+    [..., count, 2 · hop] → [..., count · hop].
     """
     *lead, count, length = framed.shape
     window = np.tile(hann_window(length), (count, 1))

@@ -10,7 +10,6 @@ harmonic 2's, and taking harmonic 2's for it costs 0.8 dB at the 99th percentile
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,9 +19,7 @@ import numpy as np
 
 from umss_jax.config import HcqtConfig
 from umss_jax.dsp.cqt_kernels import Octave, decimator_matrix, octave_kernel, octaves
-from umss_jax.dsp.polyphase import block_filter
-
-_PUBLISHED_GRID = HcqtConfig()
+from umss_jax.dsp.framing import block_filter
 
 
 class HcqtFeatures(NamedTuple):
@@ -39,7 +36,7 @@ class HarmonicCqt(NamedTuple):
     imaginary: jax.Array
 
 
-def hcqt(audio: jax.Array, config: HcqtConfig = _PUBLISHED_GRID) -> HcqtFeatures:
+def hcqt(audio: jax.Array, config: HcqtConfig = HcqtConfig()) -> HcqtFeatures:
     """Magnitude in dB and phase difference of the harmonic constant-Q transform.
 
     Args:
@@ -69,25 +66,7 @@ def hcqt(audio: jax.Array, config: HcqtConfig = _PUBLISHED_GRID) -> HcqtFeatures
     )
 
 
-def cqt(audio: jax.Array, fmin_hz: float, config: HcqtConfig = _PUBLISHED_GRID) -> jax.Array:
-    """Constant-Q transform of one grid.
-
-    Args:
-        audio: [batch, samples] at ``config.sample_rate_hz``.
-        fmin_hz: frequency of the lowest bin; the harmonics of ``config`` are not used.
-        config: the rest of the grid.
-
-    Returns:
-        [batch, bins, samples // hop] complex; scaled like ``librosa.cqt``.
-
-    Raises:
-        ValueError: as ``hcqt``.
-    """
-    transform = harmonic_cqt(audio, replace(config, fmin_hz=fmin_hz, harmonics=(1,)))
-    return jax.lax.complex(transform.real[:, 0], transform.imaginary[:, 0])
-
-
-def harmonic_cqt(audio: jax.Array, config: HcqtConfig = _PUBLISHED_GRID) -> HarmonicCqt:
+def harmonic_cqt(audio: jax.Array, config: HcqtConfig) -> HarmonicCqt:
     """Complex constant-Q transforms on the grids of all harmonics.
 
     Args and errors as ``hcqt``; returns real and imaginary parts, scaled like ``librosa.cqt``.
@@ -102,10 +81,10 @@ def harmonic_cqt(audio: jax.Array, config: HcqtConfig = _PUBLISHED_GRID) -> Harm
     grids = [octaves(config, harmonic) for harmonic in config.harmonics]
     levels = 1 + max(octave.level for grid in grids for octave in grid)
     pyramid = _halvings(audio, levels)
-    responses: dict[Octave, jax.Array] = {}
-    for octave in {octave: None for grid in grids for octave in grid}:
-        hop = config.hop_samples >> octave.level
-        responses[octave] = _octave_response(pyramid[octave.level], octave, hop, frames, config)
+    responses = {
+        octave: _octave_response(pyramid[octave.level], octave, frames, config)
+        for octave in dict.fromkeys(octave for grid in grids for octave in grid)
+    }
     # [batch, harmonics, octaves, (real, imaginary), bins per octave, frames]
     stacked = jnp.stack(
         [jnp.stack([responses[octave] for octave in grid], axis=1) for grid in grids], axis=1
@@ -147,9 +126,10 @@ def _reflect(signal: jax.Array, before: int, after: int) -> jax.Array:
 
 
 def _octave_response(
-    signal: jax.Array, octave: Octave, hop: int, frames: int, config: HcqtConfig
+    signal: jax.Array, octave: Octave, frames: int, config: HcqtConfig
 ) -> jax.Array:
     """Correlates one octave of kernels: [batch, (real, imaginary), bins per octave, frames]."""
+    hop = config.hop_samples >> octave.level
     kernel = octave_kernel(octave.step, config.bins_per_octave, config.sparsity)
     support, columns = kernel.matrix.shape
     # The stride becomes channels: blocks of one hop, a filter of `width` blocks, unit stride.
@@ -170,15 +150,9 @@ def _octave_response(
 
 
 def decibels(transform: HarmonicCqt, floor_db: float, amplitude_floor: float) -> jax.Array:
-    """Magnitude in dB relative to the maximum over bins and frames.
+    """Magnitude in dB relative to the maximum over bins and frames (the last two axes).
 
-    Args:
-        transform: any leading axes, then [bins, frames].
-        floor_db: lowest value returned, < 0.
-        amplitude_floor: magnitudes below it count as it, > 0.
-
-    Returns:
-        Same shape, in [floor_db, 0].
+    In [floor_db, 0]; magnitudes below ``amplitude_floor`` > 0 count as it.
     """
     # Powers instead of magnitudes: no square root, whose gradient at zero is infinite.
     power = jnp.square(transform.real) + jnp.square(transform.imaginary)
@@ -193,14 +167,8 @@ def phase_difference(transform: HarmonicCqt, amplitude_floor: float) -> jax.Arra
     """Phase in the first frame, then the time difference of the unwrapped phase.
 
     The difference of an unwrapped phase is the difference of the phase, wrapped to [−π, π]; so
-    nothing accumulates over frames.
-
-    Args:
-        transform: any leading axes, then [bins, frames].
-        amplitude_floor: the gradient of cells below it is damped, > 0.
-
-    Returns:
-        Same shape, radians in [−π, π].
+    nothing accumulates over frames. Radians in [−π, π]; the gradient of cells below
+    ``amplitude_floor`` > 0 is damped.
     """
     phase = _phase(transform.real, transform.imaginary, amplitude_floor)
     step = phase[..., 1:] - phase[..., :-1]

@@ -14,10 +14,6 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
     Positions are rounded to float32 as PyTorch rounds them: at a voiced/unvoiced border a step of
     hundreds of Hz turns that rounding into 0.007 Hz, which a phase at the hundredth harmonic shows.
 
-    Args:
-        source: number of values.
-        target: number of values wanted, over the same duration.
-
     Returns:
         [target, source] float32, rows that sum to 1.
     """
@@ -32,14 +28,9 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
 
 
 def resample_linear(values: np.ndarray, target: int) -> np.ndarray:
-    """Half-pixel linear interpolation, positions in float64.
+    """Half-pixel linear interpolation, positions in float64: float32 ``[..., target]``.
 
-    Args:
-        values: ``[..., source]``.
-        target: number of values wanted, over the same duration.
-
-    Returns:
-        float32 ``[..., target]``; the outer half frames hold the first and last value.
+    The outer half frames hold the first and last value.
     """
     values = np.asarray(values, np.float32)
     source = values.shape[-1]

@@ -16,12 +16,8 @@ _FLOOR = 1e-12
 """Added to the denominator by the reference; here every voice also gets its J-th part of it."""
 
 
-def soft_masks(sources: jax.Array, config: MaskConfig | None = None) -> jax.Array:
-    """Share of each voice in the summed magnitudes, bin by bin.
-
-    Args:
-        sources: synthesised voices ``[..., J, S]``.
-        config: FFT size and hop.
+def soft_masks(sources: jax.Array, config: MaskConfig = MaskConfig()) -> jax.Array:
+    """Share of each synthesised voice ``[..., J, S]`` in the summed magnitudes, bin by bin.
 
     Returns:
         float32 ``[..., J, F, T]`` in [0, 1], summing to 1 over the voices.
@@ -30,7 +26,6 @@ def soft_masks(sources: jax.Array, config: MaskConfig | None = None) -> jax.Arra
     silent its masks are all zero, so that its stems lose that part of the mixture; here each voice
     then gets 1 / J, and elsewhere the two differ by less than 1e-12 of the summed magnitude.
     """
-    config = config or MaskConfig()
     return ratio_masks(jnp.abs(centred_stft(sources, config.fft_size, config.hop_samples)))
 
 
@@ -42,14 +37,9 @@ def ratio_masks(magnitudes: jax.Array) -> jax.Array:
 
 
 def apply_masks(
-    mixture: jax.Array, masks: jax.Array, config: MaskConfig | None = None
+    mixture: jax.Array, masks: jax.Array, config: MaskConfig = MaskConfig()
 ) -> jax.Array:
-    """Filters a mixture by time-frequency masks.
-
-    Args:
-        mixture: ``[..., S]``.
-        masks: ``[..., J, F, T]`` for the same leading axes.
-        config: FFT size and hop of the masks.
+    """Filters a mixture ``[..., S]`` by time-frequency masks ``[..., J, F, T]``.
 
     Returns:
         stems ``[..., J, S]``, float32; they sum to the mixture where the masks sum to 1.
@@ -57,7 +47,6 @@ def apply_masks(
     Raises:
         ValueError: if masks and mixture differ in bins or frames.
     """
-    config = config or MaskConfig()
     stft = centred_stft(mixture, config.fft_size, config.hop_samples)
     if stft.shape[-2:] != masks.shape[-2:]:
         raise ValueError(
@@ -68,46 +57,28 @@ def apply_masks(
 
 
 def apply_masks_to_channels(
-    channels: jax.Array, masks: jax.Array, config: MaskConfig | None = None
+    channels: jax.Array, masks: jax.Array, config: MaskConfig = MaskConfig()
 ) -> jax.Array:
-    """As :func:`apply_masks`, every channel ``[..., C, S]`` filtered by the same masks.
+    """As :func:`apply_masks`, every channel ``[..., C, S]`` by the same masks: ``[..., J, C, S]``.
 
-    Returns:
-        stems ``[..., J, C, S]``.
+    So the image of each voice keeps its place between the channels.
     """
     return jnp.swapaxes(apply_masks(channels, masks[..., None, :, :, :], config), -2, -3)
 
 
 def soft_mask_stems(
-    mixture: jax.Array, sources: jax.Array, config: MaskConfig | None = None
+    mixture: jax.Array, sources: jax.Array, config: MaskConfig = MaskConfig()
 ) -> jax.Array:
-    """Stems of a mono mixture by the soft masks of synthesised voices.
+    """Stems of a mono mixture ``[..., S]`` by the soft masks of synthesised voices.
 
-    Args:
-        mixture: ``[..., S]``.
-        sources: synthesised voices ``[..., J, S]``, aligned with the mixture.
-        config: FFT size and hop (2048/256).
-
-    Returns:
-        stems ``[..., J, S]``, float32, that sum to the mixture.
+    The voices, ``[..., J, S]``, are aligned with the mixture; stems are of their shape, float32,
+    and sum to the mixture.
     """
     return apply_masks(mixture, soft_masks(sources, config), config)
 
 
 def soft_mask_channels(
-    channels: jax.Array, sources: jax.Array, config: MaskConfig | None = None
+    channels: jax.Array, sources: jax.Array, config: MaskConfig = MaskConfig()
 ) -> jax.Array:
-    """Stems of a multi-channel mixture, every channel filtered by the same masks.
-
-    The masks come from voices that were synthesised for the mono mixture, so the image of each
-    voice keeps its place between the channels.
-
-    Args:
-        channels: ``[..., C, S]``.
-        sources: synthesised voices ``[..., J, S]``.
-        config: FFT size and hop (2048/256).
-
-    Returns:
-        stems ``[..., J, C, S]``, float32, that sum to the channels over J.
-    """
+    """As :func:`soft_mask_stems`, of channels ``[..., C, S]``: stems ``[..., J, C, S]``."""
     return apply_masks_to_channels(channels, soft_masks(sources, config), config)

@@ -6,7 +6,7 @@ The definition is the one of the published model's input (and of torchaudio's
     y(m) = base/old · Σ_n x(n) · sinc(u) · cos²(π u / 2Z),   u = base · (n/old − m/new),  |u| ≤ Z,
 
 zeros outside the signal. The filter repeats every ``old/gcd`` input and ``new/gcd`` output samples,
-so it is evaluated as a matrix product per block (``polyphase``).
+so it is evaluated as a matrix product per block (``framing.block_filter``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import HcqtConfig
-from umss_jax.dsp.framing import to_frames
-from umss_jax.dsp.polyphase import block_filter
+from umss_jax.dsp.framing import block_filter, to_frames
 
 _MIN_BLOCK_SAMPLES = 128  # shorter periods are repeated up to this, for the product's sake
 _MAX_DENSE_ENTRIES = 1 << 22  # 16 MiB; rates with a small common divisor go by table instead
@@ -77,9 +76,9 @@ def resample(
     Linear in the audio, so its gradient is exact; traces under ``jit`` (rates are static).
 
     Args:
-        audio: [..., samples] at ``old_rate_hz``.
-        old_rate_hz: integer rate of the input, > 0.
-        new_rate_hz: integer rate of the output, > 0.
+        audio: [..., samples].
+        old_rate_hz: integer > 0.
+        new_rate_hz: likewise.
         zero_crossings: zero crossings of the sinc on either side, > 0.
         roll_off: cut-off as a share of the lower Nyquist frequency, in (0, 1].
 

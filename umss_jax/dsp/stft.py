@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.dsp.framing import overlap_add, to_frames
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window, overlap_add, to_frames
 
 
 def stft(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
@@ -24,9 +23,6 @@ def stft(signal: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
 
     Returns:
         [..., frames, fft_size / 2 + 1] complex64.
-
-    Raises:
-        ValueError: if the hop does not divide the FFT size.
     """
     return jnp.fft.rfft(windowed_frames(signal, fft_size, hop_samples), axis=-1)
 
@@ -37,7 +33,7 @@ def windowed_frames(
     """The windowed frames that :func:`stft` transforms, [..., frames, fft_size].
 
     Raises:
-        ValueError: if the hop does not divide the FFT size.
+        ValueError: the hop does not divide the FFT size, as for all transforms here.
     """
     if hop_samples <= 0 or fft_size % hop_samples:
         raise ValueError(f"fft_size {fft_size} is not a multiple of the hop {hop_samples}")
@@ -48,18 +44,11 @@ def windowed_frames(
 def centred_stft(audio: jax.Array, fft_size: int, hop_samples: int) -> jax.Array:
     """STFT with frames centred on multiples of the hop, the ends mirrored.
 
-    Args:
-        audio: ``[..., S]``, any rate; S > fft_size / 2.
-        fft_size: window and transform length, a multiple of ``hop_samples``.
-        hop_samples: distance of the frames.
-
-    Returns:
-        complex64 ``[..., fft_size // 2 + 1, 1 + S // hop]``.
+    Sizes as for :func:`stft`. ``[..., S]``, S > fft_size / 2, becomes complex64
+    ``[..., fft_size // 2 + 1, 1 + S // hop]``, as by PyTorch's ``stft(center=True)`` (reference).
 
     Raises:
-        ValueError: if the hop does not divide the FFT size or the audio is too short to mirror.
-
-    Source: PyTorch's ``stft(center=True)`` as the reference calls it.
+        ValueError: the audio is too short to mirror.
     """
     samples, half = audio.shape[-1], fft_size // 2
     if samples <= half:
@@ -71,11 +60,6 @@ def centred_stft(audio: jax.Array, fft_size: int, hop_samples: int) -> jax.Array
 
 def inverse_centred_stft(spectrum: jax.Array, samples: int, hop_samples: int) -> jax.Array:
     """Least-squares inverse of :func:`centred_stft`.
-
-    Args:
-        spectrum: complex ``[..., fft_size // 2 + 1, 1 + samples // hop]``.
-        samples: length of the audio to return.
-        hop_samples: distance of the frames.
 
     Returns:
         float32 ``[..., samples]``: windowed overlap-add divided by the summed squared windows.
@@ -102,12 +86,7 @@ def inverse_centred_stft(spectrum: jax.Array, samples: int, hop_samples: int) ->
 
 
 def log_magnitude(spectrum: jax.Array, floor: float = 1e-5) -> jax.Array:
-    """Logarithm of |X|, values of 0 replaced by ``floor`` (reference: ``ddsp/core.py`` safe_log).
-
-    Args:
-        spectrum: complex, any shape.
-        floor: stands for silence.
-    """
+    """Logarithm of |X|, with ``floor`` in place of 0 (reference: ``ddsp/core.py`` safe_log)."""
     magnitude = jnp.abs(spectrum)
     return jnp.log(jnp.where(magnitude <= 0.0, np.float32(floor), magnitude))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window
 from umss_jax.evaluate.config import EvaluationConfig
 
 _DEFAULT = EvaluationConfig()

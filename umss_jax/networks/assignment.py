@@ -36,14 +36,7 @@ class VoasNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
-        """Assign the salience of the mixture to voices.
-
-        Args:
-            salience: [B, 360, T], in (0, 1).
-
-        Returns:
-            [B, J, 360, T], in (0, 1), voices in the order of ``config.VOICES``.
-        """
+        """Salience of the mixture [B, 360, T] to those of `VOICES` [B, J, 360, T], in (0, 1)."""
         return over_batch(self, type(self)._compute, salience, config=self.config)
 
     def _compute(self, salience: jax.Array) -> jax.Array:
@@ -57,8 +50,6 @@ class VoasNetwork(nn.Module):
 
 
 class _FirstBlock(nn.Module):
-    """The first block of one voice, whose convolution is done for all voices at once."""
-
     config: ConvConfig
 
     def setup(self) -> None:
@@ -67,7 +58,7 @@ class _FirstBlock(nn.Module):
 
 
 class _CnnVoice(nn.Module):
-    """The part of one voice of `VoasCnn`."""
+    """The part of one voice of `VoasCnn`; its first convolution is done for all voices at once."""
 
     config: ConvConfig
 
@@ -111,14 +102,8 @@ def conv_lstm(
     initial state. (Keras 3 redefined the hard sigmoid; the published file is of Keras 2.4.) With
     one column only the middle column of the kernels ever meets data.
 
-    Args:
-        x: [B, F, T, C], a sequence of T images of F × 1.
-        input_kernel: [k_f, k_w, C, 4 H].
-        recurrent_kernel: [k_f, k_w, H, 4 H].
-        bias: [4 H].
-
-    Returns:
-        [B, F, T, H], the output of every time step.
+    A sequence of T images of F × 1, [B, F, T, C], kernels [k_f, k_w, C or H, 4 H] and bias [4 H]
+    give [B, F, T, H], the output of every time step.
     """
     middle = (input_kernel.shape[1] - 1) // 2
     channels = recurrent_kernel.shape[2]
@@ -145,26 +130,17 @@ def _hard_sigmoid(x: jax.Array) -> jax.Array:
 
 
 class ConvLstm(nn.Module):
-    """Convolutional LSTM over time whose images are one column of pitch bins (see `conv_lstm`).
-
-    Attributes:
-        channels: of the state and the output.
-        kernel_size: taps in frequency and along the axis of size one.
-    """
-
-    channels: int = 32
-    kernel_size: tuple[int, int] = (3, 7)
+    """Convolutional LSTM over time whose images are one column of pitch bins (see `conv_lstm`)."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map [B, F, T, C] to [B, F, T, channels]."""
-        glorot = nn.initializers.glorot_uniform()
-        gates = 4 * self.channels
-        input_kernel = self.param("input_kernel", glorot, (*self.kernel_size, x.shape[-1], gates))
-        recurrent_kernel = self.param(
-            "recurrent_kernel", glorot, (*self.kernel_size, self.channels, gates)
-        )
-        bias = self.param("bias", nn.initializers.zeros, (gates,))
+        """Map [B, F, T, C] to [B, F, T, 32]."""
+        glorot, (taps_f, taps_w, channels) = nn.initializers.glorot_uniform(), (3, 7, 32)
+        shape = (taps_f, taps_w, x.shape[-1], 4 * channels)
+        input_kernel = self.param("input_kernel", glorot, shape)
+        shape = (taps_f, taps_w, channels, 4 * channels)
+        recurrent_kernel = self.param("recurrent_kernel", glorot, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         return conv_lstm(x, input_kernel, recurrent_kernel, bias)
 
 

@@ -32,29 +32,14 @@ def stored_norm(
     var: jax.Array,
     epsilon: float,
 ) -> jax.Array:
-    """Batch normalisation by given statistics, as one multiplication and one addition.
-
-    Args:
-        x: [..., C].
-        scale: [C], Keras's gamma.
-        bias: [C], Keras's beta.
-        mean: [C], mean.
-        var: [C], variance.
-        epsilon: added to the variance.
-
-    Returns:
-        [..., C], (x − mean) / sqrt(var + epsilon) · scale + bias.
-    """
+    """(x − mean) / √(var + ε) · scale + bias over the last axis: one product and one sum."""
     factor = scale * jax.lax.rsqrt(var + epsilon)
     shape = (1,) * (x.ndim - 1) + (-1,)
     return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
 
 
 class StoredNorm(nn.Module):
-    """Batch normalisation that always uses its frozen statistics.
-
-    The paper's networks keep them fixed even while they are fine-tuned.
-    """
+    """Batch normalisation by frozen statistics, which the paper keeps even while fine-tuning."""
 
     config: ConvConfig = ConvConfig()
 
@@ -70,12 +55,10 @@ class StoredNorm(nn.Module):
 
 
 class ConvWeights(nn.Module):
-    """Kernel and bias of a convolution, for those who apply them themselves.
+    """Kernel and bias of a convolution, for those who apply them themselves; initialised as Keras.
 
     Attributes:
         shape: taps in frequency, taps in time, input channels, output channels.
-        kernel_init: Keras's default unless given.
-        bias_init: likewise.
     """
 
     shape: tuple[int, ...]
@@ -84,7 +67,7 @@ class ConvWeights(nn.Module):
 
     @nn.compact
     def __call__(self) -> tuple[jax.Array, jax.Array]:
-        """Give kernel [k_f, k_t, C_in, C_out] and bias [C_out]."""
+        """Kernel (of that shape) and bias [C_out]."""
         kernel = self.param("kernel", self.kernel_init, self.shape)
         return kernel, self.param("bias", self.bias_init, self.shape[-1:])
 
@@ -102,7 +85,6 @@ class _OfKernelSize(nn.Module):
 
     Attributes:
         kernel_size: taps in frequency, taps in time, output channels.
-        config: method and precision of the convolution, ε of the normalisation.
     """
 
     kernel_size: tuple[int, int, int]
@@ -132,17 +114,9 @@ class ConvBlock(_OfKernelSize):
 
 
 def conv_blocks(x: jax.Array, kernel_sizes: KernelSizes, config: ConvConfig) -> jax.Array:
-    """Apply blocks one after another, inside a compact module that shall own them.
+    """Apply blocks one after another to [B, F, T, C], inside a compact module that shall own them.
 
     They are named ``block_1``, ``block_2``, … in the module from whose ``__call__`` this is called.
-
-    Args:
-        x: [B, F, T, C_in].
-        kernel_sizes: of each block: taps in frequency, taps in time, output channels.
-        config: of every block.
-
-    Returns:
-        [B, F, T, C_out of the last block].
     """
     for number, kernel_size in enumerate(kernel_sizes, start=1):
         x = ConvBlock(kernel_size, config, name=f"block_{number}")(x)
@@ -159,17 +133,10 @@ def over_batch(
 
     One example after another by default: the working set is that of one example, which suits a
     processor's caches as well, and the time is that of the whole batch at once. What a backward
-    pass needs is kept or computed again as
-    ``config.recompute`` says.
+    pass needs is kept or computed again as ``config.recompute`` says.
 
-    Args:
-        network: the module that owns the parameters, from whose ``__call__`` this is called.
-        compute: function of the module and of its inputs [B, ...], to [B, ...].
-        inputs: [B, ...] each.
-        config: of the network.
-
-    Returns:
-        What ``compute`` returns.
+    ``compute`` is a function of the module, from whose ``__call__`` this is called, and of its
+    inputs [B, ...], to [B, ...].
 
     Raises:
         ValueError: the configuration names an unknown batching or recomputation.

@@ -18,10 +18,6 @@ def f0_on_log_scale(f0_hz: jax.Array, config: DecoderConfig) -> jax.Array:
 
     The reference's conversion to MIDI goes through log₂ with values ≤ 0 replaced by 1e-5
     (``ddsp/core.py`` logb); F0 here is at least its floor of 1e-5 Hz, so the logarithm is plain.
-
-    Args:
-        f0_hz: any shape, Hz, > 0.
-        config: the two ends of the scale.
     """
     low, high = config.f0_low_hz, config.f0_high_hz
     return jnp.log(f0_hz * np.float32(1.0 / low)) * np.float32(1.0 / np.log(high / low))
@@ -38,15 +34,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array, f0_hz_synth: jax.Array) -> RawControls:
-        """Decodes all voices.
-
-        Args:
-            latent: [B, frames, 128].
-            f0_hz_synth: [B, J, frames], Hz, at least the floor.
-
-        Returns:
-            Raw controls with leading axes [B, J].
-        """
+        """Latent [B, frames, 128] and F0 [B, J, frames], Hz, above 0 → controls of [B, J]."""
         config, compute = self.config, self.config.compute
         batch, voices, frames = f0_hz_synth.shape
         f0_input = f0_on_log_scale(f0_hz_synth, config).reshape(batch * voices, frames, 1)

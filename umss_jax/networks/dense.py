@@ -33,12 +33,7 @@ def product_in(compute: Compute, subscripts: str, x: jax.Array, kernel: jax.Arra
 
 
 class Dense(nn.Module):
-    """x W + b on the last axis, initialised as the reference initialises.
-
-    Attributes:
-        features: of the output.
-        compute: in what the product is made.
-    """
+    """x W + b on the last axis, initialised as the reference initialises."""
 
     features: int
     compute: Compute = Compute.FLOAT32

@@ -12,11 +12,7 @@ from umss_jax.networks.gru import Gru
 
 
 def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:
-    """What the encoder sees of the mixture.
-
-    Args:
-        mixture: [B, samples] at 16 kHz, peak about 1.
-        config: transform size and hop.
+    """What the encoder sees of a mixture [B, samples] at 16 kHz, of a peak of about 1.
 
     Returns:
         [B, frames, 257] log magnitudes, 250 frames per 4 s.

@@ -53,13 +53,6 @@ def direct_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Both gradients are written as convolutions of the same plain kind, their operands transposed
     beforehand: those that JAX derives run on a CPU up to a hundred times slower inside loops,
     where XLA does not bring them into that kind. Reverse mode only.
-
-    Args:
-        x: [B, F, T, C_in].
-        kernel: [k_f, k_t, C_in, C_out].
-
-    Returns:
-        [B, F, T, C_out].
     """
     return _plain_conv(x, kernel, [(_before(taps), taps // 2) for taps in kernel.shape[:2]])
 
@@ -110,19 +103,11 @@ def long_frequency_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Exact but for rounding: relative to float64 it is as accurate as the direct convolution. Its
     derivative keeps only ``x`` and ``kernel`` and transforms again. Reverse mode only.
-
-    Args:
-        x: [B, F, T, C_in].
-        kernel: [k_f, k_t, C_in, C_out].
-
-    Returns:
-        [B, F, T, C_out].
     """
-    bins, taps_f = x.shape[1], kernel.shape[0]
-    taps_t = kernel.shape[1]
+    bins, (taps_f, taps_t) = x.shape[1], kernel.shape[:2]
     analysis, synthesis, _ = _transforms(bins, taps_f)
-    before = (taps_t - 1) // 2
-    lines = _delays(_to_lines(x, analysis, (before, taps_t - 1 - before)), range(taps_t))
+    lines = _to_lines(x, analysis, (_before(taps_t), taps_t // 2))
+    lines = _delays(lines, range(taps_t))
     products = _einsum("ktc,kco->kto", lines, _line_kernels(kernel, bins))
     return _from_lines(products, synthesis, x.shape)
 
@@ -138,9 +123,8 @@ def _backward(
     bins = x.shape[1]
     taps_f, taps_t, channels_in, channels_out = kernel.shape
     analysis, synthesis, kernel_analysis = _transforms(bins, taps_f)
-    before = (taps_t - 1) // 2
     # Every step of the forward pass transposed: what was shifted later comes earlier.
-    lines = _to_lines(gradient, synthesis, (taps_t - 1 - before, before))
+    lines = _to_lines(gradient, synthesis, (taps_t // 2, _before(taps_t)))
     lines = _delays(lines, reversed(range(taps_t)))
     kernels = _line_kernels(kernel, bins).reshape(-1, taps_t, 2 * channels_in, 2 * channels_out)
     transposed = kernels.transpose(0, 1, 3, 2).reshape(lines.shape[0], -1, 2 * channels_in)
@@ -231,7 +215,7 @@ def _transforms(bins: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     signal = angle(np.arange(bins))
     analysis = np.stack([np.cos(signal), -np.sin(signal)], axis=1)
     weight = np.where(line == 0, 1.0, 2.0)[..., None] / length
-    tap = angle(np.arange(taps) - (taps - 1) // 2)
+    tap = angle(np.arange(taps) - _before(taps))
     kernel_analysis = np.stack([np.cos(tap), np.sin(tap)])
     matrices = (analysis, analysis * weight, kernel_analysis)
     return tuple(matrix.astype(np.float32) for matrix in matrices)  # type: ignore[return-value]

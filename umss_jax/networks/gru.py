@@ -18,11 +18,9 @@ from umss_jax.networks.dense import product_in, uniform_fan_in
 
 
 class Gru(nn.Module):
-    """Unidirectional GRU layer from zero state.
+    """Unidirectional GRU layer from zero state, of hidden size H = ``features``.
 
-    Attributes:
-        features: hidden size H.
-        compute: in what the products with the inputs are made; the recurrence is in float32.
+    ``compute`` says in what the products with the inputs are made; the recurrence is in float32.
     """
 
     features: int
@@ -30,15 +28,10 @@ class Gru(nn.Module):
 
     @nn.compact
     def __call__(self, *inputs: jax.Array) -> jax.Array:
-        """Runs the layer over the concatenation of ``inputs``.
+        """Runs over the concatenation of inputs [batch, time, in_i], to [batch, time, H].
 
-        Args:
-            *inputs: each [batch, time, in_i], or with fewer repetitions in the batch: an input of
-                batch b is projected once and repeated batch / b times, consecutive rows sharing
-                it (the four voices share the latent).
-
-        Returns:
-            [batch, time, H].
+        An input of a smaller batch b is projected once and repeated batch / b times, consecutive
+        rows sharing it (the four voices share the latent).
         """
         width = sum(x.shape[-1] for x in inputs)
         gates = 3 * self.features
@@ -61,41 +54,27 @@ class Gru(nn.Module):
 
 @jax.custom_vjp
 def gru_scan(projected: jax.Array, hidden_kernel: jax.Array, hidden_bias: jax.Array) -> jax.Array:
-    """The recurrence over already projected inputs.
+    """The recurrence over projected inputs [batch, time, 3H], to hidden states [batch, time, H].
 
-    Args:
-        projected: [batch, time, 3H], W x + b for the gates r, z, n.
-        hidden_kernel: [H, 3H].
-        hidden_bias: [3H].
-
-    Returns:
-        [batch, time, H] hidden states.
+    They are W x + b for the gates r, z, n; the kernel is [H, 3H], the bias [3H].
     """
     return jnp.swapaxes(_forward(projected, hidden_kernel, hidden_bias)[0], 0, 1)
-
-
-def _gates(
-    projected: jax.Array, hidden: jax.Array, kernel: jax.Array, bias: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """r, z, n and the recurrent part of n before the reset gate."""
-    recurrent = jnp.dot(hidden, kernel, precision="highest") + bias[None, :]
-    in_r, in_z, in_n = jnp.split(projected, 3, axis=-1)
-    re_r, re_z, re_n = jnp.split(recurrent, 3, axis=-1)
-    reset = jax.nn.sigmoid(in_r + re_r)
-    update = jax.nn.sigmoid(in_z + re_z)
-    candidate = jnp.tanh(in_n + reset * re_n)
-    return reset, update, candidate, re_n
 
 
 def _forward(
     projected: jax.Array, kernel: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Hidden states and gates, time leading."""
+    """Hidden states, then r, z, n and the recurrent part of n before the reset; time leading."""
 
     def step(hidden: jax.Array, now: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        reset, update, candidate, recurrent_n = _gates(now, hidden, kernel, bias)
+        recurrent = jnp.dot(hidden, kernel, precision="highest") + bias[None, :]
+        in_r, in_z, in_n = jnp.split(now, 3, axis=-1)
+        re_r, re_z, re_n = jnp.split(recurrent, 3, axis=-1)
+        reset = jax.nn.sigmoid(in_r + re_r)
+        update = jax.nn.sigmoid(in_z + re_z)
+        candidate = jnp.tanh(in_n + reset * re_n)
         hidden = candidate + update * (hidden - candidate)
-        return hidden, (hidden, reset, update, candidate, recurrent_n)
+        return hidden, (hidden, reset, update, candidate, re_n)
 
     start = jnp.zeros((projected.shape[0], kernel.shape[0]), projected.dtype)
     _, (states, *gates) = jax.lax.scan(step, start, jnp.swapaxes(projected, 0, 1))

@@ -16,13 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import (
-    VOICES,
-    Assigner,
-    ModelConfig,
-    TrackAssigner,
-    UnetCondition,
-)
+from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner, UnetCondition
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.decoder import Decoder
@@ -40,16 +34,7 @@ from umss_jax.trees import Shape, flatten, select_parts
 
 AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
 
-SalienceClass = (
-    type[LateDeep]
-    | type[LateDeepMagnitude]
-    | type[EarlyDeep]
-    | type[EarlyShallow]
-    | type[SmallSalience]
-)
-AssignmentClass = type[VoasCnn] | type[VoasClstm] | type[SmallVoices]
-
-SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
+SALIENCE_NETWORKS: Mapping[str, Any] = MappingProxyType(
     {
         "early-deep": EarlyDeep,
         "early-shallow": EarlyShallow,
@@ -58,12 +43,10 @@ SALIENCE_NETWORKS: Mapping[str, SalienceClass] = MappingProxyType(
         "small-salience": SmallSalience,
     }
 )
-ASSIGNMENT_NETWORKS: Mapping[str, AssignmentClass] = MappingProxyType(
+ASSIGNMENT_NETWORKS: Mapping[str, Any] = MappingProxyType(
     {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm, "small-voices": SmallVoices}
 )
-UNETS: Mapping[str, UnetCondition] = MappingProxyType(
-    {f"unet-{condition}": condition for condition in UnetCondition}
-)
+UNETS = MappingProxyType({f"unet-{condition}": condition for condition in UnetCondition})
 
 ALL_PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder", "unet")
 """Whatever variables may hold."""
@@ -75,7 +58,8 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def salience_network(config: ModelConfig) -> SalienceNetwork | SmallSalience:
     """The salience module that ``config`` names."""
-    return SALIENCE_NETWORKS[config.salience_network](config=config.conv)
+    network: SalienceNetwork = SALIENCE_NETWORKS[config.salience_network](config=config.conv)
+    return network
 
 
 def salience_inputs(
@@ -88,7 +72,8 @@ def salience_inputs(
 
 def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm | SmallVoices:
     """The assignment module that ``config`` names."""
-    return ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
+    network: VoasCnn = ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
+    return network
 
 
 def unet_network(config: ModelConfig, axis: str | None = None) -> Unet:
@@ -129,11 +114,7 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
 
 @lru_cache
 def part_shapes(part: str, config: ModelConfig) -> dict[str, Shape]:
-    """Shape of every array of a part, by its flat name in whole variables.
-
-    Args:
-        part: of :data:`ALL_PARTS`.
-        config: names the network and its sizes.
+    """Shape of every array of one of :data:`ALL_PARTS`, by its flat name in whole variables.
 
     Raises:
         ValueError: there is no such part.
@@ -166,18 +147,15 @@ def recognise(variables: Mapping[str, Any], part: str, config: ModelConfig = Mod
     Told from names and shapes, which differ between all networks; so weights whose metadata name no
     architecture, as after training, are recognised too.
 
-    Args:
-        variables: ``{'params': {part: …}, 'batch_stats': {part: …}}``.
-        part: ``salience``, ``assignment`` or ``unet``.
-        config: sizes of the networks.
+    The variables are ``{'params': {part: …}, 'batch_stats': {part: …}}``, the part ``salience``,
+    ``assignment`` or ``unet``.
 
     Raises:
         WeightsError: the part is not there, or of no network known.
     """
     known = _KNOWN[part]
-    found = {
-        name: np.shape(leaf) for name, leaf in flatten(select_parts(variables, [part])).items()
-    }
+    leaves = flatten(select_parts(variables, [part]))
+    found = {name: np.shape(leaf) for name, leaf in leaves.items()}
     candidates = {name: _with_network(config, part, name) for name in known}
     # The configured network first: each of the others takes a tenth of a second to trace.
     for name in sorted(known, key=lambda name: candidates[name] != config):
@@ -194,12 +172,8 @@ def resolve_assigner(
 ) -> AssignerKind:
     """What gives the pitches to the voices of a model: never *auto*.
 
-    Args:
-        assigner: as asked for; *auto* is the model's own network, or the continuity rule where it
-            has none.
-        has_network: whether there are weights of an assignment network.
-        config: names that network.
-        model: its name, for messages.
+    *auto* is the model's own network, which ``config`` names, or, where there are no weights of
+    one (``has_network``), the continuity rule. The model's name is for messages.
 
     Raises:
         UsageError: another network was asked for than the weights are of.

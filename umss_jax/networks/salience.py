@@ -22,26 +22,17 @@ _DEEP: KernelSizes = ((3, 3, 64), (3, 3, 64))
 _DISTRIBUTION: KernelSizes = ((360, 1, 8),)
 
 
-class _Branch(nn.Module):
-    """Normalisation and first blocks of one feature."""
+class _Blocks(nn.Module):
+    """Blocks of one branch, which normalises its input, or of all branches' channels."""
 
     kernel_sizes: KernelSizes
     config: ConvConfig
-
-    @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        x = StoredNorm(self.config, name="input_norm")(jnp.moveaxis(features, 1, -1))
-        return conv_blocks(x, self.kernel_sizes, self.config)
-
-
-class _Merged(nn.Module):
-    """Blocks on the channels of all branches."""
-
-    kernel_sizes: KernelSizes
-    config: ConvConfig
+    is_branch: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        if self.is_branch:
+            x = StoredNorm(self.config, name="input_norm")(x)
         return conv_blocks(x, self.kernel_sizes, self.config)
 
 
@@ -51,10 +42,7 @@ class SalienceNetwork(nn.Module):
     Parameters: ``magnitude`` (and ``phase``) each with ``input_norm`` and ``block_N``; ``merged``
     with ``block_N``; ``output``.
 
-    Attributes:
-        branch: kernel sizes of the blocks of each branch.
-        merged: kernel sizes of the blocks after concatenation.
-        with_phase: whether the phase branch exists.
+    ``branch`` and ``merged`` are the kernel sizes of the blocks before and after concatenation.
     """
 
     branch: KernelSizes
@@ -66,15 +54,12 @@ class SalienceNetwork(nn.Module):
     def __call__(
         self, features_magnitude: jax.Array, features_phase: jax.Array | None = None
     ) -> jax.Array:
-        """Compute the salience of every pitch bin and frame.
+        """The salience of every pitch bin and frame, [B, 360, T] in (0, 1).
 
         Args:
             features_magnitude: [B, 5, 360, T], dB relative to the maximum.
             features_phase: [B, 5, 360, T], differences of the unwrapped phase in radians; absent
                 for the networks without phase.
-
-        Returns:
-            [B, 360, T], in (0, 1).
 
         Raises:
             ValueError: features are missing, superfluous or of different shapes.
@@ -90,11 +75,11 @@ class SalienceNetwork(nn.Module):
 
     def _compute(self, *features: jax.Array) -> jax.Array:
         branches = [
-            _Branch(self.branch, self.config, name=name)(feature)
+            _Blocks(self.branch, self.config, True, name=name)(jnp.moveaxis(feature, 1, -1))
             for name, feature in zip(_FEATURES, features, strict=False)
         ]
         x = jnp.concatenate(branches, axis=-1)
-        x = _Merged(self.merged, self.config, name="merged")(x)
+        x = _Blocks(self.merged, self.config, False, name="merged")(x)
         return jax.nn.sigmoid(Conv((1, 1, 1), self.config, name="output")(x)[..., 0])
 
 
@@ -105,11 +90,9 @@ class LateDeep(SalienceNetwork):
     merged: KernelSizes = (*_DEEP, *_DISTRIBUTION)
 
 
-class LateDeepMagnitude(SalienceNetwork):
+class LateDeepMagnitude(LateDeep):
     """Late/Deep without phase: the magnitude branch alone."""
 
-    branch: KernelSizes = (*_FIRST, *_MIDDLE)
-    merged: KernelSizes = (*_DEEP, *_DISTRIBUTION)
     with_phase: bool = False
 
 

@@ -35,24 +35,21 @@ class _Harmonics(nn.Module):
     """At each bin a few channels of the bins that lie at simple frequency ratios, mixed."""
 
     channels: int
-    gathered: int = 8
-    config: ConvConfig = ConvConfig()
+    config: ConvConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B, F, T, C] to [B, F, T, channels]."""
         reach = max(abs(offset) for offset in _OFFSETS)
-        x = Conv((1, 1, self.gathered), self.config, name="gathered")(x)
+        x = Conv((1, 1, 8), self.config, name="gathered")(x)
         padded = jnp.pad(x, ((0, 0), (reach, reach), (0, 0), (0, 0)))
         bins = x.shape[1]
         seen = [padded[:, reach + o : reach + o + bins] for o in _OFFSETS]
-        kernel = self.param(
-            "kernel", nn.initializers.glorot_uniform(), (len(seen) * x.shape[-1], self.channels)
-        )
+        together = jnp.concatenate(seen, axis=-1)
+        shape = (together.shape[-1], self.channels)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        mixed = jnp.einsum(
-            "bftc,co->bfto", jnp.concatenate(seen, axis=-1), kernel, precision="highest"
-        )
+        mixed = jnp.einsum("bftc,co->bfto", together, kernel, precision="highest")
         return mixed + bias.reshape(1, 1, 1, -1)
 
 
@@ -63,16 +60,8 @@ class SmallSalience(nn.Module):
     with_phase: bool = False
 
     @nn.compact
-    def __call__(self, features_magnitude: jax.Array) -> jax.Array:
-        """Compute the salience of every pitch bin and frame.
-
-        Args:
-            features_magnitude: [B, 5, 360, T], dB relative to the maximum.
-
-        Returns:
-            [B, 360, T], in (0, 1).
-        """
-        features = features_magnitude
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Magnitudes [B, 5, 360, T] in dB of the maximum → salience [B, 360, T] in (0, 1)."""
         batch, harmonics, bins, frames = features.shape
         whole = max(_HELD_DILATIONS)
         pairs = -(-frames // (whole * _PAIR)) * whole
@@ -86,10 +75,10 @@ class SmallSalience(nn.Module):
 
         x = conv(x, (5, 3, 24), "conv_1")
         x = conv(x, (3, 3, 24), "conv_2")
-        x = jax.nn.relu(_Harmonics(32, config=self.config, name="harmonics_1")(x))
+        x = jax.nn.relu(_Harmonics(32, self.config, name="harmonics_1")(x))
         x = conv(x, (3, 3, 28), "conv_3")
         x = x + conv(x, (3, 3, 28), "conv_4")
-        x = x + jax.nn.relu(_Harmonics(28, config=self.config, name="harmonics_2")(x))
+        x = x + jax.nn.relu(_Harmonics(28, self.config, name="harmonics_2")(x))
         for number, dilation in enumerate(_HELD_DILATIONS, start=1):
             held = Conv((1, 3, 28), self.config, name=f"held_{number}")
             x = x + jax.nn.relu(_dilated(held, x, dilation))

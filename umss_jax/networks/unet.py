@@ -65,13 +65,10 @@ class Unet(nn.Module):
     def __call__(
         self, mixture: jax.Array, f0_hz: jax.Array, keys: jax.Array | None = None
     ) -> UnetOutput:
-        """Estimate one voice.
+        """Estimate one voice of mixtures [B, samples] at 16 kHz, a multiple of 256.
 
-        Args:
-            mixture: [B, samples] at 16 kHz, a multiple of 256.
-            f0_hz: [B, frames] of the target voice, as :func:`condition_f0` gives it.
-            keys: [B], one for each example: training mode, with batch statistics, which are
-                updated, and dropout. None: evaluation mode.
+        F0 is [B, frames] as :func:`condition_f0` gives it. Keys [B], one for each example, mean
+        training mode, with batch statistics, which are updated, and dropout.
         """
         config = self.config
         magnitude = magnitude_spectrogram(mixture, config)
@@ -147,13 +144,7 @@ class _Up(nn.Module):
 def estimate_voices(
     variables: Any, mixture: jax.Array, f0_hz_synth: jax.Array, module: Unet
 ) -> UnetOutput:
-    """All voices of a mixture, one after another in a batch.
-
-    Args:
-        variables: of the module.
-        mixture: [B, samples].
-        f0_hz_synth: [B, J, frames], Hz, above 0.
-        module: the network.
+    """All voices of a mixture [B, samples] by F0 [B, J, frames], Hz, above 0, in one batch.
 
     Returns:
         Each field [B, J, 513, frames + 4].
@@ -167,13 +158,8 @@ def estimate_voices(
 def separate_channels(channels: jax.Array, magnitudes: jax.Array, config: UnetConfig) -> jax.Array:
     """Stems by soft masks from the magnitudes of all voices (reference: masking_unets_softmasks).
 
-    Args:
-        channels: [B, C, samples].
-        magnitudes: [B, J, 513, frames + 4].
-        config: transform.
-
-    Returns:
-        [B, J, C, samples], which sum to the channels.
+    Channels [B, C, samples] and magnitudes [B, J, 513, frames + 4] give [B, J, C, samples], which
+    sum to the channels.
     """
     grid = MaskConfig(config.fft_size, config.hop_samples)
     stems = apply_masks_to_channels(padded(channels, config), ratio_masks(magnitudes), grid)

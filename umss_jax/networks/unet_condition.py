@@ -20,28 +20,16 @@ from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 def magnitude_spectrogram(audio: jax.Array, config: UnetConfig) -> jax.Array:
     """Magnitudes of a centred STFT of the signal with three quarters of a window of zeros after it.
 
-    Args:
-        audio: [..., samples], a multiple of the hop, 16 kHz.
-        config: transform and hop (1024, 256).
-
-    Returns:
-        [..., 513, samples / 256 + 4].
+    [..., samples], a multiple of the hop, at 16 kHz → [..., 513, samples / 256 + 4].
     """
     return jnp.abs(centred_stft(padded(audio, config), config.fft_size, config.hop_samples))
 
 
 def condition_f0(f0_hz_synth: jax.Array, config: UnetConfig) -> jax.Array:
-    """F0 on the frames that the condition wants.
+    """F0 on the frames that the condition wants, [..., frames + 4], or for *exact* as given.
 
     *original* needs two frames more on either side, as the spectrogram has. The reference reads
     them from a longer recording; here the first and the last F0 are held.
-
-    Args:
-        f0_hz_synth: [..., frames], Hz.
-        config: condition.
-
-    Returns:
-        [..., frames + 4], or for *exact* as given.
     """
     if config.condition is UnetCondition.EXACT:
         return f0_hz_synth
@@ -51,12 +39,7 @@ def condition_f0(f0_hz_synth: jax.Array, config: UnetConfig) -> jax.Array:
 
 
 def blurred_bins(f0_hz: jax.Array, config: UnetConfig, grid: HcqtConfig) -> jax.Array:
-    """F0 as a Gaussian bump on the pitch grid.
-
-    Args:
-        f0_hz: [..., frames], Hz; below the grid = unvoiced.
-        config: width of the bump.
-        grid: pitch grid of 360 bins.
+    """F0 in Hz (below the grid: unvoiced) as a Gaussian bump on the pitch grid of 360 bins.
 
     Returns:
         [..., frames, 361], 1 at the F0's bin; bin 0 means unvoiced, bin 1 is 32.7 Hz. What lies
@@ -68,21 +51,6 @@ def blurred_bins(f0_hz: jax.Array, config: UnetConfig, grid: HcqtConfig) -> jax.
     distance = numbers - bins[..., None]
     bump = jnp.exp(-0.5 * (distance / config.blur_bins) ** 2)
     return jnp.where(jnp.abs(distance) <= config.blur_radius_bins, bump, 0.0)
-
-
-def harmonic_spectrum(f0_hz_synth: jax.Array, config: UnetConfig, synth: SynthConfig) -> jax.Array:
-    """Magnitudes of the synthesiser's harmonic source on an F0, at a raw amplitude of 1.
-
-    Args:
-        f0_hz_synth: [..., frames], Hz, above 0.
-        config: transform.
-        synth: of the source.
-
-    Returns:
-        [..., 513, frames + 4].
-    """
-    controls = harmonic_controls(jnp.ones_like(f0_hz_synth), f0_hz_synth, synth)
-    return magnitude_spectrogram(harmonic_signal(controls, synth), config)
 
 
 class OriginalCondition(nn.Module):
@@ -113,7 +81,7 @@ class OriginalCondition(nn.Module):
 
 
 class ExactCondition(nn.Module):
-    """γ and β by two dense layers each on the spectrum of a harmonic sound."""
+    """γ and β by two dense layers each on the spectrum of harmonics of a raw amplitude of 1."""
 
     config: UnetConfig = UnetConfig()
     synth: SynthConfig = SynthConfig()
@@ -121,8 +89,9 @@ class ExactCondition(nn.Module):
     @nn.compact
     def __call__(self, f0_hz: jax.Array) -> tuple[jax.Array, jax.Array]:
         """F0 [B, frames] → γ and β, each [B, 513, frames + 4]."""
-        spectrum = harmonic_spectrum(f0_hz, self.config, self.synth)
-        x = jnp.swapaxes(spectrum, 1, 2)
+        controls = harmonic_controls(jnp.ones_like(f0_hz), f0_hz, self.synth)
+        source = harmonic_signal(controls, self.synth)
+        x = jnp.swapaxes(magnitude_spectrogram(source, self.config), 1, 2)
 
         def layers(name: str) -> jax.Array:
             hidden = jnp.tanh(Dense(x.shape[-1], name=f"{name}_1")(x))

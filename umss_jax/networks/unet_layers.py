@@ -24,12 +24,9 @@ _CONVOLUTION: Any = {
 
 
 def torch_conv_weights(shape: tuple[int, ...], name: str, fan_in: int | None = None) -> ConvWeights:
-    """Kernel and bias, initialised as PyTorch initialises them.
+    """Kernel (taps …, input channels, output channels) and bias, initialised as by PyTorch.
 
-    Args:
-        shape: taps …, input channels, output channels.
-        name: of the submodule.
-        fan_in: instead of taps times input channels.
+    ``fan_in`` stands for taps times input channels where it is something else.
     """
     initial = uniform_fan_in(fan_in or int(np.prod(shape[:-1])))
     return ConvWeights(shape, initial, initial, name=name)
@@ -77,12 +74,7 @@ class BatchNorm(nn.Module):
 def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of stride 2 with half a kernel of zeros on every side.
 
-    Args:
-        x: [B, F, T, C_in].
-        kernel: [k, k, C_in, C_out], k odd.
-
-    Returns:
-        [B, ⌈F/2⌉, ⌈T/2⌉, C_out].
+    [B, F, T, C_in] with a kernel [k, k, C_in, C_out], k odd → [B, ⌈F/2⌉, ⌈T/2⌉, C_out].
     """
     side = kernel.shape[0] // 2
     return jax.lax.conv_general_dilated(
@@ -97,13 +89,8 @@ def transposed_conv(x: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> j
     Its gradients are written out as those of the strided convolution that it transposes: XLA's own
     for the kernel takes twenty times longer on a CPU.
 
-    Args:
-        x: [B, ⌈F/2⌉, ⌈T/2⌉, C_in].
-        kernel: [k, k, C_in, C_out], as the convolution after the zeros has it.
-        size: F and T; even ones need a row or column of zeros more.
-
-    Returns:
-        [B, F, T, C_out].
+    [B, ⌈F/2⌉, ⌈T/2⌉, C_in] → [B, F, T, C_out] with F and T from ``size`` (even ones need a row or
+    column of zeros more); the kernel is that of the convolution after the zeros.
     """
     side = kernel.shape[0] // 2
     ends = [
@@ -137,13 +124,7 @@ def _reversed(kernel: jax.Array) -> jax.Array:
 
 
 def drop_channels(x: jax.Array, keys: jax.Array, config: UnetConfig) -> jax.Array:
-    """Silences channels at random and scales the others up.
-
-    Args:
-        x: [B, bins, frames, C].
-        keys: [B].
-        config: share of channels that fall silent.
-    """
+    """Silences channels of [B, bins, frames, C] at random, by keys [B]; the others grow louder."""
     keep = 1.0 - config.dropout
 
     def kept(key: jax.Array) -> jax.Array:

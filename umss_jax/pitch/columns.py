@@ -48,12 +48,8 @@ class Columns(NamedTuple):
     unit_s: float = 1.0
 
 
-class Row(NamedTuple):
-    """A line that holds numbers."""
-
-    line: int
-    """From 1."""
-    cells: list[str]
+Row = tuple[int, list[str]]
+"""Number of a line, from 1, and its cells."""
 
 
 def read_rows(path: Path) -> tuple[list[Row], Columns]:
@@ -77,7 +73,7 @@ def read_rows(path: Path) -> tuple[list[Row], Columns]:
             names = _names(line)
             columns = _named(path, number, names)
         else:
-            rows.append(Row(number, cells))
+            rows.append((number, cells))
     if not rows:
         raise DatasetError(f"{path} is not a table of pitches (it holds no rows)", EXPECTED)
     if columns is None and names:
@@ -134,18 +130,14 @@ def _names(header: str) -> list[str]:
 
 
 def _named(path: Path, line: int, names: list[str]) -> Columns:
-    """The columns that names tell.
-
-    Raises:
-        DatasetError: time or F0 have no column or several, or a name may change what they mean.
-    """
+    """The columns that names tell; refuses where one has none or several, or what it means."""
 
     def of(known: Collection[str]) -> list[int]:
         return [number for number, name in enumerate(names) if name in known]
 
     voices = tuple(voice for voice in VOICES if voice in names)
-    times, pitches, flags = of(_TIMES | _MILLISECONDS), of(_PITCHES), of(_VOICINGS)
-    flags = flags or of(_CONFIDENCES)
+    times, pitches = of(_TIMES | _MILLISECONDS), of(_PITCHES)
+    flags = of(_VOICINGS) or of(_CONFIDENCES)
     known = _VOICINGS | _CONFIDENCES
     odd = [n for n in names if n in _NOTES or (n not in known and re.search("voic|conf|prob", n))]
     problem = ""
@@ -157,8 +149,7 @@ def _named(path: Path, line: int, names: list[str]) -> Columns:
         problem = "several confidences"
     elif odd:
         problem = f"a column {odd[0]}"
-    row = Row(line, names)
-    refuse(path, [row], bool(problem), f"the names of the columns tell {problem}")
+    refuse(path, [(line, names)], bool(problem), f"the names of the columns tell {problem}")
     return Columns(
         times[0],
         tuple(names.index(voice) for voice in voices) or tuple(pitches),
@@ -169,11 +160,7 @@ def _named(path: Path, line: int, names: list[str]) -> Columns:
 
 
 def _told_by_numbers(path: Path, rows: list[Row]) -> Columns:
-    """The columns of a table that names none.
-
-    Raises:
-        DatasetError: they could be something else than time, F0 and confidence.
-    """
+    """The columns of a table that names none; refuses those that could be something else."""
     # Sonic Annotator begins its first row with the name of the recording, all others with nothing.
     first = int(all(len(cells) > 2 and not _is_number(cells[0]) for _, cells in rows))
     width = max(len(cells) for _, cells in rows)

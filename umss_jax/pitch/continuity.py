@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,28 +17,20 @@ from umss_jax.config import VOICES, AudioConfig, F0Config, HcqtConfig
 from umss_jax.dsp.interpolation import resample_linear
 from umss_jax.pitch.grid import bin_frequencies_hz
 
-_GRID = HcqtConfig()
 _MAXIMUM_PEAKS = 8
 """More candidates in a frame than this are noise: their arrangements grow as the fourth power."""
 
 
-class _Pass(NamedTuple):
-    """One walk through a gap: the frames it assigned, in its own order, and its summed |Δf|."""
-
-    assigned_hz: np.ndarray
-    distance_hz: float
-
-
 def multi_f0_peaks(
     salience: np.ndarray,
-    threshold: float | None = None,
-    grid: HcqtConfig = _GRID,
+    threshold: float = F0Config().multi_f0_threshold,
+    grid: HcqtConfig = HcqtConfig(),
 ) -> np.ndarray:
     """Multi-F0 estimate: local maxima over frequency that reach the threshold.
 
     Args:
         salience: ``[bins, T]`` in (0, 1), any frame rate.
-        threshold: minimum salience of a peak; ``None`` is the published 0.5.
+        threshold: minimum salience of a peak (published: 0.5).
         grid: of the bins.
 
     Returns:
@@ -54,7 +45,6 @@ def multi_f0_peaks(
     salience = np.asarray(salience)
     if salience.ndim != 2 or salience.shape[0] != grid.bins:
         raise ValueError(f"salience {salience.shape}: expected [{grid.bins}, frames]")
-    threshold = F0Config().multi_f0_threshold if threshold is None else threshold
     middle = salience[1:-1]
     peaks = (middle > salience[:-2]) & (middle > salience[2:]) & (middle >= threshold)
     frame, bin_ = np.nonzero(peaks.T)
@@ -87,16 +77,21 @@ def _distances(arranged_hz: np.ndarray, neighbour_hz: np.ndarray) -> np.ndarray:
     return total
 
 
-def _walk(frames_hz: list[np.ndarray], neighbour_hz: np.ndarray) -> _Pass:
+def _walk(
+    frames_hz: list[np.ndarray], before_hz: np.ndarray, boundary_hz: np.ndarray | None
+) -> tuple[np.ndarray, float]:
     """Assigns frames one after the other, each to what each voice sang last.
 
     Args:
         frames_hz: candidates of every frame in walking order, ascending, at least J of them, zeros
             for those missing.
-        neighbour_hz: [J] what each voice sang last before the first of them, 0 if nothing yet.
+        before_hz: [J] what each voice sang last before the first of them, 0 if nothing yet.
+        boundary_hz: [J] the frame at which the gap ends, where the way to it counts.
+
+    Returns:
+        The frames ``[T, J]`` in walking order, and the summed |Δf|.
     """
-    voices = len(neighbour_hz)
-    last = neighbour_hz
+    voices, last = len(before_hz), before_hz
     assigned = np.zeros((len(frames_hz), voices))
     distance = 0.0
     for row, candidates in zip(assigned, frames_hz, strict=True):
@@ -108,7 +103,9 @@ def _walk(frames_hz: list[np.ndarray], neighbour_hz: np.ndarray) -> _Pass:
         row[:] = arranged[best]
         distance += float(costs[best])
         last = np.where(row > 0, row, last)
-    return _Pass(assigned, distance)
+    if boundary_hz is not None:
+        distance += float(_distances(assigned[-1], boundary_hz))
+    return assigned, distance
 
 
 def _last_sung(frames_hz: np.ndarray) -> np.ndarray:
@@ -148,33 +145,21 @@ def assign_by_continuity(multi_f0_hz: np.ndarray, voices: int = len(VOICES)) -> 
     for n in np.flatnonzero(full):
         assigned[n] = candidates[n]
     for start, end in _gaps(silent | full):
+        # Beside silence on one side only the walk that comes from the other side is taken.
+        is_only_forward = silent[end] and not silent[start]
+        is_only_backward = silent[start] and not silent[end]
+        between = not (silent[start] or silent[end])
         if silent[start] and silent[end]:
             # Silence on both sides says nothing: look for the nearest full frames beyond it.
             before, after = np.flatnonzero(full[:start]), np.flatnonzero(full[end:])
             start = int(before[-1]) if len(before) else start
             end = end + int(after[0]) if len(after) else end
-            directions, boundary_counts = "both", False
-        elif silent[end]:
-            directions, boundary_counts = "forward", False
-        elif silent[start]:
-            directions, boundary_counts = "backward", False
-        else:
-            directions, boundary_counts = "both", True
-        inside = slice(start + 1, end)
-        forward = backward = None
-        if directions != "backward":
-            forward = _walk(candidates[inside], _last_sung(assigned[: start + 1]))
-            if boundary_counts:
-                forward = _with_boundary(forward, assigned[end])
-        if directions != "forward":
-            backward = _walk(candidates[inside][::-1], _last_sung(assigned[end:][::-1]))
-            if boundary_counts:
-                backward = _with_boundary(backward, assigned[start])
-        if backward is None or (forward and forward.distance_hz <= backward.distance_hz):
-            assert forward is not None
-            assigned[inside] = forward.assigned_hz
-        else:
-            assigned[inside] = backward.assigned_hz[::-1]
+        gap = candidates[start + 1 : end]
+        before_hz, after_hz = _last_sung(assigned[: start + 1]), _last_sung(assigned[end:][::-1])
+        forward, cost = _walk(gap, before_hz, assigned[end] if between else None)
+        backward, back_cost = _walk(gap[::-1], after_hz, assigned[start] if between else None)
+        is_forward = is_only_forward or (not is_only_backward and cost <= back_cost)
+        assigned[start + 1 : end] = forward if is_forward else backward[::-1]
     return assigned[1:-1, ::-1].T.copy()
 
 
@@ -182,12 +167,6 @@ def _candidates(row_hz: np.ndarray, voices: int) -> np.ndarray:
     """The F0s of a frame that are considered, ascending, zeros before them for those missing."""
     peaks = np.sort(row_hz[row_hz > 0])[:_MAXIMUM_PEAKS]
     return np.concatenate([np.zeros(max(0, voices - len(peaks))), peaks])
-
-
-def _with_boundary(walked: _Pass, boundary_hz: np.ndarray) -> _Pass:
-    """Adds the distance from the last assigned frame to the frame at which the gap ends."""
-    step = float(_distances(walked.assigned_hz[-1], boundary_hz))
-    return _Pass(walked.assigned_hz, walked.distance_hz + step)
 
 
 def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
@@ -199,15 +178,15 @@ def _gaps(decided: np.ndarray) -> list[tuple[int, int]]:
 
 def heuristic_f0_synth(
     salience: np.ndarray,
-    frames: int | None = None,
-    threshold: float | None = None,
+    frames: int = AudioConfig().synth_frames,
+    threshold: float = F0Config().multi_f0_threshold,
 ) -> np.ndarray:
     """From salience to the F0 of each voice at the synthesiser's frame rate.
 
     Args:
         salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
-        frames: to return over the same duration; ``None`` is 250, frames of 16 000/256 Hz.
-        threshold: minimum salience of a peak; ``None`` is the published 0.5.
+        frames: to return over the same duration, by default 250 of 16 000/256 Hz.
+        threshold: as for :func:`multi_f0_peaks`.
 
     Returns:
         float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of
@@ -219,8 +198,6 @@ def heuristic_f0_synth(
     sings the lowest peak; here that takes 1e-5 of it.
     """
     multi_f0_hz = multi_f0_peaks(salience, threshold)
-    f0_hz = resample_linear(
-        assign_by_continuity(multi_f0_hz), AudioConfig().synth_frames if frames is None else frames
-    )
+    f0_hz = resample_linear(assign_by_continuity(multi_f0_hz), frames)
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)

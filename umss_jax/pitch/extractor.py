@@ -25,7 +25,7 @@ class F0Tracks(NamedTuple):
 def extract_f0(
     assigned: jax.Array, config: F0Config = F0Config(), grid: HcqtConfig = HcqtConfig()
 ) -> F0Tracks:
-    """Straight-through F0 (paper, section 3.2).
+    """Straight-through F0 of assigned saliences [B, J, bins, frames] (paper, section 3.2).
 
     Forward: F0 = Σ_i f_i S^b_i with S^b one at the largest bin of a frame where that reaches the
     voice's threshold. Backward: the gradient of S^b · f is copied to S^a, that is, F0 behaves as
@@ -33,11 +33,6 @@ def extract_f0(
 
     Deviation: the reference marks every bin whose frequency has the F0's integer part, which below
     86 Hz can be two bins and doubles the F0; the paper's equation, and this function, mark one.
-
-    Args:
-        assigned: [B, J, bins, frames] in [0, 1].
-        config: thresholds per voice.
-        grid: frequencies of the bins.
     """
     frozen = jax.lax.stop_gradient(assigned)
     peak_bin = jnp.argmax(frozen, axis=2)
@@ -53,19 +48,11 @@ def extract_f0(
 
 
 def f0_to_synth_frames(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float) -> jax.Array:
-    """From the salience's frames to the synthesiser's.
+    """From the salience's frames to the synthesiser's, ``floor_hz`` > 0 standing for unvoiced.
 
     The floor comes first, then linear interpolation with half-pixel centres, ends held (reference:
     clamp before ``core.resample``). Across voiced/unvoiced borders this invents low F0s at note
     edges, as the reference does.
-
-    Args:
-        f0_hz_cqt: [..., 344 frames], Hz, 0 = unvoiced.
-        synth_frames: number of frames wanted.
-        floor_hz: what stands for unvoiced, > 0.
-
-    Returns:
-        [..., synth_frames], Hz, ≥ floor.
     """
     weights = jnp.asarray(interpolation_matrix(f0_hz_cqt.shape[-1], synth_frames))
     floored = jnp.maximum(f0_hz_cqt, floor_hz)

@@ -8,10 +8,6 @@ from umss_jax.config import HcqtConfig
 
 
 def bin_frequencies_hz(config: HcqtConfig = HcqtConfig()) -> np.ndarray:
-    """Centre frequency of every bin.
-
-    Returns:
-        [bins] float64, Hz: f_i = fmin · 2^(i / bins_per_octave).
-    """
+    """Centre frequency of every bin, [bins] float64, Hz: f_i = fmin · 2^(i / bins_per_octave)."""
     octaves = np.arange(config.bins, dtype=np.float64) / config.bins_per_octave
     return config.fmin_hz * 2.0**octaves

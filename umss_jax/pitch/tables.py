@@ -153,12 +153,7 @@ def voices_header(voices: Sequence[str] = VOICES) -> str:
 
 
 def voice_rows(time_s: np.ndarray, f0_hz: np.ndarray) -> str:
-    """Rows of a table of voices: time, then a pitch per voice, 0 where unvoiced.
-
-    Args:
-        time_s: [frames].
-        f0_hz: [J, frames], Hz.
-    """
+    """Rows of a table of voices: time, then a pitch per voice [J, frames] in Hz, 0 = unvoiced."""
     return "".join(
         ",".join((f"{time:.3f}", *(f"{hz:.3f}" if hz > 0 else "0" for hz in frame))) + "\n"
         for time, frame in zip(time_s, f0_hz.T, strict=True)
@@ -166,12 +161,7 @@ def voice_rows(time_s: np.ndarray, f0_hz: np.ndarray) -> str:
 
 
 def multi_f0_rows(time_s: np.ndarray, f0_hz: np.ndarray) -> str:
-    """Rows of mir_eval's multi-F0 tables: time and the pitches that there are, by tabs.
-
-    Args:
-        time_s: [frames].
-        f0_hz: [pitches, frames], Hz, 0 where there is none.
-    """
+    """Rows of mir_eval's multi-F0 tables: time and those of [pitches, frames] above 0, by tabs."""
     return "".join(
         "\t".join((f"{time:.3f}", *(f"{hz:.3f}" for hz in frame if hz > 0))) + "\n"
         for time, frame in zip(time_s, f0_hz.T, strict=True)
@@ -179,14 +169,7 @@ def multi_f0_rows(time_s: np.ndarray, f0_hz: np.ndarray) -> str:
 
 
 def track_text(f0_hz: np.ndarray, confidence: np.ndarray, hop_s: float, decimals: int) -> str:
-    """A table of one voice in CREPE's columns, with a row per frame.
-
-    Args:
-        f0_hz: [frames], Hz.
-        confidence: [frames] in [0, 1].
-        hop_s: distance of the frames.
-        decimals: of the confidence.
-    """
+    """A table of one voice in CREPE's columns, a row per frame; ``decimals`` of the confidence."""
     return "time,frequency,confidence\n" + "".join(
         f"{number * hop_s:.3f},{hz:.3f},{certain:.{decimals}f}\n"
         for number, (hz, certain) in enumerate(zip(f0_hz, confidence, strict=True))

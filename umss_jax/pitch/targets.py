@@ -12,16 +12,10 @@ _LEAST = 1e-6
 
 
 def pitch_targets(f0_hz: jax.Array, blur_bins: float, grid: HcqtConfig = HcqtConfig()) -> jax.Array:
-    """Each voice's F0 bin, blurred by a Gaussian along frequency, 1 at the bin.
+    """Each F0's bin blurred by a Gaussian along frequency: [..., T] → [..., bins, T], 1 at the bin.
 
-    Args:
-        f0_hz: [..., T] on the frames of the HCQT, 0 where unvoiced; pitches off the grid count as
-            unvoiced.
-        blur_bins: standard deviation (Cuesta, McFee, Gómez 2020: one bin).
-        grid: of the bins.
-
-    Returns:
-        [..., bins, T] in [0, 1].
+    The standard deviation is ``blur_bins`` (Cuesta, McFee, Gómez 2020: one bin). F0 is in Hz, 0
+    where unvoiced; pitches off the grid count as unvoiced.
     """
     octaves = jnp.log2(jnp.maximum(f0_hz, 1.0) / grid.fmin_hz)
     place = jnp.round(octaves * grid.bins_per_octave)

@@ -50,6 +50,10 @@ class Layer(NamedTuple):
         faded = value[..., :overlap] * fade_in + tail * fade_in[::-1]
         return np.concatenate([faded, value[..., overlap:]], axis=-1)
 
+    def silence(self, frames: int) -> np.ndarray:
+        """What is said of a segment without sound."""
+        return np.zeros((*(rows or 0 for rows in self.shape), frames), np.float32)
+
     def check(self, value: np.ndarray, frames: int, model: str) -> np.ndarray:
         """Refuses with ValueError what the engine should not have returned of a segment."""
         value = np.asarray(value, np.float32)
@@ -71,15 +75,8 @@ def joined_segments(
     """Cuts a recording into segments, asks an engine about them, and joins the answers.
 
     Each segment is scaled to peak 1 before the engine hears it, as in training. Segments without
-    sound are not sent to it: all that is said of them is 0.
-
-    Args:
-        sound: The recording.
-        engine: Its settings, and how many segments it wants at once.
-        config: Segments, overlap, and what counts as silent.
-        ask: The engine's answer to mixtures ``[H, S]`` of peak 1, their channels ``[H, C, S]`` and
-            numbers ``[H]``: for every layer an array of each segment.
-        layers: What the answer consists of.
+    sound are not sent to it: all that is said of them is 0. ``ask`` gives the engine's answer to
+    mixtures ``[H, S]`` of peak 1, their channels ``[H, C, S]`` and numbers ``[H]``.
 
     Yields:
         Per segment the array of every layer that no later segment touches any more.
@@ -88,13 +85,13 @@ def joined_segments(
         ValueError: the engine returned other shapes than agreed, or what is not finite.
     """
     plan = plan_segments(config.segment_s, config.overlap, engine.config.audio)
-    count = plan.count(sound.samples)
-    tails: list[np.ndarray] | None = None
+    tails: list[np.ndarray] = []
     for index, found in enumerate(_heard_segments(sound, plan, engine, config, ask, layers)):
-        if tails is not None:
+        if tails:
             joints = zip(layers, tails, found, strict=True)
             found = [layer.join(tail, value) for layer, tail, value in joints]
-        ready = plan.step if index + 1 < count else sound.samples - index * plan.step
+        is_last = index + 1 == plan.count(sound.samples)
+        ready = sound.samples - index * plan.step if is_last else plan.step
         ends = [-(-ready // layer.samples_each) for layer in layers]
         tails = [value[..., end:] for value, end in zip(found, ends, strict=True)]
         yield [value[..., :end] for value, end in zip(found, ends, strict=True)]
@@ -109,11 +106,7 @@ def _heard_segments(
     layers: tuple[Layer, ...],
 ) -> Iterator[list[np.ndarray]]:
     """What the engine says of every segment, in order, as checked arrays of all layers."""
-    lengths = [plan.segment // layer.samples_each for layer in layers]
-    silent = [
-        np.zeros((*(rows or 0 for rows in layer.shape), length), np.float32)
-        for layer, length in zip(layers, lengths, strict=True)
-    ]
+    silent = [layer.silence(plan.segment // layer.samples_each) for layer in layers]
     segments = cut_segments(sound.blocks, sound.samples, len(sound.downmix), plan)
     start = 0
     while batch := list(itertools.islice(segments, max(1, engine.batch_segments))):
@@ -127,8 +120,8 @@ def _heard_segments(
                 raise ValueError(f"{len(heard)} segments gave results of {counts} segments")
             for number, *values in zip(heard, *answer, strict=True):
                 results[number] = [
-                    layer.check(value, length, engine.name)
-                    for layer, value, length in zip(layers, values, lengths, strict=True)
+                    layer.check(value, zeros.shape[-1], engine.name)
+                    for layer, value, zeros in zip(layers, values, silent, strict=True)
                 ]
         yield from results
         start += len(batch)

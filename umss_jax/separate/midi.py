@@ -30,13 +30,8 @@ def notes(f0_hz: np.ndarray, frame_s: float, config: NoteConfig = NoteConfig()) 
     semitone of its first ``shortest_note_s`` and lasts as long as the pitch stays near it, so that
     a voice between two semitones does not flicker; intervals shorter than a note are dropped.
 
-    Args:
-        f0_hz: ``[frames]`` in Hz from 0 s, 0 where unvoiced.
-        frame_s: from one frame to the next.
-        config: Times and hysteresis.
-
-    Returns:
-        Notes in order, without overlap.
+    The track is ``[frames]`` in Hz from 0 s, ``frame_s`` apart, 0 where unvoiced; the notes are in
+    order, without overlap.
     """
     f0_hz = np.asarray(f0_hz, np.float64)
     found: list[Note] = []
@@ -55,41 +50,23 @@ def notes(f0_hz: np.ndarray, frame_s: float, config: NoteConfig = NoteConfig()) 
 def write_midi(
     path: Path, voices: Mapping[str, Sequence[Note]], config: NoteConfig = NoteConfig()
 ) -> None:
-    """Writes a MIDI file of type 1: a track for the tempo, then one per voice, by its name.
-
-    Args:
-        path: File to write.
-        voices: Notes by voice, at most 9.
-        config: Tempo, resolution, velocity and programme.
-    """
-    import mido
+    """Writes a MIDI file of type 1: a track for the tempo, then one a voice by name, at most 9."""
+    from mido import Message, MetaMessage, MidiFile, MidiTrack
 
     ticks_per_s = config.ticks_per_beat * 1e6 / config.microseconds_per_beat
-    file = mido.MidiFile(type=1, ticks_per_beat=config.ticks_per_beat)
-    tempo = mido.MetaMessage("set_tempo", tempo=config.microseconds_per_beat)
-    file.tracks.append(mido.MidiTrack([tempo, mido.MetaMessage("end_of_track")]))
+    file = MidiFile(type=1, ticks_per_beat=config.ticks_per_beat)
+    tempo = MetaMessage("set_tempo", tempo=config.microseconds_per_beat)
+    file.tracks.append(MidiTrack([tempo, MetaMessage("end_of_track")]))
     for channel, (name, sung) in enumerate(voices.items()):
-        track = mido.MidiTrack(
-            [
-                mido.MetaMessage("track_name", name=name),
-                mido.Message("program_change", channel=channel, program=config.program),
-            ]
-        )
-        now = 0
+        track = MidiTrack([MetaMessage("track_name", name=name)])
+        track.append(Message("program_change", channel=channel, program=config.program))
+        how, now = {"channel": channel, "velocity": config.velocity}, 0
         for note in sung:
             for kind, time_s in (("note_on", note.start_s), ("note_off", note.end_s)):
                 tick = round(time_s * ticks_per_s)
-                track.append(
-                    mido.Message(
-                        kind,
-                        channel=channel,
-                        note=note.number,
-                        velocity=config.velocity,
-                        time=tick - now,
-                    )
-                )
+                track.append(Message(kind, note=note.number, time=tick - now, **how))
                 now = tick
-        track.append(mido.MetaMessage("end_of_track"))
+        track.append(MetaMessage("end_of_track"))
         file.tracks.append(track)
     file.save(path)
 

@@ -44,12 +44,7 @@ class PitchOptions(NamedTuple):
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
-        wanted = {
-            TRACKS: True,
-            MIDI: self.midi,
-            SALIENCE: self.salience,
-            PICTURE: self.plot,
-        }
+        wanted = {TRACKS: True, MIDI: self.midi, SALIENCE: self.salience, PICTURE: self.plot}
         return tuple(suffix for suffix, asked in wanted.items() if asked)
 
 
@@ -81,7 +76,7 @@ def track_file(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
     options: PitchOptions | None = None,
     progress: Progress | None = None,
     recording: Recording | None = None,
@@ -113,15 +108,15 @@ def track_file(
         OutputError: A file exists already or cannot be written.
         UsageError: Options that cannot be met.
     """
-    config, options, path = config or SeparationConfig(), options or PitchOptions(), Path(path)
+    options = options or PitchOptions()
     check_options(options, bool(engine.voices))
-    targets = pitch_paths(path, Path(out), options)
+    targets = pitch_paths(Path(path), Path(out), options)
     wanted = missing_paths(targets, options)
     if not wanted:
         return []
     recording = recording or scan(path)
     with working_folder(targets[0]) as work:
-        made = pitch_paths(path, work, options)
+        made = pitch_paths(Path(path), work, options)
         _write_all(recording, made, engine, config, options, progress)
         # The tracks last: where they are, everything is.
         for source, target in reversed(list(zip(made, targets, strict=True))):
@@ -136,13 +131,10 @@ def missing_paths(targets: list[Path], options: PitchOptions) -> list[Path]:
     Raises:
         OutputError: a file would be replaced unasked, or a folder has its name.
     """
-    missing = []
     for target in targets:
         if target.is_dir():
             raise OutputError(f"{target} is a folder", "move it away or choose another -o")
-        if is_wanted(target, options.overwrite, options.skip_existing):
-            missing.append(target)
-    return missing
+    return [path for path in targets if is_wanted(path, options.overwrite, options.skip_existing)]
 
 
 def _write_all(
@@ -169,8 +161,7 @@ def _write_all(
             table.write(voices_header(engine.voices))
         store = None
         if options.salience:
-            path = by_suffix[SALIENCE]
-            store = stack.enter_context(_salience_archive(path, times, hz))
+            store = stack.enter_context(_salience_archive(by_suffix[SALIENCE], times, hz))
         frame = 0
         for block in track_blocks(sound, engine, config):
             frames = block.f0_hz_synth.shape[1]
@@ -202,13 +193,8 @@ def _salience_archive(
         for name, array in (("time_s", times_s), ("frequency_hz", frequencies_hz)):
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+        shape = (len(frequencies_hz), len(times_s))
+        header = {"descr": "<f4", "fortran_order": True, "shape": shape}
         with archive.open("salience.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array_header_1_0(
-                member,
-                {
-                    "descr": "<f4",
-                    "fortran_order": True,
-                    "shape": (len(frequencies_hz), len(times_s)),
-                },
-            )
+            np.lib.format.write_array_header_1_0(member, header)
             yield member

@@ -65,15 +65,8 @@ def write_plot(
 ) -> None:
     """Writes a PNG: seconds to the right, Hz on the pitch grid upwards.
 
-    Args:
-        path: File to write.
-        title: Shown above, as plain text.
-        salience: In [0, 1].
-        f0_hz_synth: ``[N, frames]``, 0 where there is no pitch.
-        time_s: ``[frames]``, evenly spaced.
-        frequencies_hz: ``[bins]`` of the salience, evenly spaced in logarithm.
-        voices: Names of the rows; none where the pitches belong to nobody.
-        config: Size.
+    F0 ``[N, frames]`` is 0 where there is no pitch; frames are evenly spaced, the frequencies
+    ``[bins]`` of the salience in logarithm. Without voices the pitches belong to nobody.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -49,18 +49,11 @@ def choose_encoding(flac: bool, float32: bool) -> Encoding:
     """
     if flac and float32:
         raise UsageError("--flac and --float32 exclude each other", "choose one of them")
-    if flac:
-        return FLAC_24
-    return WAV_FLOAT if float32 else WAV_24
+    return FLAC_24 if flac else WAV_FLOAT if float32 else WAV_24
 
 
 class StemWriter:
-    """Writes one stem block by block.
-
-    Args:
-        path: File to create.
-        encoding: Format.
-        recording: The input: its rate, channels and length are the stem's.
+    """Writes one stem block by block, at the rate, in the channels and length of the recording.
 
     Raises:
         AudioError: The format cannot hold this rate or number of channels.
@@ -117,14 +110,7 @@ def write_stems(
 ) -> Level:
     """Writes the five files in one pass over the recording, or in two where they would clip.
 
-    Args:
-        recording: The input.
-        scratch: Its stems at the model's rate, interleaved float32 ``[n, J, C]``.
-        rate_16k: That rate.
-        folder: Where the files are written.
-        encoding: Format.
-        clip_mode: What happens where a stem would pass full scale.
-        progress: Told ``writing`` and the seconds done.
+    ``scratch`` holds its stems at the model's rate, interleaved float32 ``[n, J, C]``.
     """
 
     def write(gain: float, progress: Progress | None) -> tuple[float, int]:
@@ -134,7 +120,7 @@ def write_stems(
     gain = 1.0
     peak, clipped = write(gain, progress)
     if clipped and clip_mode == ClipMode.RESCALE:
-        gain = FileConfig().rescaled_peak / peak
+        gain = FileConfig.rescaled_peak / peak
         _, clipped = write(gain, None)
     return Level(gain, clipped)
 
@@ -159,7 +145,7 @@ def _write_at(
             stack.callback(writer.close)
             writers.append(writer)
         ready = np.zeros((len(VOICES) * channels, 0), np.float32)
-        for block in read_blocks(recording, FileConfig().block_samples):
+        for block in read_blocks(recording):
             while ready.shape[1] < block.shape[1]:
                 ready = np.concatenate([ready, next(upsampled)], axis=1)
             stems = ready[:, : block.shape[1]].reshape(len(VOICES), channels, -1)
@@ -182,7 +168,7 @@ def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[n
     """The stems at the recording's rate, ``[J · C, n]``."""
     width = len(VOICES) * recording.channels
     resampler = StreamResampler(rate_16k, recording.sample_rate_hz, width, recording.samples)
-    block_bytes = FileConfig().block_samples // 4 * width * 4
+    block_bytes = FileConfig.block_samples // 4 * width * 4
     with scratch.open("rb") as file:
         while data := file.read(block_bytes):
             yield resampler.push(np.frombuffer(data, np.float32).reshape(-1, width).T)
@@ -201,10 +187,10 @@ def _limit(
     """What is written of a block, its peak relative to full scale, and how many samples are cut."""
     full_scale = encoding.full_scale or 1
     peak = float(np.abs(exact).max(initial=0.0)) / full_scale
+    limited = exact
     if encoding.full_scale:
         limited = np.clip(exact, -full_scale, full_scale - 1)
-        return limited.astype(np.int32), peak, int(np.count_nonzero(limited != exact))
-    if clip_mode == ClipMode.CLAMP:
+    elif clip_mode == ClipMode.CLAMP:
         limited = np.clip(exact, -1.0, 1.0)
-        return limited.astype(np.float32), peak, int(np.count_nonzero(limited != exact))
-    return exact.astype(np.float32), peak, 0
+    kind = np.int32 if encoding.full_scale else np.float32
+    return limited.astype(kind), peak, int(np.count_nonzero(limited != exact))

@@ -7,21 +7,26 @@ scratch file there; a second pass over the input brings them to its rate and wri
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import soundfile
 
+import umss_jax
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
+from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separate.config import ClipMode, SeparationConfig
-from umss_jax.separate.manifest import manifest
-from umss_jax.separate.outputs import F0_TABLE, MANIFEST, finished_together, is_wanted
-from umss_jax.separate.stem_writer import choose_encoding, write_stems
+from umss_jax.separate.outputs import F0_TABLE, MANIFEST, SOUNDS, finished_together, is_wanted
+from umss_jax.separate.stem_writer import Encoding, Level, choose_encoding, write_stems
 from umss_jax.separate.stream import Progress, separate_blocks
 
 if TYPE_CHECKING:
@@ -53,7 +58,7 @@ def separate_file(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
     options: StemOptions | None = None,
     progress: Progress | None = None,
     recording: Recording | None = None,
@@ -82,9 +87,9 @@ def separate_file(
         OutputError: The folder exists already or cannot be written.
         UsageError: Options that exclude each other.
     """
-    config, options, path = config or SeparationConfig(), options or StemOptions(), Path(path)
+    options = options or StemOptions()
     encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(path, Path(out), engine.name), options.clip_mode
+    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), options.clip_mode
     is_wanted(folder, options.overwrite)
     recording = recording or scan(path)
     rate_16k = engine.config.audio.sample_rate_hz
@@ -93,7 +98,7 @@ def separate_file(
         _separate_to_scratch(recording, scratch, work / F0_TABLE, engine, config, progress)
         level = write_stems(recording, scratch, rate_16k, work, encoding, clip_mode, progress)
         scratch.unlink()
-        made = manifest(recording, engine, config, clip_mode, encoding, level)
+        made = _manifest(recording, engine, config, clip_mode, encoding, level)
         text = json.dumps(made, indent=2, ensure_ascii=True) + "\n"
         (work / MANIFEST).write_text(text, encoding="ascii")
     return Track(folder, made)
@@ -120,3 +125,47 @@ def _separate_to_scratch(
             frame += frames
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / audio.sample_rate_hz)
+
+
+def _manifest(
+    recording: Recording,
+    engine: ModelEngine,
+    config: SeparationConfig,
+    clip_mode: ClipMode,
+    encoding: Encoding,
+    level: Level,
+) -> dict[str, object]:
+    """What is written as JSON beside the stems of a recording."""
+    return {
+        "model": engine.name,
+        **engine.provenance,
+        "versions": _versions(),
+        "input": {
+            "file": recording.path.name,
+            "sha256": file_sha256(recording.path),
+            "sample_rate_hz": recording.sample_rate_hz,
+            "channels": recording.channels,
+            "samples": recording.samples,
+            "peak": recording.peak,
+            "downmix": list(recording.downmix),
+        },
+        "options": {
+            "segment_s": config.segment_s,
+            "overlap": config.overlap,
+            "clip_mode": clip_mode,
+            "format": f"{encoding.container} {encoding.subtype}",
+        },
+        "seed": config.seed,
+        "gain": level.gain,
+        "clipped_samples": level.clipped_samples,
+        "outputs": [f"{name}.{encoding.extension}" for name in SOUNDS] + [F0_TABLE],
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"umss_jax": umss_jax.__version__, "python": platform.python_version()}
+    for package in ("jax", "flax", "numpy", "soundfile", "soxr"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    versions["libsndfile"] = soundfile.__libsndfile_version__
+    return versions

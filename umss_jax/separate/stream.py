@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from umss_jax.audio.resampling import Sound16k, StreamResampler, array_16k
+from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
 from umss_jax.separate.config import SeparationConfig
@@ -72,16 +72,11 @@ class PitchTracks(NamedTuple):
 
 
 def separate_blocks(
-    sound: Sound16k, engine: ModelEngine, config: SeparationConfig | None = None
+    sound: Sound16k, engine: ModelEngine, config: SeparationConfig = SeparationConfig()
 ) -> Iterator[SeparatedBlock]:
     """Separates a recording at 16 kHz; holds a few segments in memory, whatever its length.
 
     The stems are the unscaled channels filtered, so levels are kept. In silence they are silent.
-
-    Args:
-        sound: The recording.
-        engine: The model.
-        config: Segments, overlap and seed.
 
     Yields:
         One block per segment, in order, ``samples`` in all and ``ceil(samples / 256)`` F0 frames.
@@ -89,7 +84,6 @@ def separate_blocks(
     Raises:
         ValueError: the engine returned other shapes than agreed, or samples that are no numbers.
     """
-    config = config or SeparationConfig()
     hop = engine.config.audio.hop_samples
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
@@ -103,9 +97,9 @@ def separate_blocks(
 
 
 def track_blocks(
-    sound: Sound16k, engine: ModelEngine, config: SeparationConfig | None = None
+    sound: Sound16k, engine: ModelEngine, config: SeparationConfig = SeparationConfig()
 ) -> Iterator[PitchBlock]:
-    """Finds the pitches of a recording at 16 kHz; arguments and errors as :func:`separate_blocks`.
+    """Finds the pitches of a recording at 16 kHz; errors as :func:`separate_blocks`.
 
     Yields:
         One block per segment, in order, ``ceil(samples / 256)`` frames in all.
@@ -118,7 +112,7 @@ def track_blocks(
     rows = len(engine.voices) or None
     f0 = Layer("F0", (rows,), samples_each=hop, is_faded=False)
     salience = Layer("salience", (len(engine.frequencies_hz),), samples_each=hop, is_faded=True)
-    for joined in joined_segments(sound, engine, config or SeparationConfig(), ask, (f0, salience)):
+    for joined in joined_segments(sound, engine, config, ask, (f0, salience)):
         yield PitchBlock(*joined)
 
 
@@ -126,13 +120,13 @@ def separate_array(
     audio: np.ndarray,
     sample_rate_hz: int,
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
 ) -> Separation:
     """Separates a recording that is in memory.
 
     Args:
-        audio: ``[N]`` or ``[C, N]``, any rate; full scale is 1, but any level will do.
-        sample_rate_hz: Its rate.
+        audio: ``[N]`` or ``[C, N]``; full scale is 1, but any level will do.
+        sample_rate_hz: Any rate.
         engine: The model.
         config: Segments, overlap and seed.
 
@@ -148,9 +142,8 @@ def separate_array(
     separated = list(separate_blocks(sound, engine, config))
     stems_16k = np.concatenate([block.stems_16k for block in separated], axis=-1)
     rate_16k = engine.config.audio.sample_rate_hz
-    up = StreamResampler(rate_16k, sample_rate_hz, len(VOICES) * count, samples)
     flat = stems_16k.reshape(-1, sound.samples)
-    stems = np.concatenate([up.push(flat), up.finish()], axis=-1)
+    stems = resample_whole(flat, rate_16k, sample_rate_hz, samples)
     stems = stems.reshape(len(VOICES), count, samples)
     residual = (channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
     f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
@@ -164,12 +157,9 @@ def track_array(
     audio: np.ndarray,
     sample_rate_hz: int,
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
 ) -> PitchTracks:
-    """Finds the pitches of a recording that is in memory.
-
-    Arguments and errors as :func:`separate_array`.
-    """
+    """Finds the pitches of a recording in memory; arguments, errors: :func:`separate_array`."""
     sound = array_16k(audio, sample_rate_hz, engine.config.audio)
     blocks = list(track_blocks(sound, engine, config))
     f0_hz_synth = concatenate_tracks([block.f0_hz_synth for block in blocks])
@@ -182,18 +172,14 @@ def segments_of_array(
     audio: np.ndarray,
     sample_rate_hz: int,
     engine: ModelEngine,
-    config: SeparationConfig | None = None,
+    config: SeparationConfig = SeparationConfig(),
 ) -> Iterator[tuple[float, np.ndarray, int]]:
-    """The segments of a recording as the network hears them: arguments as :func:`separate_array`.
+    """The segments of a recording as the network hears them; all else as :func:`separate_array`.
 
     Yields:
         Start in seconds, mono mixture ``[S]`` at 16 kHz scaled to peak 1 (silence stays silence),
         and seed of every segment.
-
-    Raises:
-        AudioError: as :func:`separate_array`.
     """
-    config = config or SeparationConfig()
     sound = array_16k(audio, sample_rate_hz, engine.config.audio)
     plan = plan_segments(config.segment_s, config.overlap, engine.config.audio)
     mixture = [np.asarray(sound.downmix, np.float32)[None] @ block for block in sound.blocks]

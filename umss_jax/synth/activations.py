@@ -6,21 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-EXP_SIGMOID_FLOOR = 1e-7
-"""Smallest value of :func:`exp_sigmoid`, so that a control never dies (DDSP's threshold)."""
-
 
 def exp_sigmoid(raw: jax.Array, max_value: float = 2.0) -> jax.Array:
-    """Exponentiated sigmoid of DDSP: max · σ(x)^ln 10 + 1e-7.
+    """Exponentiated sigmoid of DDSP, max · σ(x)^ln 10 + 1e-7: in (1e-7, max_value + 1e-7).
 
-    Args:
-        raw: any shape, unbounded network output.
-        max_value: limit for large inputs.
-
-    Returns:
-        Same shape, in (1e-7, max_value + 1e-7). Written as exp(ln 10 · log σ(x)), whose gradient
-        stays finite where σ underflows.
+    Written as exp(ln 10 · log σ(x)), whose gradient stays finite where σ underflows; it never
+    reaches 0, so that a control never dies.
     """
-    return max_value * jnp.exp(np.float32(np.log(10.0)) * jax.nn.log_sigmoid(raw)) + np.float32(
-        EXP_SIGMOID_FLOOR
-    )
+    grown = jnp.exp(np.float32(np.log(10.0)) * jax.nn.log_sigmoid(raw))
+    return max_value * grown + np.float32(1e-7)

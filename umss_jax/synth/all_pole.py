@@ -17,15 +17,10 @@ _CHUNK_SAMPLES = 32
 
 
 def line_spectral_frequencies(raw: jax.Array) -> jax.Array:
-    """Ordered frequencies in (0, π) from unbounded outputs.
+    """Frequencies [..., order] increasing in (0, π) rad from unbounded outputs [..., order + 1].
 
-    Positive gaps by :func:`exp_sigmoid`, normalised to sum π, accumulated, the last (π) dropped.
-
-    Args:
-        raw: [..., order + 1].
-
-    Returns:
-        [..., order], radians, increasing (reference: ``ddsp/core.py`` lsf_activation).
+    Positive gaps by :func:`exp_sigmoid`, normalised to sum π, accumulated, the last (π) dropped
+    (reference: ``ddsp/core.py`` lsf_activation).
     """
     gaps = exp_sigmoid(raw)
     gaps = gaps * (np.float32(np.pi) / jnp.sum(gaps, axis=-1, keepdims=True))
@@ -113,17 +108,10 @@ def all_pole_filter(signal: jax.Array, coefficients: jax.Array, hop_samples: int
 
 @jax.custom_vjp
 def recursive_filter(x: jax.Array, coefficients: jax.Array) -> jax.Array:
-    """y[n] = x[n] − Σ_k a_k y[n − k] from rest, all lanes at once.
+    """y[n] = x[n] − Σ_k a_k y[n − k] from rest: x [samples, lanes], a [p, lanes].
 
     The reverse pass is the same recursion run backwards over the cotangent, and the gradient of a_k
     is minus its correlation with y delayed by k: only y is kept, not the filter's states.
-
-    Args:
-        x: [samples, lanes].
-        coefficients: [p, lanes], a_1 … a_p.
-
-    Returns:
-        [samples, lanes].
     """
     return _recursion(x, coefficients, reverse=False)
 
@@ -170,16 +158,7 @@ def _recursion(x: jax.Array, coefficients: jax.Array, reverse: bool) -> jax.Arra
 
 
 def _delayed_correlations(u: jax.Array, y: jax.Array, order: int) -> jax.Array:
-    """Σ_n u[n] y[n − k] for k = 1 … order, in chunks of samples that stay in the cache.
-
-    Args:
-        u: [samples, lanes].
-        y: [samples, lanes], 0 before its start.
-        order: largest delay.
-
-    Returns:
-        [order, lanes].
-    """
+    """Σ_n u[n] y[n − k] for k = 1 … order, in chunks of samples that stay in the cache."""
     samples, lanes = y.shape
     chunk = _CHUNK_SAMPLES
     padding = jnp.zeros((-samples % chunk, lanes), y.dtype)

@@ -20,7 +20,7 @@ import numpy as np
 
 from umss_jax.config import SynthConfig
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
-from umss_jax.dsp.windows import hann_window
+from umss_jax.dsp.framing import hann_window
 from umss_jax.synth.activations import exp_sigmoid
 
 # Taylor series of sin(πx)/x and cos(πx) in x²: for |x| ≤ 1/4 what follows is below 3e-9.
@@ -41,12 +41,9 @@ class HarmonicControls(NamedTuple):
 def harmonic_controls(
     amplitude_raw: jax.Array, f0_hz_synth: jax.Array, config: SynthConfig
 ) -> HarmonicControls:
-    """Amplitude by :func:`exp_sigmoid`, and how many harmonics share it.
+    """Amplitude by :func:`exp_sigmoid`, and how many harmonics share it; all [..., frames].
 
-    Args:
-        amplitude_raw: [..., frames], network output.
-        f0_hz_synth: [..., frames], Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
-        config: sizes and constants.
+    F0 is in Hz, > 0 (the floor of 1e-5 Hz stands for unvoiced).
     """
     return HarmonicControls(
         amplitude=exp_sigmoid(amplitude_raw, config.harmonic_amplitude_max),
@@ -56,15 +53,10 @@ def harmonic_controls(
 
 
 def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Array:
-    """Sum of the harmonics, before the roll-off.
+    """Sum of the harmonics, before the roll-off: [..., frames · hop] at ``config.sample_rate_hz``.
 
-    Args:
-        controls: each [..., frames].
-        config: sizes and constants.
-
-    Returns:
-        [..., frames · hop] at ``config.sample_rate_hz`` (reference: ``ddsp/synths.py`` Harmonic,
-        an oscillator bank whose float32 phase drifts by about 2.5e-3; this one does not).
+    The reference (``ddsp/synths.py`` Harmonic) is an oscillator bank whose float32 phase drifts by
+    about 2.5e-3; this one does not.
     """
     *lead, frames = controls.amplitude.shape
     hop = config.hop_samples
@@ -86,15 +78,7 @@ def harmonic_signal(controls: HarmonicControls, config: SynthConfig) -> jax.Arra
 
 
 def glottal_roll_off(signal: jax.Array, config: SynthConfig) -> jax.Array:
-    """Spectral slope of the glottal source: 6 dB per octave above 200 Hz, a 128-tap FIR.
-
-    Args:
-        signal: [..., samples].
-        config: slope and rate.
-
-    Returns:
-        [..., samples].
-    """
+    """Roll-off of the glottal source, 6 dB per octave above 200 Hz: a 128-tap FIR in time."""
     magnitudes = slope_magnitudes(
         config.roll_off_bands,
         config.roll_off_db_per_octave,
@@ -111,10 +95,6 @@ def phase_cycles(f0_hz_synth: jax.Array, config: SynthConfig) -> tuple[jax.Array
     F0 is interpolated linearly between frame centres (half-pixel: frame n sits at sample
     (n + 1/2) · hop − 1/2), held before the first and after the last; the phase at sample t is the
     sum of the frequencies up to and including t.
-
-    Args:
-        f0_hz_synth: [..., frames], Hz.
-        config: rate and hop.
 
     Returns:
         phase in cycles, wrapped to [−1/2, 1/2], and frequency in Hz, both [..., frames · hop].
@@ -169,14 +149,9 @@ def _span_offsets(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
 
 @jax.custom_jvp
 def sine_sum(count: jax.Array, cycles: jax.Array) -> jax.Array:
-    """Σ_{k=1}^{m} sin(2π k u), the conjugate Dirichlet kernel.
+    """Σ_{k=1}^{m} sin(2π k u), the conjugate Dirichlet kernel, of m ≥ 0 (float) and |u| ≤ 1/2.
 
-    Args:
-        count: m ≥ 0, whole numbers as float.
-        cycles: u in [−1/2, 1/2].
-
-    Returns:
-        Broadcast shape. Its derivative in u is written out; m has none.
+    Its derivative in u is written out; m has none.
     """
     return _sine_sum_and_derivative(count, cycles)[0]
 
@@ -223,10 +198,8 @@ def _sin_cos_pi(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     turns = quarter_turns.astype(jnp.int32)
     swapped = (turns & 1) == 1
     sin, cos = jnp.where(swapped, cosine, sine), jnp.where(swapped, sine, cosine)
-    return (
-        jnp.where((turns & 2) == 0, sin, -sin),
-        jnp.where(((turns + 1) & 2) == 0, cos, -cos),
-    )
+    sin = jnp.where((turns & 2) == 0, sin, -sin)
+    return sin, jnp.where(((turns + 1) & 2) == 0, cos, -cos)
 
 
 def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:

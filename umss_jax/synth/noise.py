@@ -29,13 +29,7 @@ class NoiseControls(NamedTuple):
 def noise_controls(
     gain_raw: jax.Array, magnitudes_raw: jax.Array, config: SynthConfig
 ) -> NoiseControls:
-    """Bounds the raw network outputs.
-
-    Args:
-        gain_raw: [..., frames].
-        magnitudes_raw: [..., bands].
-        config: sizes and constants.
-    """
+    """Bounds the raw network outputs, shaped as in :class:`NoiseControls`."""
     return NoiseControls(
         gain=exp_sigmoid(gain_raw, config.noise_gain_max),
         magnitudes=exp_sigmoid(config.noise_magnitude_scale * magnitudes_raw),

@@ -55,13 +55,7 @@ class Synthesised(NamedTuple):
 
 
 def physical_controls(raw: RawControls, f0_hz_synth: jax.Array, config: SynthConfig) -> Controls:
-    """Bounds every raw output.
-
-    Args:
-        raw: decoder outputs, leading axes [...].
-        f0_hz_synth: [..., frames], Hz, at least the floor.
-        config: sizes and constants.
-    """
+    """Bounds every raw output; F0 is [..., frames] in Hz, at least the floor."""
     return Controls(
         harmonic=harmonic_controls(raw.harmonic_amplitude, f0_hz_synth, config),
         noise=noise_controls(raw.noise_gain, raw.noise_magnitudes, config),
@@ -72,10 +66,7 @@ def physical_controls(raw: RawControls, f0_hz_synth: jax.Array, config: SynthCon
 def synthesise(controls: Controls, uniform: jax.Array, config: SynthConfig) -> Synthesised:
     """H(z) · (harmonics + noise) (paper, section 2; reference: SourceFilterSynth2).
 
-    Args:
-        controls: leading axes [...].
-        uniform: [..., samples + hop], uniform noise in [−1, 1).
-        config: sizes and constants.
+    ``uniform`` is noise in [−1, 1), [..., samples + hop].
     """
     harmonic = glottal_roll_off(harmonic_signal(controls.harmonic, config), config)
     noise = noise_signal(controls.noise, uniform, config)
