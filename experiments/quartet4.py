@@ -90,7 +90,7 @@ def multif0(
     for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):
         assert excerpt.f0_hz_synth is not None
         salience = engine.pitches(excerpt.mixture[None]).salience_synth[0]
-        peaks_hz = multi_f0_peaks(salience, minimum)
+        peaks_hz = multi_f0_peaks(salience, minimum, engine.config.hcqt)
         scores.append(multi_pitch_scores(excerpt.f0_hz_synth.T, peaks_hz))
     for measure in ("precision", "recall", "f_measure"):
         typer.echo(f"{measure} {np.mean([getattr(one, measure) for one in scores]):.3f}")

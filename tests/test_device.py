@@ -59,7 +59,7 @@ def test_commands_enable_it_before_anything_is_loaded(command, monkeypatch):
 
     from umss_jax import api, device
     from umss_jax.config import Assigner, TrackAssigner
-    from umss_jax.separate.config import SeparationConfig
+    from umss_jax.separation.config import SeparationConfig
 
     said = []
     monkeypatch.setattr(device, "enable_compilation_cache", lambda: said.append("cache"))

@@ -21,7 +21,7 @@ LAYERS = (
     ("model",),
     ("weights", "audio"),
     ("inference",),
-    ("data", "separate"),
+    ("data", "separation"),
     ("train", "chorales", "api"),
     ("evaluate", "bench"),
     ("report",),

@@ -28,7 +28,7 @@ from umss_jax.networks.assignment import VoasClstm
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
-from umss_jax.separate.config import SeparationConfig
+from umss_jax.separation.config import SeparationConfig
 from umss_jax.trees import parts
 from umss_jax.weights.combine import load_weights, model_name
 from umss_jax.weights.recognise import recognise, recognised
@@ -151,11 +151,10 @@ def test_models_that_are_files_give_their_name_to_the_folder():
 IMPORTS = """
 import sys
 import umss_jax
-assert callable(umss_jax.separate)
 print(sorted({"jax", "numpy"} & set(sys.modules)))
-from umss_jax import Separator, load, load_tracker, separate
-from umss_jax.separate import stems
-assert callable(umss_jax.separate) and umss_jax.separate.stems is stems
+from umss_jax import *
+assert callable(separate) and callable(adapt) and load is umss_jax.load
+assert set(umss_jax.__all__) <= set(globals())
 """
 
 

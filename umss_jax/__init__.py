@@ -4,37 +4,33 @@
 >>> umss_jax.separate("choir.wav").folder
 >>> result = umss_jax.load().separate(audio, 44_100)
 
-What stands in :mod:`umss_jax.api` is found here too, imported when it is first used.
+What most programs need is found here and imported when it is first used.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
 from typing import Any
-
-from umss_jax import separate
 
 __version__ = "0.1.0"
 
-__all__ = ["Separator", "__version__", "load", "load_tracker", "separate"]
+_HOMES = {
+    "AdaptationConfig": "umss_jax.train.config",
+    "PitchTracker": "umss_jax.api",
+    "SeparationConfig": "umss_jax.separation.config",
+    "Separator": "umss_jax.api",
+    "adapt": "umss_jax.train.adapt",
+    "load": "umss_jax.api",
+    "load_tracker": "umss_jax.api",
+    "scan": "umss_jax.audio.recording",
+    "separate": "umss_jax.api",
+    "training_segments": "umss_jax.train.adapt",
+}
+
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from umss_jax import api
-
-    return getattr(api, name)
-
-
-class _CallablePackage(ModuleType):
-    """The package of the name `separate`, which is that of the function as well."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """As :func:`umss_jax.api.separate`."""
-        from umss_jax import api
-
-        return api.separate(*arguments, **options)
-
-
-separate.__class__ = _CallablePackage
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -18,10 +18,10 @@ import numpy as np
 
 from umss_jax.config import Assigner, TrackAssigner
 from umss_jax.errors import UsageError
-from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.pitch_files import PitchOptions, track_file
-from umss_jax.separate.stems import StemOptions, Track, separate_file
-from umss_jax.separate.stream import (
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.pitch_files import PitchOptions, track_file
+from umss_jax.separation.stems import StemOptions, Track, separate_file
+from umss_jax.separation.stream import (
     PitchTracks,
     Progress,
     Separation,
@@ -47,7 +47,7 @@ class Separator:
         self.config = config or SeparationConfig()
 
     def separate(self, audio: np.ndarray, sample_rate_hz: int) -> Separation:
-        """Separates ``[N]`` or ``[C, N]``; see :func:`umss_jax.separate.stream.separate_array`."""
+        """Separates ``[N]`` or ``[C, N]``: :func:`umss_jax.separation.stream.separate_array`."""
         return separate_array(audio, sample_rate_hz, self.engine, self.config)
 
     def separate_file(
@@ -57,7 +57,7 @@ class Separator:
         options: StemOptions | None = None,
         progress: Progress | None = None,
     ) -> Track:
-        """Separates a file into a folder; see :func:`umss_jax.separate.stems.separate_file`."""
+        """Separates a file into a folder; see :func:`umss_jax.separation.stems.separate_file`."""
         return separate_file(path, out, self.engine, self.config, options, progress)
 
     def intermediates(
@@ -143,7 +143,7 @@ class PitchTracker:
         self.config = config or SeparationConfig()
 
     def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separate.stream.track_array`)."""
+        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separation.stream.track_array`)."""
         return track_array(audio, sample_rate_hz, self.engine, self.config)
 
     def track_file(
@@ -153,7 +153,7 @@ class PitchTracker:
         options: PitchOptions | None = None,
         progress: Progress | None = None,
     ) -> list[Path]:
-        """Pitches of a file into a folder; see :func:`umss_jax.separate.pitch_files.track_file`."""
+        """Pitches of a file into a folder: :func:`umss_jax.separation.pitch_files.track_file`."""
         return track_file(path, out, self.engine, self.config, options, progress)
 
 

@@ -27,8 +27,8 @@ from umss_jax.files import working_folder
 from umss_jax.pitch.tables import read_voices
 from umss_jax.report.page import write_reports
 from umss_jax.report.scores import score_voices
-from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.stems import separate_file
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.stems import separate_file
 from umss_jax.train.adapt import adapt_to_recording
 from umss_jax.train.config import AdaptationConfig
 

@@ -1,4 +1,4 @@
-"""The jitted chain on segments: what :mod:`umss_jax.separate` and training ask for stems and F0."""
+"""The jitted chain on segments, which separation and training ask for stems and F0."""
 
 from __future__ import annotations
 
@@ -88,10 +88,9 @@ class ModelEngine:
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         threshold = self.config.f0.multi_f0_threshold
-        f0_hz_synth = np.stack([heuristic_f0_synth(one, frames, threshold) for one in salience])
-        return model.Analysis(
-            None, jnp.asarray(salience), None, None, None, jnp.asarray(f0_hz_synth)
-        )
+        tracks = [heuristic_f0_synth(one, frames, threshold, self.config.hcqt) for one in salience]
+        f0_hz_synth = jnp.asarray(np.stack(tracks))
+        return model.Analysis(None, jnp.asarray(salience), None, None, None, f0_hz_synth)
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""

@@ -162,7 +162,7 @@ def test_usage_errors_are_one_line_and_2(loaded, choir, capfd, arguments, word):
 @pytest.mark.parametrize(("option", "package"), [("--midi", "mido"), ("--plot", "matplotlib")])
 def test_absent_extras_are_named(loaded, choir, tmp_path, capfd, monkeypatch, option, package):
     monkeypatch.setattr(
-        "umss_jax.separate.pitch_files.importlib.util.find_spec",
+        "umss_jax.separation.pitch_files.importlib.util.find_spec",
         lambda name: None if name == package else object(),
     )
     code, printed, err = call(capfd, choir, "-o", tmp_path / "out", option)

@@ -7,7 +7,7 @@ import soundfile
 from stub_engine import StubEngine
 
 from umss_jax.config import VOICES
-from umss_jax.separate.stems import separate_file
+from umss_jax.separation.stems import separate_file
 
 
 def make_separation(

@@ -8,12 +8,21 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from umss_jax.config import HcqtConfig
 from umss_jax.pitch.continuity import (
     assign_by_continuity,
     heuristic_f0_synth,
     multi_f0_peaks,
 )
 from umss_jax.pitch.grid import bin_frequencies_hz
+
+
+def test_bins_are_those_of_the_grid():
+    salience = np.zeros((120, 20))
+    salience[60] = 0.9
+    grid = HcqtConfig(fmin_hz=55.0, bins=120)
+    f0_hz = heuristic_f0_synth(salience, 15, grid=grid)
+    np.testing.assert_allclose(f0_hz.max(axis=0), 110.0, rtol=1e-6)
 
 
 def test_equals_the_reference(golden):

@@ -1,7 +1,7 @@
 """Segments of a recording of any length: where they lie, how they are cut, faded and heard.
 
 Shared by everything that brings a recording to networks of a fixed length: the stream of blocks is
-cut into overlapping segments; what comes back is joined by :mod:`umss_jax.separate.stream`.
+cut into overlapping segments; what comes back is joined by :mod:`umss_jax.separation.stream`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import TrackAssigner
 from umss_jax.device import Device
-from umss_jax.separate.config import SeparationConfig
+from umss_jax.separation.config import SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def f0(
     that frame, tab-separated.
     """
     with exit_at_once():
-        from umss_jax.separate import pitch_files
+        from umss_jax.separation import pitch_files
 
     begin(quiet, verbose, overwrite, skip_existing)
     config = SeparationConfig(segment_s=segment, overlap=overlap)

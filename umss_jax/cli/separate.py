@@ -29,7 +29,7 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Assigner
 from umss_jax.device import Device
-from umss_jax.separate.config import ClipMode, SeparationConfig
+from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -100,9 +100,9 @@ def separate(
     """
     with exit_at_once():
         from umss_jax.api import model_name
-        from umss_jax.separate.outputs import is_wanted
-        from umss_jax.separate.stem_writer import choose_encoding
-        from umss_jax.separate.stems import StemOptions, separate_file, track_folder
+        from umss_jax.separation.outputs import is_wanted
+        from umss_jax.separation.stem_writer import choose_encoding
+        from umss_jax.separation.stems import StemOptions, separate_file, track_folder
         from umss_jax.train.adapt import check_adaptation
 
     begin(quiet, verbose, overwrite, skip_existing)

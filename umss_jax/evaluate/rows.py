@@ -17,7 +17,7 @@ from umss_jax.evaluate import baselines
 from umss_jax.evaluate.config import EvaluationConfig, F0Source
 from umss_jax.evaluate.protocol import StemEstimator
 from umss_jax.files import arrays_sha256
-from umss_jax.separate.config import SeparationConfig
+from umss_jax.separation.config import SeparationConfig
 from umss_jax.trees import flatten
 from umss_jax.weights.combine import load_weights, model_name
 

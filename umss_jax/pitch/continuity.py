@@ -180,13 +180,15 @@ def heuristic_f0_synth(
     salience: np.ndarray,
     frames: int = AudioConfig().synth_frames,
     threshold: float = F0Config().multi_f0_threshold,
+    grid: HcqtConfig = HcqtConfig(),
 ) -> np.ndarray:
     """From salience to the F0 of each voice at the synthesiser's frame rate.
 
     Args:
         salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
         frames: to return over the same duration, by default 250 of 16 000/256 Hz.
-        threshold: as for :func:`multi_f0_peaks`.
+        threshold: as for :func:`multi_f0_peaks`, as is ``grid``.
+        grid: of the bins.
 
     Returns:
         float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of
@@ -197,7 +199,7 @@ def heuristic_f0_synth(
     comparison is exact, so that rounding in the interpolation drops some frames of a voice that
     sings the lowest peak; here that takes 1e-5 of it.
     """
-    multi_f0_hz = multi_f0_peaks(salience, threshold)
+    multi_f0_hz = multi_f0_peaks(salience, threshold, grid)
     f0_hz = resample_linear(assign_by_continuity(multi_f0_hz), frames)
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.report.config import ReportConfig
-from umss_jax.separate.pitch_plot import JUMP_OCTAVES, SalienceImage, pitch_ticks
+from umss_jax.separation.pitch_plot import JUMP_OCTAVES, SalienceImage, pitch_ticks
 
 _POINTS_PER_ROW = 6
 

@@ -19,7 +19,7 @@ from umss_jax.report.config import ReportConfig
 from umss_jax.report.evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report.excerpts import FEWER, excerpts_player
 from umss_jax.report.separation import Sources, is_separation, separation_page
-from umss_jax.separate.outputs import is_page
+from umss_jax.separation.outputs import is_page
 
 
 class Report(NamedTuple):

@@ -21,12 +21,12 @@ from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
-from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.joining import concatenate_tracks
-from umss_jax.separate.midi import notes, write_midi
-from umss_jax.separate.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted
-from umss_jax.separate.pitch_plot import SalienceImage, image_columns, write_plot
-from umss_jax.separate.stream import Progress, track_blocks
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.joining import concatenate_tracks
+from umss_jax.separation.midi import notes, write_midi
+from umss_jax.separation.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted
+from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
+from umss_jax.separation.stream import Progress, track_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

@@ -10,8 +10,8 @@ from stub_pitch_engine import StubPitchEngine
 
 from umss_jax.config import VOICES
 from umss_jax.errors import OutputError, UsageError
-from umss_jax.separate.pitch_files import PitchOptions, track_file
-from umss_jax.separate.stream import track_array
+from umss_jax.separation.pitch_files import PitchOptions, track_file
+from umss_jax.separation.stream import track_array
 
 
 def noise(samples, seed=0):

@@ -10,8 +10,8 @@ import numpy as np
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
-from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.joining import Answer, Layer, concatenate_tracks, joined_segments
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.joining import Answer, Layer, concatenate_tracks, joined_segments
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

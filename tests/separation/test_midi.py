@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umss_jax.separate.config import NoteConfig
-from umss_jax.separate.midi import Note, notes, write_midi
+from umss_jax.separation.config import NoteConfig
+from umss_jax.separation.midi import Note, notes, write_midi
 
 FRAME_S = 0.016
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umss_jax.separate.pitch_plot import SalienceImage
+from umss_jax.separation.pitch_plot import SalienceImage
 
 
 @given(blocks=st.lists(st.integers(1, 40), min_size=1, max_size=6), columns=st.integers(1, 50))

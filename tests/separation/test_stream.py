@@ -21,8 +21,8 @@ from umss_jax.audio.segments import (
 )
 from umss_jax.config import AudioConfig, EncoderConfig, ModelConfig, SynthConfig
 from umss_jax.errors import AudioError, UsageError
-from umss_jax.separate.config import SeparationConfig
-from umss_jax.separate.stream import (
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.stream import (
     segments_of_array,
     separate_array,
     separate_blocks,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.separate.config import NoteConfig
+from umss_jax.separation.config import NoteConfig
 
 _A4_HZ, _A4_NOTE = 440.0, 69
 

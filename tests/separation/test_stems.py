@@ -16,9 +16,9 @@ from umss_jax.audio.segments import SegmentStems
 from umss_jax.config import VOICES
 from umss_jax.errors import OutputError
 from umss_jax.report.page import write_reports
-from umss_jax.separate.config import ClipMode, SeparationConfig
-from umss_jax.separate.stems import StemOptions, separate_file
-from umss_jax.separate.stream import separate_array
+from umss_jax.separation.config import ClipMode, SeparationConfig
+from umss_jax.separation.stems import StemOptions, separate_file
+from umss_jax.separation.stream import separate_array
 
 SHORT = SeparationConfig(segment_s=1.0, overlap=0.25)
 
@@ -218,7 +218,7 @@ import resource, sys
 import numpy as np, soundfile
 sys.path.insert(0, sys.argv[2])
 from stub_engine import StubEngine
-from umss_jax.separate.stems import separate_file
+from umss_jax.separation.stems import separate_file
 path, seconds = sys.argv[1] + "/a.wav", int(sys.argv[3])
 with soundfile.SoundFile(path, "w", 44_100, 2) as file:
     for second in range(seconds):

@@ -21,7 +21,7 @@ from umss_jax.audio.segments import (
     heard_mixtures,
     plan_segments,
 )
-from umss_jax.separate.config import SeparationConfig
+from umss_jax.separation.config import SeparationConfig
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine

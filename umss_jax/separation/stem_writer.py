@@ -19,9 +19,9 @@ from umss_jax.audio.recording import Recording, read_blocks, system_name
 from umss_jax.audio.resampling import StreamResampler
 from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, UsageError
-from umss_jax.separate.config import ClipMode
-from umss_jax.separate.outputs import SOUNDS
-from umss_jax.separate.stream import Progress
+from umss_jax.separation.config import ClipMode
+from umss_jax.separation.outputs import SOUNDS
+from umss_jax.separation.stream import Progress
 
 _RIFF_LIMIT_BYTES = 0xFFFF_0000
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from umss_jax.separate.config import PlotConfig
+from umss_jax.separation.config import PlotConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

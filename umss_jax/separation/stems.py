@@ -24,10 +24,10 @@ from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
 from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
-from umss_jax.separate.config import ClipMode, SeparationConfig
-from umss_jax.separate.outputs import F0_TABLE, MANIFEST, SOUNDS, finished_together, is_wanted
-from umss_jax.separate.stem_writer import Encoding, Level, choose_encoding, write_stems
-from umss_jax.separate.stream import Progress, separate_blocks
+from umss_jax.separation.config import ClipMode, SeparationConfig
+from umss_jax.separation.outputs import F0_TABLE, MANIFEST, SOUNDS, finished_together, is_wanted
+from umss_jax.separation.stem_writer import Encoding, Level, choose_encoding, write_stems
+from umss_jax.separation.stream import Progress, separate_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
