@@ -35,7 +35,7 @@ class _Harmonics(nn.Module):
     """At each bin a few channels of the bins that lie at simple frequency ratios, mixed."""
 
     channels: int
-    config: ConvConfig
+    config: ConvConfig = ConvConfig()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
