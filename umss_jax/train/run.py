@@ -99,11 +99,7 @@ def _train_phase(
             f"a batch of {config.batch} cannot be divided by {step.device_count} devices",
             "set batch to a multiple of that",
         )
-    # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
-    wanted = config.f0_assigner if phase.step.start == "f0" else Assigner.AUTO
-    has_network = "assignment" in variables["params"]
-    assigner = resolve_assigner(wanted, has_network, config.model, config.weights)
-    analysis = AnalysisCache(variables, config.model, assigner, config.cache_salience)
+    analysis = _analysis(config, phase, variables)
 
     def batch(examples: Examples) -> Batch:
         return analysis.batch(examples, strategy.start, phase.with_sources)
@@ -145,6 +141,15 @@ def _train_phase(
     )
     used = select_parts(variables, parts_used(strategy.start, trainable))
     return run_loop(loop, init_state(used, optimiser))
+
+
+def _analysis(config: TrainConfig, phase: Phase, variables: dict[str, Any]) -> AnalysisCache:
+    """What is known of an example before the step, by the F0 networks as they are now."""
+    # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
+    wanted = config.f0_assigner if phase.step.start == "f0" else Assigner.AUTO
+    has_network = "assignment" in variables["params"]
+    assigner = resolve_assigner(wanted, has_network, config.model, config.weights)
+    return AnalysisCache(variables, config.model, assigner, config.cache_salience)
 
 
 def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> OptimiserConfig:
