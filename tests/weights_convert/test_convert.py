@@ -323,7 +323,7 @@ def test_export_does_not_replace(kind, tmp_path):
 
 
 def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("weights_convert.hdf5.write", fail)
