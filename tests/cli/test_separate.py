@@ -347,3 +347,16 @@ def test_names_that_are_not_utf_8(tmp_path):
     printed, messages = child.communicate(timeout=30)
     assert (child.returncode, messages) == (0, b"")
     assert printed == os.fsencode(tmp_path / "stub" / strange[:-4]) + b"\n"
+
+
+def test_what_trains_is_imported_only_where_something_is_trained():
+    """It takes half a second, and a separation has no use for it."""
+    code = (
+        "import sys; from umss_jax.cli import run\n"
+        "run(['separate', 'nowhere.wav'])\n"
+        "print('LOADED', sorted({'optax', 'orbax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED []"

@@ -103,11 +103,13 @@ def separate(
         from umss_jax.separation.outputs import is_wanted
         from umss_jax.separation.stem_writer import choose_encoding
         from umss_jax.separation.stems import StemOptions, separate_file, track_folder
-        from umss_jax.train.adapt import check_adaptation
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
-    check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
+    if adapt or adapt_assignment or save_adapted:
+        with exit_at_once():  # what trains takes half a second to import
+            from umss_jax.train.adapt import check_adaptation
+        check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
     config = SeparationConfig(segment_s=segment, overlap=overlap, seed=seed)
     options = StemOptions(flac, float32, clip_mode, overwrite)
     choose_encoding(flac, float32)
