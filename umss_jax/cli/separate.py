@@ -122,11 +122,10 @@ def separate(
         return False
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
-        path, rate_hz, channels = recording[:3]
-        duration_s = recording.duration_s
-        log.info("%s: %.1f s, %d channels at %d Hz", path, duration_s, channels, rate_hz)
+        (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
+        log.info("%s: %.1f s, %d channels at %d Hz", path, seconds, channels, rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
-        with progress_bars("separating", duration_s, path.name, "s", quiet) as advance:
+        with progress_bars("separating", seconds, path.name, "s", quiet) as advance:
             track = separate_file(path, out, adapted, config, options, advance, recording)
         if not quiet:
             _note_level(path, track.manifest)
