@@ -343,7 +343,9 @@ def test_tracks_are_those_of_separation(shared, tmp_path, monkeypatch, assigner)
     monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UMSS_SHARED", str(shared))
     bring_published("published")
-    excerpts = csd_excerpts(shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS])
+    excerpts = csd_excerpts(
+        shared / "datasets" / "ChoralSingingDataset", [NINO_DIOS], audio=AudioConfig()
+    )
     audio = np.concatenate([next(excerpts).mixture, next(excerpts).mixture])
     assert plan(SeparationConfig()).count(len(audio)) == 3
     options = {"assigner": assigner, "device": "cpu"}
