@@ -16,6 +16,8 @@ from umss_jax.cli import run
 from umss_jax.config import Compute, ModelConfig, with_networks
 from umss_jax.config_tree import leaves
 from umss_jax.errors import UsageError, WeightsError
+from umss_jax.train.config import PretrainConfig
+from umss_jax.train.settings import open_pretraining
 from umss_jax.trees import select_parts
 from umss_jax.weights import configuration, store
 from umss_jax.weights.combine import load_weights
@@ -206,6 +208,16 @@ def test_combined_weights_take_each_parts_own(parts, order):
     assert found["synth.harmonics"] == 11
     assert found["mask.hop_samples"] == 128
     assert found["encoder.compute"] == "float32"  # how to compute is not the weights' affair
+
+
+def test_a_pre_training_keeps_its_own_of_what_the_weights_do_not_bring(parts):
+    """A salience network alone leaves the assignment network and how to compute as they are."""
+    default = leaves(PretrainConfig().model)
+    found = leaves(open_pretraining({"weights": str(parts / "salience")}).model)
+    assert found["hcqt.floor_db"] == -60.0
+    assert found["f0.multi_f0_threshold"] == 0.2
+    for name in ("assignment_network", "f0.thresholds", "conv.recompute"):
+        assert found[name] == default[name]
 
 
 def test_parts_that_cannot_stand_together_are_refused(parts, tmp_path):

@@ -67,13 +67,14 @@ def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainCon
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
     """
     tree = with_overrides(tree, overrides)
-    return build_run(tree, model=_model_of(build_run(tree).weights))
+    return build_run(tree, model=_model_of(build_run(tree).weights, TrainConfig().model))
 
 
 def open_pretraining(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> PretrainConfig:
     """As :func:`open_run`, the configuration of a pre-training; errors likewise."""
     tree = with_overrides(tree, overrides)
-    return build_pretraining(tree, model=_model_of(build_pretraining(tree).weights))
+    model = _model_of(build_pretraining(tree).weights, PretrainConfig().model)
+    return build_pretraining(tree, model=model)
 
 
 def build_run(
@@ -126,11 +127,14 @@ def _built(default: Config, tree: Mapping[str, Any], model: ModelConfig | None) 
     return config
 
 
-def _model_of(weights: str) -> ModelConfig | None:
-    """The configuration that weights carry, if a run begins with any."""
+def _model_of(weights: str, base: ModelConfig) -> ModelConfig:
+    """The configuration that weights carry; what they do not bring, and how to compute, as before.
+
+    Where a run begins without weights, all is as in ``base``.
+    """
     from umss_jax.weights.combine import stored_configuration
 
-    return stored_configuration(weights) if weights else None
+    return stored_configuration(weights, base) if weights else base
 
 
 def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:
