@@ -11,7 +11,7 @@ from weights_convert import (
     torch_2024,
     torch_unet,
 )
-from weights_convert.table import Shape, Table
+from weights_convert.table import Table
 
 TABLES: tuple[Table, ...] = (
     *keras_multif0.TABLES,
@@ -41,11 +41,3 @@ def table_of_kind(kind: str) -> Table:
         f"no kind of weight file is called {kind!r}",
         f"choose one of {', '.join(table.kind for table in TABLES)}",
     )
-
-
-def architecture_shapes(architecture: str) -> dict[str, Shape] | None:
-    """Shapes by path of an architecture, None where no table knows it."""
-    for table in TABLES:
-        if table.architecture == architecture:
-            return table.flax_shapes()
-    return None

@@ -14,8 +14,8 @@ from umss_jax.networks import unet, unet_condition, unet_layers
 from umss_jax.networks.registry import part_shapes
 from umss_jax.networks.unet import Unet
 from umss_jax.trees import part_of
+from weights_convert import table_of_kind
 from weights_convert.convert import import_file
-from weights_convert.tables import architecture_shapes
 
 CONDITIONS = list(UnetCondition)
 SMALL = UnetConfig(fft_size=512, channels=(2, 3, 4), condition_channels=(3, 4), dropout_layers=1)
@@ -67,7 +67,7 @@ def test_recorded_outputs(golden, shared, condition):
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_fresh_weights_have_the_names_and_shapes_of_the_published_code(condition):
     config = ModelConfig(unet=UnetConfig(condition=condition))
-    assert part_shapes("unet", config) == architecture_shapes(f"unet-{condition}")
+    assert part_shapes("unet", config) == table_of_kind(f"torch-unet-{condition}").flax_shapes()
 
 
 def test_blurred_bins_peak_at_the_pitch():
