@@ -8,7 +8,8 @@ alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import signal
@@ -42,10 +43,30 @@ class Singing(NamedTuple):
     """bool [lanes, frames]."""
 
 
-def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
+Controls = TypeVar("Controls")
+
+
+class Performance(NamedTuple, Generic[Controls]):
+    """What every singer of a score does."""
+
+    voice: np.ndarray
+    """int [singers], 0 = soprano."""
+    lanes: list[Controls]
+    """Of every singer, as ``sing`` gave them."""
+    frames: int
+    """Of 16 ms."""
+
+
+def perform(
+    score: Score,
+    rng: np.random.Generator,
+    config: ChoraleConfig,
+    sing: Callable[[int, list[Sung], int], Controls],
+) -> Performance[Controls]:
     """A performance of a score: tempo, key, singers and everything they do are sampled.
 
-    The generator is sampled from in a fixed order, so that its seed decides all.
+    The generator is sampled from in a fixed order, so that its seed decides all. ``sing`` is given
+    the number of a voice, a singer's notes and the frames of the whole; it may sample as well.
 
     Returns:
         Singers of the soprano first, at least one of each voice.
@@ -57,27 +78,39 @@ def perform(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Si
     if config.longest_s:
         length_s = min(length_s, config.longest_s)
     frames = -int(-length_s * 62.5 // config.block_frames) * config.block_frames
-    lanes: list[dict[str, np.ndarray]] = []
+    lanes: list[Controls] = []
     voices: list[int] = []
     share = np.cumsum(config.singers_probability)
     for number, notes in enumerate(score.voices):
         for _ in range(1 + int(np.searchsorted(share, rng.uniform(0, share[-1])))):
             sung = timed(notes, seconds, semitones, text, rng, config)
-            lanes.append(sing(Singer(VOICES[number], rng, config), sung, frames))
+            lanes.append(sing(number, sung, frames))
             voices.append(number)
-    controls = {key: np.stack([lane[key] for lane in lanes]) for key in lanes[0]}
-    return Singing(voice=np.asarray(voices), **controls)
+    return Performance(np.asarray(voices), lanes, frames)
 
 
-def sing(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
+def synthetic_singing(
+    score: Score, rng: np.random.Generator, config: ChoraleConfig
+) -> Singing:
+    """A performance by singers that are all sampled."""
+
+    def sing(number: int, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
+        return controls(Singer(VOICES[number], rng, config), notes, frames)
+
+    voice, lanes, _ = perform(score, rng, config, sing)
+    stacked = {key: np.stack([lane[key] for lane in lanes]) for key in lanes[0]}
+    return Singing(voice=voice, **stacked)
+
+
+def controls(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
     """Controls of a part; keys as in :class:`Singing`."""
     synth = singer.synth
     hop_s = synth.hop_samples / synth.sample_rate_hz
     fine = (np.arange(frames * _FINE) + 0.5) * (hop_s / _FINE)
     times = (np.arange(frames) + 0.5) * hop_s
-    midi, vibrato = _pitch(singer, notes, fine)
+    midi, vibrato = pitch_curve(singer, notes, fine)
     gestures = singer.gestures(notes)
-    loudness = _loudness(singer, fine, vibrato)
+    loudness = loudness_curve(singer, fine, vibrato)
     level_db = gestures.level_db.at(fine)
     sounding = np.where(level_db > SILENT_DB + 5, loudness, 0.0)
     amplitude_db = _per_frame(level_db + sounding)
@@ -98,7 +131,7 @@ def sing(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.ndarray
     }
 
 
-def _pitch(singer: Singer, notes: list[Sung], fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pitch_curve(singer: Singer, notes: list[Sung], fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Semitones (MIDI) on the fine grid, and the vibrato in them in cents."""
     rng, step_s = singer.rng, fine[1] - fine[0]
     target = np.full(len(fine), notes[0].midi)
@@ -136,7 +169,7 @@ def _pitch(singer: Singer, notes: list[Sung], fine: np.ndarray) -> tuple[np.ndar
     return smooth + cents / 100, vibrato
 
 
-def _loudness(singer: Singer, fine: np.ndarray, vibrato: np.ndarray) -> np.ndarray:
+def loudness_curve(singer: Singer, fine: np.ndarray, vibrato: np.ndarray) -> np.ndarray:
     """Decibels beside the gestures: phrases, shimmer, and what vibrato does to it."""
     rng, step_s = singer.rng, fine[1] - fine[0]
     slow = rng.uniform(1.0, 3.5) * _slow_noise(rng, len(fine), step_s, 1.5)

@@ -17,8 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
+from umss_jax.chorales.bank import SingerBank
 from umss_jax.chorales.config import ChoraleConfig
-from umss_jax.chorales.performance import Singing, perform
+from umss_jax.chorales.hymnal import abc_scores
+from umss_jax.chorales.performance import Singing, synthetic_singing
+from umss_jax.chorales.resinging import SungVoices, human_voices
 from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
@@ -49,19 +52,28 @@ class Rendering(NamedTuple):
     sample_rate_hz: int = _SYNTH.sample_rate_hz
 
 
-def render(score: Score, seed: int, config: ChoraleConfig = ChoraleConfig()) -> Rendering:
-    """Sings a score; the same seed gives the same samples."""
+def render(
+    score: Score,
+    seed: int,
+    config: ChoraleConfig = ChoraleConfig(),
+    bank: SingerBank | None = None,
+) -> Rendering:
+    """Sings a score, by the singers of a bank or by sampled ones; a seed gives the same samples."""
     rng = np.random.default_rng(seed)
-    singing = perform(score, rng, config)
-    voices = _voices(singing, rng, config.lanes)
+    if bank is None:
+        singing = synthetic_singing(score, rng, config)
+        samples = _voices(singing, rng, config.lanes)
+        parts_hz = np.stack([_part_f0(singing, number) for number in range(len(VOICES))])
+        sung = SungVoices(singing.voice, samples, parts_hz)
+    else:
+        sung = human_voices(score, bank, rng, config)
     stems = np.stack(
-        [_part(voices[singing.voice == number], rng, config) for number in range(len(VOICES))]
+        [_part(sung.samples[sung.voice == number], rng, config) for number in range(len(VOICES))]
     )
     stems = _in_a_room(stems, rng, config)
     stems *= _PEAK / np.abs(stems.sum(axis=0)).max()
-    f0_hz = np.stack([_part_f0(singing, number) for number in range(len(VOICES))])
-    counts = np.bincount(singing.voice, minlength=len(VOICES))
-    return Rendering(score, stems.astype(np.float32), f0_hz, tuple(map(int, counts)))
+    counts = np.bincount(sung.voice, minlength=len(VOICES))
+    return Rendering(score, stems.astype(np.float32), sung.f0_hz, tuple(map(int, counts)))
 
 
 def make(
@@ -70,6 +82,7 @@ def make(
     seed: int = 0,
     scores: str = "embedded",
     config: ChoraleConfig = ChoraleConfig(),
+    bank: SingerBank | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> list[Path]:
     """Writes renderings as ``OUT/<piece>/{soprano,alto,tenor,bass}.wav`` with their F0.
@@ -82,8 +95,10 @@ def make(
         out: folder of all pieces.
         count: of renderings.
         seed: of the whole set; piece *n* of it does not depend on how many there are.
-        scores: ``embedded`` or ``music21``; they are taken in a random order, then again.
+        scores: ``embedded``, ``music21`` or a folder of ABC files; they are taken in a random
+            order, then again.
         config: ranges of what is sampled.
+        bank: of the singers; None for sampled ones.
         progress: told name and seconds of each piece.
 
     Returns:
@@ -93,9 +108,7 @@ def make(
         UsageError: the scores are not known or need a package.
         OutputError: a folder cannot be written.
     """
-    if scores not in SCORES:
-        raise UsageError(f"no scores are called {scores!r}", f"choose from {', '.join(SCORES)}")
-    library = SCORES[scores]()
+    library = _library(scores)
     folders = []
     for number in range(count):
         passed, position = divmod(number, len(library))
@@ -106,11 +119,22 @@ def make(
         if folder.is_dir():
             continue
         piece_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        rendering = render(score, piece_seed, config)
+        rendering = render(score, piece_seed, config, bank)
         write_rendering(folder, rendering, piece_seed)
         if progress is not None:
             progress(folder.name, rendering.stems.shape[1] / _SYNTH.sample_rate_hz)
     return folders
+
+
+def _library(scores: str) -> list[Score]:
+    if scores in SCORES:
+        return SCORES[scores]()
+    if Path(scores).is_dir():
+        return abc_scores(Path(scores))
+    raise UsageError(
+        f"no scores are called {scores!r}",
+        f"choose from {', '.join(SCORES)}, or give a folder of ABC files",
+    )
 
 
 def _file_name(title: str) -> str:

@@ -10,6 +10,7 @@ comma after a note a breath, bar lines count for nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -110,6 +111,21 @@ def _voice(title: str, text: str) -> tuple[tuple[Note, ...], float]:
     return tuple(notes), time
 
 
+def need_music21() -> None:
+    """Refuses where music21 is not installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        import music21  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "these scores need the package music21, which is not installed",
+            "pip install 'umss-jax[chorales]', or take --scores embedded",
+        ) from error
+
+
 def music21_scores() -> list[Score]:
     """The four-part Bach chorales of music21's corpus, by file name.
 
@@ -120,13 +136,9 @@ def music21_scores() -> list[Score]:
     Raises:
         UsageError: music21 is not installed.
     """
-    try:
-        from music21 import corpus
-    except ImportError as error:
-        raise UsageError(
-            "the scores of music21 need that package, which is not installed",
-            "pip install 'umss-jax[chorales]', or take --scores embedded",
-        ) from error
+    need_music21()
+    from music21 import corpus
+
     paths = sorted(corpus.getComposer("bach"), key=lambda one: one.name)
     scores = (_from_music21(path.stem, corpus.parse(path)) for path in paths)
     return [score for score in scores if score is not None]
@@ -140,16 +152,24 @@ def _from_music21(title: str, stream: Any) -> Score | None:
         parts = [by_name[voice] for voice in VOICES]
     if len(parts) != len(VOICES):
         return None
-    voices = tuple(_music21_voice(part) for part in parts)
-    if not all(voices) or any(len(notes) < 8 for notes in voices):
+    voices = [music21_voice(part) for part in parts]
+    return four_parts(title, "music21 corpus, J. S. Bach", 72.0, voices)
+
+
+def four_parts(
+    title: str, origin: str, beats_per_minute: float, voices: Sequence[tuple[Note, ...]]
+) -> Score | None:
+    """A score; None where a voice hardly sings, or lies above the one before it on the whole."""
+    if any(len(notes) < 8 for notes in voices):
         return None
     means = [sum(n.midi * n.beats for n in v) / sum(n.beats for n in v) for v in voices]
     if means != sorted(means, reverse=True):
         return None
-    return Score(title, "music21 corpus, J. S. Bach", 72.0, voices)
+    return Score(title, origin, beats_per_minute, tuple(voices))
 
 
-def _music21_voice(part: Any) -> tuple[Note, ...]:
+def music21_voice(part: Any) -> tuple[Note, ...]:
+    """The notes of a part: the highest where it divides, tied ones joined."""
     notes: list[Note] = []
     for element in part.flatten().notes:
         start, beats = float(element.offset), float(element.quarterLength)

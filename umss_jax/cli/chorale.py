@@ -21,14 +21,24 @@ def make(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Renderings.")] = 8,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     scores: Annotated[
-        str, typer.Option("--scores", help="embedded, or music21 (extra 'chorales').")
+        str,
+        typer.Option(
+            "--scores",
+            help="embedded, music21 (extra 'chorales'), or a folder of ABC files in four voices.",
+        ),
     ] = "embedded",
+    singers: Annotated[
+        Path | None,
+        typer.Option(
+            "--singers", help="Bank of `umss-jax chorale singers`: recorded singers sing."
+        ),
+    ] = None,
     longest: Annotated[
         float, typer.Option("--longest", min=0.0, help="Seconds at most; 0 for whole pieces.")
     ] = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Render four-part scores with synthetic singers, with stems and exact F0.
+    """Render four-part scores with sampled or recorded singers, with stems and exact F0.
 
     Writes OUT/<piece>/{soprano,alto,tenor,bass}.wav, 16 kHz, each with <voice>.f0.csv (time,
     frequency, confidence), and prints the pieces' folders. Pieces that are there are left, so the
@@ -36,6 +46,7 @@ def make(
     """
     from dataclasses import replace
 
+    from umss_jax.chorales.bank import load_bank
     from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
 
@@ -44,5 +55,31 @@ def make(
             typer.echo(f"{name}: {seconds:.0f} s", err=True)
 
     config = replace(ChoraleConfig(), longest_s=longest)
-    for folder in make_chorales(out, count, seed, scores, config, tell):
+    bank = load_bank(singers) if singers else None
+    for folder in make_chorales(out, count, seed, scores, config, bank, tell):
         typer.echo(str(folder))
+
+
+@app.command()
+def singers(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SINGER...", help="One file, or folder of files, of each: one voice alone."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bank, .npz.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Take recordings of singers apart, so that `chorale make --singers` sings with them.
+
+    Needs the extra 'singers'. Takes about a third of the recordings' duration.
+    """
+    from umss_jax.chorales.bank import make_bank, save_bank
+
+    def tell(name: str, seconds: float) -> None:
+        if not quiet:
+            typer.echo(f"{name}: {seconds:.0f} s", err=True)
+
+    save_bank(out, make_bank(recordings, tell))
+    typer.echo(str(out))
