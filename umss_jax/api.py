@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from umss_jax.config import Assigner, TrackAssigner
+from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
 from umss_jax.errors import UsageError
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
@@ -83,6 +83,7 @@ def load(
     device: str = "auto",
     config: SeparationConfig | None = None,
     init_missing: bool = False,
+    chain: str = Chain.IMPROVED,
 ) -> Separator:
     """Loads a model.
 
@@ -95,19 +96,20 @@ def load(
         config: Segments, overlap and seed.
         init_missing: Initialise encoder and decoder at random where the model has none: they must
             be trained, on the recording itself for instance, before their stems mean anything.
+        chain: ``improved`` or ``paper``: see :class:`umss_jax.config.Chain`.
 
     Raises:
         UnknownModelError: There is no such model.
         WeightsError: Its weights are damaged or do not fit.
         DeviceError: There is no such device.
-        UsageError: There is no such assigner, or the model lacks a network and ``init_missing``
-            was not asked for, or it was asked for with a U-Net.
+        UsageError: There is no such assigner or chain, or the model lacks a network and
+            ``init_missing`` was not asked for, or it was asked for with a U-Net.
     """
     from umss_jax.inference import ModelEngine
 
     config = config or SeparationConfig()
     asked = _known(assigner, Assigner)
-    variables, chosen, model_config, provenance = _open(name, asked, device)
+    variables, chosen, model_config, provenance = _open(name, asked, device, chain)
     variables = _complete(name, variables, chosen, model_config, init_missing, config.seed)
     return Separator(
         ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
@@ -163,6 +165,7 @@ def load_tracker(
     assigner: str = TrackAssigner.AUTO,
     device: str = "auto",
     config: SeparationConfig | None = None,
+    chain: str = Chain.IMPROVED,
 ) -> PitchTracker:
     """Loads the F0 networks of a model; encoder and decoder are not needed.
 
@@ -172,7 +175,7 @@ def load_tracker(
     from umss_jax.inference import ModelEngine
 
     asked = _known(assigner, TrackAssigner)
-    variables, chosen, model_config, provenance = _open(name, asked, device)
+    variables, chosen, model_config, provenance = _open(name, asked, device, chain)
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
     return PitchTracker(engine, config)
@@ -188,12 +191,14 @@ def _known(assigner: str, kinds: type[AssignerKind]) -> AssignerKind:
 
 
 def _open(
-    name: str, assigner: AssignerKind, device: str
+    name: str, assigner: AssignerKind, device: str, chain: str
 ) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
     """Weights, what assigns, the configuration that they carry, and where they come from."""
     from umss_jax.device import select_device
     from umss_jax.networks.registry import resolve_assigner
 
+    if chain not in list(Chain):
+        raise UsageError(f"no chain is called {chain!r}", f"choose from {', '.join(Chain)}")
     device_name = select_device(device)
     variables, config, metadata = load_weights(name)
     chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name)
@@ -204,9 +209,10 @@ def _open(
     provenance: dict[str, object] = {
         "device": device_name,
         "assigner": str(chosen),
+        "chain": str(chain),
         "weights": source,
     }
-    return variables, chosen, config, provenance
+    return variables, chosen, with_chain(config, Chain(chain)), provenance
 
 
 def _recorded(metadata: dict[str, Any]) -> dict[str, object]:

@@ -117,6 +117,9 @@ class F0Config:
     thresholds: tuple[float, ...] = VOICE_THRESHOLDS[DEFAULT_ASSIGNMENT]
     multi_f0_threshold: float = MULTI_F0_THRESHOLDS[DEFAULT_SALIENCE]
     floor_hz: float = 1e-5
+    mean_bins: int = 0
+    """F0 is the mean position of the salience over this many bins on either side of a peak; 0, as
+    in the paper, is the frequency of the peak's bin."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,20 @@ class MaskConfig:
 
     fft_size: int = 2048
     hop_samples: int = 256
+    power: float = 1.0
+    """Of the magnitudes that the masks are in the ratio of: 1 in the paper, 2 for a Wiener filter
+    of the voices' powers."""
+
+
+class Chain(enum.StrEnum):
+    """What is done with what the networks say.
+
+    *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
+    between bins, and the masks are in the ratio of the voices' powers.
+    """
+
+    PAPER = "paper"
+    IMPROVED = "improved"
 
 
 class Assigner(enum.StrEnum):
@@ -263,6 +280,16 @@ class ModelConfig:
                     f"{name} of the model is {value}, but audio.{name.split('.')[1]} {expected}",
                     "set them alike: there is one frame rate from encoder to synthesiser",
                 )
+
+
+def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
+    """The configuration of a chain, whatever it was before."""
+    is_improved = chain == Chain.IMPROVED
+    return replace(
+        config,
+        f0=replace(config.f0, mean_bins=2 if is_improved else 0),
+        mask=replace(config.mask, power=2.0 if is_improved else 1.0),
+    )
 
 
 def with_networks(

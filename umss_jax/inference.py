@@ -87,8 +87,11 @@ class ModelEngine:
             return analysis
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        threshold = self.config.f0.multi_f0_threshold
-        tracks = [heuristic_f0_synth(one, frames, threshold, self.config.hcqt) for one in salience]
+        f0, grid = self.config.f0, self.config.hcqt
+        tracks = [
+            heuristic_f0_synth(one, frames, f0.multi_f0_threshold, grid, f0.mean_bins)
+            for one in salience
+        ]
         f0_hz_synth = jnp.asarray(np.stack(tracks))
         return model.Analysis(None, jnp.asarray(salience), None, None, None, f0_hz_synth)
 
@@ -111,8 +114,11 @@ class ModelEngine:
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         salience_synth = salience[..., nearest_frames(salience.shape[-1], frames)]
         if not self.voices:
-            threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
-            f0_hz = [multi_f0_peaks(one, threshold, grid).T for one in salience_synth]
+            f0, grid = self.config.f0, self.config.hcqt
+            f0_hz = [
+                multi_f0_peaks(one, f0.multi_f0_threshold, grid, f0.mean_bins).T
+                for one in salience_synth
+            ]
         return SegmentPitches(f0_hz, salience_synth)
 
     def reported_f0(

@@ -141,7 +141,7 @@ def analyse(
         hcqt_features = features(mixture, config)
         salience = estimate_salience(variables, hcqt_features, config)
     assigned = assign(variables, salience, config)
-    tracks = extract_f0(assigned, config.f0, config.hcqt)
+    tracks = extract_f0(assigned, config.f0, config.hcqt, salience)
     synth_frames = mixture.shape[-1] // config.audio.hop_samples
     return Analysis(
         features=hcqt_features,

@@ -80,7 +80,9 @@ def make_bank(
         DatasetError: a singer has no recordings, or nothing is sung in them.
         AudioError: a file cannot be read.
     """
-    parts, units, hz, names = [], [], [], []
+    parts: list[_Unit] = []
+    units: list[tuple[int, int, int, int]] = []
+    hz, names = [], []
     frames = 0
     for number, place in enumerate(singers):
         names.append(_name(place))

@@ -89,9 +89,7 @@ def perform(
     return Performance(np.asarray(voices), lanes, frames)
 
 
-def synthetic_singing(
-    score: Score, rng: np.random.Generator, config: ChoraleConfig
-) -> Singing:
+def synthetic_singing(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
     """A performance by singers that are all sampled."""
 
     def sing(number: int, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
@@ -131,7 +129,9 @@ def controls(singer: Singer, notes: list[Sung], frames: int) -> dict[str, np.nda
     }
 
 
-def pitch_curve(singer: Singer, notes: list[Sung], fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pitch_curve(
+    singer: Singer, notes: list[Sung], fine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Semitones (MIDI) on the fine grid, and the vibrato in them in cents."""
     rng, step_s = singer.rng, fine[1] - fine[0]
     target = np.full(len(fine), notes[0].midi)

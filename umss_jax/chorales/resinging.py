@@ -108,9 +108,7 @@ def _sing(
     return _Lane(samples, np.where(sung[nearest], exact, 0.0))
 
 
-def _choose_singer(
-    bank: SingerBank, centre: float, rng: np.random.Generator
-) -> tuple[int, float]:
+def _choose_singer(bank: SingerBank, centre: float, rng: np.random.Generator) -> tuple[int, float]:
     """A singer whose register is near, and the median of what he or she sang."""
     medians = np.asarray(
         [np.median(bank.unit_hz[bank.units[:, 0] == one]) for one in range(len(bank.names))]

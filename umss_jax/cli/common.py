@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from umss_jax.config import Assigner
+from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
 from umss_jax.errors import OutputError, UmssError, UsageError
 
@@ -51,6 +51,13 @@ AssignerOption = Annotated[
         "--assigner",
         help="What gives the pitches to the voices; auto: the model's own network, or "
         "heuristic where it has none.",
+    ),
+]
+ChainOption = Annotated[
+    Chain,
+    typer.Option(
+        "--chain",
+        help="paper: as published; improved: F0 between bins, and masks by the voices' powers.",
     ),
 ]
 OverwriteOption = Annotated[

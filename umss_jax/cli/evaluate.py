@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
-from umss_jax.config import Assigner
+from umss_jax.config import Assigner, Chain
 from umss_jax.data.config import Dataset
 from umss_jax.device import enable_compilation_cache
 from umss_jax.errors import UsageError
@@ -58,6 +58,14 @@ F0Option = Annotated[
         "--f0",
         help="What voices are synthesised from: mix, the F0 that the model hears in the "
         "mixture (default), or oracle, the dataset's F0 tracks. Both may be given.",
+    ),
+]
+ChainsOption = Annotated[
+    list[Chain] | None,
+    typer.Option(
+        "--chain",
+        help="What is done with what the networks say: paper (default), or improved, as "
+        "`umss-jax separate` does. Both may be given.",
     ),
 ]
 LimitOption = Annotated[
@@ -119,6 +127,7 @@ def evaluate(
     dataset: DatasetOption = Dataset.CSD,
     song: SongOption = None,
     f0: F0Option = None,
+    chain: ChainsOption = None,
     assigner: AssignerOption = Assigner.AUTO,
     limit: LimitOption = None,
     bss: BssOption = False,
@@ -153,8 +162,9 @@ def evaluate(
         bring_published(label_and_name(model)[1])
     measures = run.Measures(bss, f0_windows, undefined_as)
     sources = f0 or [F0Source.MIX]
+    chains = chain or [Chain.PAPER]
     what = run.Evaluation(
-        chosen, dataset, data, song or [], limit, assigner, sources, measures, out, heard
+        chosen, dataset, data, song or [], limit, assigner, chains, sources, measures, out, heard
     )
     results = run.evaluate(what, say, partial(_progress, quiet))
     _write(results, groups, measures, out, json_file, csv_file)

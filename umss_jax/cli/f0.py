@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umss_jax.cli.common import (
+    ChainOption,
     DeviceOption,
     FilesArgument,
     NameOption,
@@ -25,7 +26,7 @@ from umss_jax.cli.common import (
     progress_bars,
     run_recordings,
 )
-from umss_jax.config import TrackAssigner
+from umss_jax.config import Chain, TrackAssigner
 from umss_jax.device import Device
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
@@ -66,6 +67,7 @@ def f0(
     name: NameOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
     assigner: _AssignerOption = TrackAssigner.AUTO,
+    chain: ChainOption = Chain.IMPROVED,
     midi: _MidiOption = False,
     salience: _SalienceOption = False,
     plot: _PlotOption = False,
@@ -102,12 +104,12 @@ def f0(
         with progress_bars("tracking", duration_s, path.name, "s", quiet) as advance:
             return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
 
-    load = functools.partial(load_engine, name, assigner, device, config)
+    load = functools.partial(load_engine, name, assigner, chain, device, config)
     return run_recordings(files, out, verbose, wanted, load, one)
 
 
 def load_engine(
-    name: str, assigner: TrackAssigner, device: Device, config: SeparationConfig
+    name: str, assigner: TrackAssigner, chain: Chain, device: Device, config: SeparationConfig
 ) -> ModelEngine:
     """The F0 networks of this name on this device."""
     prepare_jax()
@@ -115,4 +117,5 @@ def load_engine(
     from umss_jax.cli.weights import bring_published
 
     bring_published(name)
-    return load_tracker(name, assigner=assigner, device=device, config=config).engine
+    loaded = load_tracker(name, assigner=assigner, chain=chain, device=device, config=config)
+    return loaded.engine

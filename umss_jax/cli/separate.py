@@ -11,6 +11,7 @@ import typer
 
 from umss_jax.cli.common import (
     AssignerOption,
+    ChainOption,
     DeviceOption,
     FilesArgument,
     NameOption,
@@ -27,7 +28,7 @@ from umss_jax.cli.common import (
     run_recordings,
     say,
 )
-from umss_jax.config import Assigner
+from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
@@ -87,6 +88,7 @@ def separate(
     overwrite: OverwriteOption = False,
     skip_existing: SkipExistingOption = False,
     assigner: AssignerOption = Assigner.AUTO,
+    chain: ChainOption = Chain.IMPROVED,
     adapt: _AdaptOption = 0,
     adapt_assignment: _AdaptAssignmentOption = False,
     save_adapted: _SaveAdaptedOption = "",
@@ -131,13 +133,14 @@ def separate(
             _note_level(path, track.manifest)
         return [track.folder]
 
-    load = functools.partial(load_engine, name, assigner, device, config, adapt > 0)
+    load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
     return run_recordings(files, out, verbose, wanted, load, one)
 
 
 def load_engine(
     name: str,
     assigner: Assigner,
+    chain: Chain,
     device: Device,
     config: SeparationConfig,
     init_missing: bool,
@@ -149,7 +152,12 @@ def load_engine(
 
     bring_published(name)
     return load(
-        name, assigner=assigner, device=device, config=config, init_missing=init_missing
+        name,
+        assigner=assigner,
+        chain=chain,
+        device=device,
+        config=config,
+        init_missing=init_missing,
     ).engine
 
 

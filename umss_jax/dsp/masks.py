@@ -17,7 +17,9 @@ _FLOOR = 1e-12
 
 
 def soft_masks(sources: jax.Array, config: MaskConfig = MaskConfig()) -> jax.Array:
-    """Share of each synthesised voice ``[..., J, S]`` in the summed magnitudes, bin by bin.
+    """Share of each synthesised voice ``[..., J, S]`` in the sum, bin by bin.
+
+    The sum is of the magnitudes, or of the power of them that ``config`` says.
 
     Returns:
         float32 ``[..., J, F, T]`` in [0, 1], summing to 1 over the voices.
@@ -26,12 +28,20 @@ def soft_masks(sources: jax.Array, config: MaskConfig = MaskConfig()) -> jax.Arr
     silent its masks are all zero, so that its stems lose that part of the mixture; here each voice
     then gets 1 / J, and elsewhere the two differ by less than 1e-12 of the summed magnitude.
     """
-    return ratio_masks(jnp.abs(centred_stft(sources, config.fft_size, config.hop_samples)))
+    magnitudes = jnp.abs(centred_stft(sources, config.fft_size, config.hop_samples))
+    return ratio_masks(magnitudes, config.power)
 
 
-def ratio_masks(magnitudes: jax.Array) -> jax.Array:
-    """Share of each voice in the sum, as :func:`soft_masks`, from magnitudes ``[..., J, F, T]``."""
+def ratio_masks(magnitudes: jax.Array, power: float = 1.0) -> jax.Array:
+    """Share of each voice in the sum, as :func:`soft_masks`, from magnitudes ``[..., J, F, T]``.
+
+    Before another power than 1 is taken, the loudest voice of each bin is scaled to about 1, so
+    that the floor means the same at any level.
+    """
     voices = magnitudes.shape[-3]
+    if power != 1.0:
+        loudest = jnp.max(magnitudes, axis=-3, keepdims=True)
+        magnitudes = (magnitudes / (loudest + _FLOOR)) ** power
     total = jnp.sum(magnitudes, axis=-3, keepdims=True)
     return (magnitudes + _FLOOR / voices) / (total + _FLOOR)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.segments import segment_seed
-from umss_jax.config import Assigner, MaskConfig
+from umss_jax.config import Assigner, Chain, MaskConfig
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluate import baselines
 from umss_jax.evaluate.config import EvaluationConfig, F0Source
@@ -73,6 +73,7 @@ def model_rows(
     assigner: Assigner,
     sources: Sequence[F0Source] = (F0Source.MIX,),
     config: EvaluationConfig = _DEFAULT,
+    chain: Chain = Chain.PAPER,
 ) -> list[Row]:
     """The rows of a model: its stems where it can synthesise, and the comb on its F0.
 
@@ -83,6 +84,7 @@ def model_rows(
         sources: the F0 that its voices are synthesised from: one row for each. The comb needs no
             model where the F0 is given.
         config: of the comb and its masks.
+        chain: in which it separates; of another than the paper's the labels say so.
 
     Raises:
         UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
@@ -95,7 +97,9 @@ def model_rows(
     own = voice_model(variables["params"]).parts
     has_decoder = not variables["params"].keys().isdisjoint(own)
     load = api.load if has_decoder else api.load_tracker
-    engine = load(name, assigner=assigner).engine
+    engine = load(name, assigner=assigner, chain=chain).engine
+    if chain != Chain.PAPER:
+        label = f"{label}, {chain}"
     identity = {
         "weights": arrays_sha256(flatten(variables)),
         "assigner": str(engine.assigner),

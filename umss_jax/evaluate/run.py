@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.config import Assigner
+from umss_jax.config import Assigner, Chain
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import Excerpt, Quartet, cut_excerpts
 from umss_jax.data.references import f0_files
@@ -59,6 +60,7 @@ class Evaluation(NamedTuple):
     limit: int | None = None
     """Only the first excerpts."""
     assigner: Assigner = Assigner.AUTO
+    chains: Sequence[Chain] = (Chain.PAPER,)
     sources: Sequence[F0Source] = (F0Source.MIX,)
     measures: Measures = _DEFAULT
     out: Path | None = None
@@ -152,8 +154,8 @@ def _rows(what: Evaluation, with_f0: bool) -> list[Row]:
     """All rows of the table, in its order; refuses two of the same label."""
     config = what.measures.config
     rows = baseline_rows(with_f0, config)
-    for model in what.models:
-        rows += model_rows(model, what.assigner, what.sources, config)
+    for model, chain in itertools.product(what.models, what.chains):
+        rows += model_rows(model, what.assigner, what.sources, config, chain)
     labels = [row.label for row in rows]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:

@@ -25,6 +25,7 @@ def multi_f0_peaks(
     salience: np.ndarray,
     threshold: float = F0Config().multi_f0_threshold,
     grid: HcqtConfig = HcqtConfig(),
+    mean_bins: int = 0,
 ) -> np.ndarray:
     """Multi-F0 estimate: local maxima over frequency that reach the threshold.
 
@@ -32,6 +33,8 @@ def multi_f0_peaks(
         salience: ``[bins, T]`` in (0, 1), any frame rate.
         threshold: minimum salience of a peak (published: 0.5).
         grid: of the bins.
+        mean_bins: bins on either side of a peak over which the mean position of the salience is
+            taken; 0 for the peak's bin.
 
     Returns:
         float64 ``[T, N]``, Hz, ascending in every frame and padded with zeros at its end; N is the
@@ -51,7 +54,14 @@ def multi_f0_peaks(
     counts = np.bincount(frame, minlength=salience.shape[1])
     place = np.arange(len(frame)) - np.repeat(np.cumsum(counts) - counts, counts)
     multi_f0_hz = np.zeros((salience.shape[1], max(1, counts.max(initial=0))))
-    multi_f0_hz[frame, place] = bin_frequencies_hz(grid)[bin_ + 1]
+    peak = bin_ + 1
+    multi_f0_hz[frame, place] = bin_frequencies_hz(grid)[peak]
+    if mean_bins:
+        offsets = np.arange(-mean_bins, mean_bins + 1)
+        near = np.pad(salience, ((mean_bins, mean_bins), (0, 0)))
+        weights = near[peak[:, None] + mean_bins + offsets, frame[:, None]]
+        shift = (weights @ offsets) / weights.sum(axis=1)
+        multi_f0_hz[frame, place] *= 2.0 ** (shift / grid.bins_per_octave)
     return multi_f0_hz
 
 
@@ -181,14 +191,16 @@ def heuristic_f0_synth(
     frames: int = AudioConfig().synth_frames,
     threshold: float = F0Config().multi_f0_threshold,
     grid: HcqtConfig = HcqtConfig(),
+    mean_bins: int = 0,
 ) -> np.ndarray:
     """From salience to the F0 of each voice at the synthesiser's frame rate.
 
     Args:
         salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
         frames: to return over the same duration, by default 250 of 16 000/256 Hz.
-        threshold: as for :func:`multi_f0_peaks`, as is ``grid``.
+        threshold: as for :func:`multi_f0_peaks`, as are ``grid`` and ``mean_bins``.
         grid: of the bins.
+        mean_bins: around a peak.
 
     Returns:
         float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of
@@ -199,7 +211,7 @@ def heuristic_f0_synth(
     comparison is exact, so that rounding in the interpolation drops some frames of a voice that
     sings the lowest peak; here that takes 1e-5 of it.
     """
-    multi_f0_hz = multi_f0_peaks(salience, threshold, grid)
+    multi_f0_hz = multi_f0_peaks(salience, threshold, grid, mean_bins)
     f0_hz = resample_linear(assign_by_continuity(multi_f0_hz), frames)
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)

@@ -23,13 +23,19 @@ class F0Tracks(NamedTuple):
 
 
 def extract_f0(
-    assigned: jax.Array, config: F0Config = F0Config(), grid: HcqtConfig = HcqtConfig()
+    assigned: jax.Array,
+    config: F0Config = F0Config(),
+    grid: HcqtConfig = HcqtConfig(),
+    salience: jax.Array | None = None,
 ) -> F0Tracks:
     """Straight-through F0 of assigned saliences [B, J, bins, frames] (paper, section 3.2).
 
     Forward: F0 = Σ_i f_i S^b_i with S^b one at the largest bin of a frame where that reaches the
     voice's threshold. Backward: the gradient of S^b · f is copied to S^a, that is, F0 behaves as
     Σ_i (S^a_i + stop_gradient(S^b_i f_i − S^a_i)): every bin of the frame receives dF0 unscaled.
+
+    With ``config.mean_bins`` the f_i of a peak is that of :func:`mean_peaks` of the salience
+    [B, bins, frames] that was assigned, or of the assigned salience itself where that is None.
 
     Deviation: the reference marks every bin whose frequency has the F0's integer part, which below
     86 Hz can be two bins and doubles the F0; the paper's equation, and this function, mark one.
@@ -40,11 +46,38 @@ def extract_f0(
     voiced = jnp.max(frozen, axis=2) >= thresholds
     bins = np.arange(grid.bins).reshape(1, 1, grid.bins, 1)
     binary = ((bins == peak_bin[:, :, None, :]) & voiced[:, :, None, :]).astype(assigned.dtype)
-    frequencies_hz = jnp.asarray(bin_frequencies_hz(grid), jnp.float32)
-    f0_hz = jnp.where(voiced, frequencies_hz[peak_bin], 0.0)
+    if config.mean_bins:
+        heard = frozen if salience is None else jax.lax.stop_gradient(salience)[:, None]
+        place = mean_peaks(jnp.broadcast_to(heard, frozen.shape), peak_bin, config.mean_bins)
+        peak_hz = grid.fmin_hz * 2.0 ** (place / grid.bins_per_octave)
+    else:
+        peak_hz = jnp.asarray(bin_frequencies_hz(grid), jnp.float32)[peak_bin]
+    f0_hz = jnp.where(voiced, peak_hz, 0.0)
     total = jnp.sum(assigned, axis=2)
     # The bracket is exactly zero forward and the copied gradient backward.
     return F0Tracks(f0_hz_cqt=f0_hz + (total - jax.lax.stop_gradient(total)), binary=binary)
+
+
+def mean_peaks(salience: jax.Array, peak_bin: jax.Array, reach: int) -> jax.Array:
+    """Where peaks lie between the bins: the mean position of the salience around them.
+
+    Args:
+        salience: [..., bins, frames], at least 0.
+        peak_bin: int [..., frames].
+        reach: bins on either side that count.
+
+    Returns:
+        float32 [..., frames], in bins, within ``reach`` of the peak; the peak itself where there is
+        no salience.
+    """
+    offsets = jnp.arange(-reach, reach + 1)[:, None]
+    at = peak_bin[..., None, :] + offsets
+    bins = salience.shape[-2]
+    is_there = (at >= 0) & (at < bins)
+    near = jnp.take_along_axis(salience, jnp.clip(at, 0, bins - 1), axis=-2) * is_there
+    total = jnp.sum(near, axis=-2)
+    shift = jnp.sum(near * offsets, axis=-2) / jnp.where(total > 0, total, 1.0)
+    return peak_bin + shift
 
 
 def f0_to_synth_frames(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float) -> jax.Array:

@@ -37,10 +37,10 @@ _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_eps
 """Settings in which parts must agree that are combined."""
 
 _OF_THE_RUN = frozenset(
-    {"conv.method", "conv.batching", "conv.recompute"}
+    {"conv.method", "conv.batching", "conv.recompute", "f0.mean_bins", "mask.power"}
     | {f"{name}.compute" for name in ("conv", "encoder", "decoder")}
 )
-"""How something is computed, not what: never taken from weights."""
+"""How something is computed, not what, and the chain: never taken from weights."""
 
 
 class Source(NamedTuple):
