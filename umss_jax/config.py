@@ -170,13 +170,31 @@ class MaskConfig:
     power: float = 1.0
     """Of the magnitudes that the masks are in the ratio of: 1 in the paper, 2 for a Wiener filter
     of the voices' powers."""
+    refine: bool = False
+    """Whether the refiner of the weights makes the masks, where they have one."""
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """The network that refines masks."""
+
+    fft_size: int = 2048
+    hop_samples: int = 512
+    power: float = 1.6
+    """Of the synthesised magnitudes in the ratio that it corrects."""
+    patch: tuple[int, int] = (4, 2)
+    """Bins and frames that make one cell of the next level."""
+    channels: tuple[int, int, int] = (8, 24, 48)
+    blocks: int = 3
+    """Of the lowest level."""
 
 
 class Chain(enum.StrEnum):
     """What is done with what the networks say.
 
     *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
-    between bins, and the masks are in the ratio of the voices' powers.
+    between bins, and the masks are those of the refiner where the weights have one, else in the
+    ratio of the voices' powers.
     """
 
     PAPER = "paper"
@@ -261,6 +279,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
 
     def __post_init__(self) -> None:
@@ -288,7 +307,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
     return replace(
         config,
         f0=replace(config.f0, mean_bins=2 if is_improved else 0),
-        mask=replace(config.mask, power=2.0 if is_improved else 1.0),
+        mask=replace(config.mask, power=2.0 if is_improved else 1.0, refine=is_improved),
     )
 
 

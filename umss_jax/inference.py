@@ -74,7 +74,13 @@ class ModelEngine:
         ``f0_hz_synth`` is ``[B, J, S // 256]`` in Hz, 0 where unvoiced: F0 that is known instead of
         estimated.
         """
-        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth).output
+        return self.separated(mixture_16k, seeds, f0_hz_synth).output
+
+    def separated(
+        self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
+    ) -> model.Separated:
+        """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
+        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth)
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""

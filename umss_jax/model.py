@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax.config import VOICES, ModelConfig
+from umss_jax.config import VOICES, MaskConfig, ModelConfig
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
-from umss_jax.dsp.masks import soft_mask_channels
+from umss_jax.dsp.masks import apply_masks_to_channels, soft_mask_channels
 from umss_jax.dsp.resample import resample
+from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
+from umss_jax.networks.refiner import Refiner
 from umss_jax.networks.registry import (
     ALL_PARTS,
     assignment_network,
@@ -42,6 +44,10 @@ F0_PARTS: tuple[str, ...] = ("salience", "assignment")
 
 PARTS: tuple[str, ...] = (*F0_PARTS, "encoder", "decoder")
 """The four networks, in the order of the data flow."""
+
+
+REFINER = "refiner"
+"""The part that refines masks; a model needs none."""
 
 
 class ModelOutput(NamedTuple):
@@ -282,7 +288,26 @@ def separate(
         return sample_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
 
     output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
+    if config.mask.refine and REFINER in variables["params"]:
+        masks = refined_masks(variables, mixture, output.sources, config)[:, :-1]
+        grid = MaskConfig(config.refiner.fft_size, config.refiner.hop_samples)
+        return Separated(apply_masks_to_channels(channels, masks, grid), output)
     return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
+
+
+def refined_masks(
+    variables: Variables, mixture: jax.Array, sources: jax.Array, config: ModelConfig
+) -> jax.Array:
+    """Masks [B, J + 1, F, T] of voices and rest, from synthesised voices [B, J, samples].
+
+    Needs the part ``refiner``. No gradient flows into the voices.
+    """
+    fft_size, hop = config.refiner.fft_size, config.refiner.hop_samples
+    heard = jnp.abs(centred_stft(mixture, fft_size, hop))
+    guessed = jnp.abs(centred_stft(jax.lax.stop_gradient(sources), fft_size, hop))
+    refiner = Refiner(config.refiner, config.conv)
+    masks: Any = refiner.apply(part_of(variables, REFINER), heard, guessed)
+    return masks
 
 
 def init_variables(

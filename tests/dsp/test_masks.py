@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import librosa
 import numpy as np
 import pytest
 from comparison import relative_error
 
+from umss_jax.config import MaskConfig
 from umss_jax.dsp.masks import (
     apply_masks,
     soft_mask_channels,
@@ -85,3 +87,27 @@ def test_gradients_are_finite_where_voices_are_silent(voices):
 def test_masks_of_another_grid_are_an_error(voices):
     with pytest.raises(ValueError, match=r"\(1025, 32\) bins and frames for a mixture of"):
         apply_masks(jnp.asarray(voices[0]), soft_masks(jnp.asarray(voices[:, :8000])))
+
+
+@pytest.mark.parametrize("power", [1.0, 1.6, 2.0])
+@pytest.mark.parametrize("gain", [1.0, 1e-4])
+def test_masks_are_shares_of_powers(voices, power, gain):
+    config = MaskConfig(power=power)
+    magnitudes = np.abs(
+        np.stack(
+            [
+                librosa.stft(
+                    voice.astype(np.float64), n_fft=2048, hop_length=256, pad_mode="reflect"
+                )
+                for voice in voices
+            ]
+        )
+    )
+    expected = magnitudes**power / np.sum(magnitudes**power, axis=0)
+    masks = soft_masks(jnp.asarray(voices * np.float32(gain)), config)
+    # Bins in which hardly anything sounds are left to rounding.
+    loud = magnitudes.max(axis=0) > 1e-2 * magnitudes.max()
+    np.testing.assert_allclose(
+        np.asarray(masks)[:, loud], expected[:, loud], atol=2e-4 if gain == 1.0 else 2e-3
+    )
+    np.testing.assert_allclose(masks.sum(axis=0), 1, atol=1e-6)

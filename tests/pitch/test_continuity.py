@@ -116,3 +116,15 @@ def test_wrong_shapes_are_errors():
         multi_f0_peaks(np.zeros((2, 360, 5)))
     with pytest.raises(ValueError, match="expected \\[frames, F0s\\]"):
         assign_by_continuity(np.zeros(5))
+
+
+def test_peaks_between_bins():
+    """Two pitches a fifth apart, blurred by a Gaussian of one bin, off their bins."""
+    bins, grid = np.arange(360.0), HcqtConfig()
+    places = np.array([[100.3, 135.6], [99.8, 134.7], [101.0, 136.0]])
+    salience = np.exp(-0.5 * (bins[:, None, None] - places) ** 2).sum(axis=2)
+    found = multi_f0_peaks(salience, 0.5, grid, mean_bins=2)
+    expected = grid.fmin_hz * 2 ** (places / grid.bins_per_octave)
+    assert np.abs(1200 * np.log2(found / expected)).max() < 3
+    on_bins = multi_f0_peaks(salience, 0.5, grid)
+    assert np.abs(1200 * np.log2(on_bins / expected)).max() > 6

@@ -198,3 +198,47 @@ def test_nearest_frames(source, target):
     wanted = (np.arange(target) + 0.5) / target
     distance = np.abs(centres[nearest_frames(source, target)] - wanted)
     np.testing.assert_allclose(distance, np.abs(centres[:, None] - wanted).min(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [-0.45, -0.2, 0.0, 0.3, 0.49])
+@pytest.mark.parametrize("bin_", [0, 1, 120, 358, 359])
+def test_f0_lies_between_bins_where_the_salience_does(bin_, offset):
+    """A salience blurred by a Gaussian of one bin; at the ends of the grid part is missing."""
+    grid, bins = HcqtConfig(), np.arange(360.0)
+    salience = np.exp(-0.5 * (bins - bin_ - offset) ** 2).astype(np.float32)[None, :, None]
+    tracks = extract_f0(
+        jnp.asarray(0.9 * salience)[:, None], F0Config(mean_bins=2, thresholds=(0.1,)), grid
+    )
+    window = np.clip(np.arange(bin_ - 2, bin_ + 3), 0, 359)
+    inside = np.unique(window)
+    weights = salience[0, inside, 0].astype(np.float64)
+    place = np.sum(inside * weights) / np.sum(weights)
+    expected = grid.fmin_hz * 2 ** (place / grid.bins_per_octave)
+    assert float(tracks.f0_hz_cqt[0, 0, 0]) == pytest.approx(expected, rel=1e-5)
+    if 2 <= bin_ <= 357:
+        true_hz = grid.fmin_hz * 2 ** ((bin_ + offset) / grid.bins_per_octave)
+        cents = 1200 * np.log2(float(tracks.f0_hz_cqt[0, 0, 0]) / true_hz)
+        assert abs(cents) < 3
+    assert int(tracks.binary.sum()) == 1
+
+
+def test_f0_between_bins_keeps_voicing_peaks_and_gradient():
+    """What is voiced, the binary map and the copied gradient do not depend on it."""
+    rng = np.random.default_rng(3)
+    assigned = jnp.asarray(rng.uniform(0, 0.4, (1, 4, 360, 5)).astype(np.float32))
+    salience = jnp.asarray(rng.uniform(0, 1, (1, 360, 5)).astype(np.float32))
+    fine = F0Config(mean_bins=2)
+    plain, between = extract_f0(assigned), extract_f0(assigned, fine, HcqtConfig(), salience)
+    np.testing.assert_array_equal(plain.binary, between.binary)
+    np.testing.assert_array_equal(plain.f0_hz_cqt > 0, between.f0_hz_cqt > 0)
+    ratio = np.asarray(between.f0_hz_cqt / jnp.maximum(plain.f0_hz_cqt, 1e-9))
+    voiced = np.asarray(plain.f0_hz_cqt) > 0
+    assert np.all(np.abs(60 * np.log2(ratio[voiced])) <= 2)
+    weights = jnp.asarray(rng.normal(size=(1, 4, 5)).astype(np.float32))
+
+    def total(x, config):
+        return jnp.sum(weights * extract_f0(x, config, HcqtConfig(), salience).f0_hz_cqt)
+
+    np.testing.assert_array_equal(
+        jax.grad(total)(assigned, fine), jax.grad(total)(assigned, CONFIG)
+    )

@@ -8,12 +8,14 @@ import scipy.signal
 from comparison import relative_error
 from jax.test_util import check_grads
 
+from umss_jax.config import AudioConfig, RefinerConfig
 from umss_jax.pitch.extractor import extract_f0
 from umss_jax.train.config import LossConfig
 from umss_jax.train.losses import (
     assignment_sum_loss,
     full_loss,
     one_voice_loss,
+    refinement_loss,
     spectral_loss,
     spectral_loss_per_scale,
     voice_band_loss,
@@ -209,3 +211,39 @@ def test_all_weights_zero_and_given_f0():
     terms = full_loss(x, y, None, None, None)
     assert float(terms.total) == float(terms.rec) == pytest.approx(float(spectral_loss(x, y)))
     assert (float(terms.l1), float(terms.l2), float(terms.l3)) == (0.0, 0.0, 0.0)
+
+
+def _refinement(masks, mixture, sources):
+    return refinement_loss(
+        jnp.asarray(mixture),
+        jnp.asarray(sources),
+        jnp.asarray(masks),
+        RefinerConfig(),
+        AudioConfig(),
+    )
+
+
+def test_refinement_loss_by_closed_form():
+    """Masks of 1 for the one voice that sings: nothing but the floors; of ½: a quarter is error."""
+    rng = np.random.default_rng(0)
+    sources = np.zeros((1, 2, 32_000), np.float32)
+    sources[0, 0] = rng.standard_normal(32_000)
+    mixture = sources.sum(axis=1)
+    perfect = np.zeros((1, 3, 1025, 63), np.float32)
+    perfect[:, 0] = 1
+    # One voice at −30 dB of its energy, two silent ones at the floor: 0 dB each.
+    assert float(_refinement(perfect, mixture, sources)) == pytest.approx(
+        10 * np.log10(1e-3 / (1 + 1e-3)) / 3, abs=1e-3
+    )
+    half = perfect.copy()
+    half[:, :2] = 0.5
+    expected = (10 * np.log10((0.25 + 1e-3) / (1 + 1e-3)) + 10 * np.log10((0.25 + 1e-3) / 1e-3)) / 3
+    assert float(_refinement(half, mixture, sources)) == pytest.approx(expected, abs=1e-2)
+
+
+def test_refinement_loss_of_silence_is_finite():
+    masks = np.full((1, 3, 1025, 63), 1 / 3, np.float32)
+    value = _refinement(
+        masks, np.zeros((1, 32_000), np.float32), np.zeros((1, 2, 32_000), np.float32)
+    )
+    assert float(value) == 0

@@ -36,18 +36,6 @@ class SetConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Training and validation examples."""
-
-    train: SetConfig = SetConfig()
-    validation: SetConfig = SetConfig()
-    pool: int = 0
-    """Different training examples, which then repeat; 0 = ever new ones."""
-    validation_examples: int = 64
-    """Maximum number of validation excerpts; 0 = all."""
-
-
-@dataclass(frozen=True)
 class AugmentationConfig:
     """How synthetic voices are made to stand for real ones; probabilities and ranges."""
 
@@ -67,3 +55,30 @@ class AugmentationConfig:
     noise_probability: float = 0.7
     noise_db: tuple[float, float] = (-60.0, -18.0)
     """Relative to the mixture."""
+
+
+@dataclass(frozen=True)
+class DisturbanceConfig:
+    """What nobody sings, in training mixes; probabilities and ranges. All in dB of the voices."""
+
+    probability: float = 0.6
+    """Of anything; what it is follows from the weights below."""
+    weights: tuple[float, ...] = (0.4, 0.15, 0.1, 0.15, 0.2)
+    """Of noise, hum, a constant, claps, and struck strings."""
+    level_db: tuple[float, float] = (-40.0, 0.0)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training and validation examples."""
+
+    train: SetConfig = SetConfig()
+    validation: SetConfig = SetConfig()
+    pool: int = 0
+    """Different training examples, which then repeat; 0 = ever new ones."""
+    validation_examples: int = 64
+    """Maximum number of validation excerpts; 0 = all."""
+    alter: bool = False
+    """Whether training mixes with stems are altered: levels, silent voices, rooms, disturbances."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    disturbance: DisturbanceConfig = DisturbanceConfig()

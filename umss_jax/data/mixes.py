@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.config import VOICES, AudioConfig
+from umss_jax.data.alterations import altered
 from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import peak_scale, start_frames
 from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces
 from umss_jax.errors import DatasetError
 
-_MIX_STREAM, _ORDER_STREAM = 0, 1  # separate random streams of one seed
+_MIX_STREAM, _ORDER_STREAM, _ALTERATION_STREAM = 0, 1, 2  # separate random streams of one seed
 _TRIALS = 100  # before a data set that seems to be all silence is given up
 
 
@@ -29,7 +30,8 @@ class Example(NamedTuple):
     mixture: np.ndarray
     """float32 [samples], 16 kHz."""
     sources: np.ndarray | None
-    """float32 [J, samples], which sum to the mixture; None where there are no stems."""
+    """float32 [J, samples], which sum to the mixture unless it was altered; None where there are
+    no stems."""
 
 
 class Examples(NamedTuple):
@@ -47,14 +49,24 @@ class RandomMixes:
 
     Pieces are sampled in proportion to their number of starts, singers of each voice independently.
 
+    With ``alter`` examples with stems are altered, each in its own way, and the sources do not sum
+    to the mixture any more (:mod:`umss_jax.data.alterations`).
+
     With a ``pool`` there are so many different examples, which every pass visits once in an order
     of its own; 0 for new ones without end.
     """
 
     def __init__(
-        self, pieces: Sequence[OpenPiece], seed: int, pool: int = 0, *, audio: AudioConfig
+        self,
+        pieces: Sequence[OpenPiece],
+        seed: int,
+        pool: int = 0,
+        config: DataConfig = DataConfig(),
+        *,
+        audio: AudioConfig,
     ) -> None:
         self._pieces, self._seed, self._pool, self._audio = list(pieces), seed, pool, audio
+        self._config = config
         starts = [
             (one.samples - audio.example_samples) // audio.hop_samples + 1 for one in self._pieces
         ]
@@ -74,12 +86,21 @@ class RandomMixes:
             first = int(self._ends[number - 1]) if number else 0
             singers = [int(rng.integers(len(files))) for files in one.voices]
             start = (frame - first) * self._audio.hop_samples
-            example = _cut(one, singers, start, self._audio)
+            example = self._altered(_cut(one, singers, start, self._audio), index)
             if np.abs(example.mixture).max() > 0:
                 return example
         raise DatasetError(
             f"{_TRIALS} examples in a row were silent", "check the recordings (umss-jax data check)"
         )
+
+    def _altered(self, example: Example, index: int) -> Example:
+        if not self._config.alter or example.sources is None:
+            return example
+        rng = np.random.default_rng([self._seed, _ALTERATION_STREAM, index])
+        augmentation, disturbance = self._config.augmentation, self._config.disturbance
+        sources, mixture = altered(example.sources, rng, augmentation, disturbance, self._audio)
+        scale = peak_scale(mixture)
+        return Example(example.name, mixture * scale, sources * scale)
 
     def slot(self, slot: int) -> int:
         """Index of the example in a slot; slots count the examples of a run from 0."""
@@ -178,6 +199,6 @@ def open_sets(
                     "choose another strategy or other pieces",
                 )
     return (
-        RandomMixes(train, seed, config.pool, audio=audio),
+        RandomMixes(train, seed, config.pool, config, audio=audio),
         validation_excerpts(validation, config.validation_examples, audio=audio),
     )

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from scipy import fft, signal
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, HcqtConfig
+from umss_jax.data.alterations import coloured, coloured_noise, silent_voices
 from umss_jax.data.config import AugmentationConfig, SetConfig
 from umss_jax.data.pieces import find_pieces
 from umss_jax.data.references import read_f0
@@ -123,12 +123,10 @@ class PitchedMixes:
             sources, f0_hz = _stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
-        probability = np.asarray(config.voices_probability)
-        count = 1 + int(rng.choice(len(VOICES), p=probability / probability.sum()))
-        silent = rng.permutation(len(VOICES))[count:]
+        silent = silent_voices(len(sources), rng, config)
         sources[silent], f0_hz[silent] = 0, 0
         sources = sources * 10 ** (rng.normal(0, config.level_db, (len(VOICES), 1)) / 20)
-        return self._example(self._coloured(sources, rng, config), f0_hz, rng)
+        return self._example(coloured(sources, rng, config, self._audio), f0_hz, rng)
 
     def _aligned_voices(self, rng: np.random.Generator, speed: float) -> PitchedVoice:
         """All voices of a piece, stacked."""
@@ -156,29 +154,6 @@ class PitchedMixes:
         f0_hz = interpolated_f0(voice.f0_hz_synth, places) * speed
         return PitchedVoice(samples[: self._samples], f0_hz)
 
-    def _coloured(
-        self, sources: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
-    ) -> np.ndarray:
-        """Equalisation of every voice, and a room."""
-        size, rate = fft.next_fast_len(2 * self._samples, real=True), self._audio.sample_rate_hz
-        spectra = fft.rfft(sources, size)
-        hz = np.fft.rfftfreq(size, 1 / rate)
-        octaves = np.log2(np.maximum(hz, 60.0) / 60.0)
-        room = rng.uniform() < config.room_probability
-        decay_s = rng.uniform(*config.room_s)
-        direct_db = rng.uniform(*config.direct_db)
-        for number in range(len(sources)):
-            points = rng.normal(0, config.equalisation_db / 2, 9).cumsum()
-            curve = np.interp(octaves, np.arange(9), points - points.mean())
-            spectra[number] *= 10 ** (curve / 20)
-            if room:
-                time = np.arange(int(decay_s * rate)) / rate
-                tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay_s)
-                tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
-                spectra[number] *= 1 + fft.rfft(tail, size)
-        coloured: np.ndarray = fft.irfft(spectra, size)[:, : self._samples]
-        return coloured
-
     def _example(
         self, sources: np.ndarray, f0_hz: np.ndarray, rng: np.random.Generator | None = None
     ) -> PitchedExample:
@@ -186,8 +161,7 @@ class PitchedMixes:
         mixture = sources.sum(axis=0)
         config = self._config
         if rng is not None and config is not None and rng.uniform() < config.noise_probability:
-            pole = rng.uniform(0, 0.98)
-            noise = signal.lfilter([1], [1, -pole], rng.standard_normal(len(mixture)))
+            noise = coloured_noise(len(mixture), rng)
             strength = 10 ** (rng.uniform(*config.noise_db) / 20) * (mixture.std() + 1e-6)
             mixture = mixture + noise * strength / noise.std()
         peak = np.abs(mixture).max()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.segments import segment_seed
-from umss_jax.config import Assigner, Chain, MaskConfig
+from umss_jax.config import Assigner, Chain
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluate import baselines
 from umss_jax.evaluate.config import EvaluationConfig, F0Source
@@ -23,7 +23,6 @@ from umss_jax.weights.combine import load_weights, model_name
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
-    from umss_jax.model import ModelOutput, UnetSeparation
 
 _DEFAULT = EvaluationConfig()
 
@@ -175,25 +174,18 @@ def _estimate(engine: ModelEngine, excerpt: Excerpt, has_decoder: bool) -> Estim
         nothing = np.zeros_like(excerpt.sources)
         found = engine.analyse(mixture)
         return Estimate(nothing, np.asarray(found.f0_hz_synth[0]), engine.reported_f0(found)[0])
-    output = engine.intermediates(mixture, _seeds())
-    stems = _stems(excerpt, output, engine.config.mask)
-    return Estimate(stems, np.asarray(output.f0_hz_synth[0]), engine.reported_f0(output)[0])
+    stems, output = engine.separated(mixture, _seeds())
+    own = np.asarray(stems[0, :, 0])
+    return Estimate(own, np.asarray(output.f0_hz_synth[0]), engine.reported_f0(output)[0])
 
 
 def _estimate_from_reference(engine: ModelEngine, excerpt: Excerpt) -> Estimate:
     if excerpt.f0_hz_synth is None:
         raise ValueError(f"{excerpt.name}: there is no reference F0")
-    output = engine.intermediates(excerpt.mixture[None], _seeds(), excerpt.f0_hz_synth[None])
-    return Estimate(_stems(excerpt, output, engine.config.mask))
-
-
-def _stems(excerpt: Excerpt, output: ModelOutput | UnetSeparation, mask: MaskConfig) -> np.ndarray:
-    """Voices out of the mixture, by the synthesised ones or by a U-Net's own masks."""
-    from umss_jax.model import UnetSeparation
-
-    if isinstance(output, UnetSeparation):
-        return np.asarray(output.stems[0])
-    return np.asarray(baselines.masked_stems(excerpt.mixture, output.sources[0], mask))
+    given = excerpt.f0_hz_synth[None]
+    return Estimate(
+        np.asarray(engine.separated(excerpt.mixture[None], _seeds(), given).stems[0, :, 0])
+    )
 
 
 def _seeds() -> np.ndarray:

@@ -21,6 +21,7 @@ from umss_jax.errors import UsageError, WeightsError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder
+from umss_jax.networks.refiner import Refiner
 from umss_jax.networks.salience import (
     EarlyDeep,
     EarlyShallow,
@@ -48,7 +49,7 @@ ASSIGNMENT_NETWORKS: Mapping[str, Any] = MappingProxyType(
 )
 UNETS = MappingProxyType({f"unet-{condition}": condition for condition in UnetCondition})
 
-ALL_PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder", "unet")
+ALL_PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder", "unet", "refiner")
 """Whatever variables may hold."""
 
 _KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -107,6 +108,9 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
         mixture = jnp.zeros((1, frames * config.unet.hop_samples))
         module = unet_network(config)
         inputs = (mixture, condition_f0(jnp.full((1, frames), 200.0), config.unet))
+    elif part == "refiner":
+        spectra = jnp.zeros((1, len(VOICES), config.refiner.fft_size // 2 + 1, frames))
+        module, inputs = Refiner(config.refiner, config.conv), (spectra[:, 0], spectra)
     else:
         raise ValueError(f"no part named {part!r}: choose from {', '.join(ALL_PARTS)}")
     return dict(module.init(key, *inputs))

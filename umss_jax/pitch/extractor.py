@@ -70,7 +70,7 @@ def mean_peaks(salience: jax.Array, peak_bin: jax.Array, reach: int) -> jax.Arra
         float32 [..., frames], in bins, within ``reach`` of the peak; the peak itself where there is
         no salience.
     """
-    offsets = jnp.arange(-reach, reach + 1)[:, None]
+    offsets = jnp.arange(-reach, reach + 1).reshape((1,) * (peak_bin.ndim - 1) + (-1, 1))
     at = peak_bin[..., None, :] + offsets
     bins = salience.shape[-2]
     is_there = (at >= 0) & (at < bins)

@@ -14,7 +14,7 @@ from umss_jax.config import ModelConfig
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import Unet, condition_f0, magnitude_spectrogram
 from umss_jax.train.config import LossConfig
-from umss_jax.train.losses import LossTerms, full_loss
+from umss_jax.train.losses import LossTerms, full_loss, refinement_loss
 from umss_jax.train.strategies import Start
 
 Metrics = dict[str, jax.Array]
@@ -70,6 +70,8 @@ def objective_for(
 
     ``axis`` is the name of the mapped axis over which the batch is divided, if it is.
     """
+    if model.REFINER in trainable:
+        return partial(_refiner_loss, config=config)
     if model.voice_model(trainable) is model.UNET:
         return partial(_unet_loss, config=config, axis=axis)
     return partial(_source_filter_loss, config=config, loss=loss)
@@ -78,11 +80,24 @@ def objective_for(
 def parts_used(start: Start, trainable: tuple[str, ...]) -> tuple[str, ...]:
     """The parts that a batch passes through, in the order of the data flow."""
     passed = {"mixture": 0, "salience": 1, "f0": 2}[start]
-    return (*model.F0_PARTS, *model.voice_model(trainable).parts)[passed:]
+    refiner = (model.REFINER,) if model.REFINER in trainable else ()
+    return (*model.F0_PARTS, *model.voice_model(trainable).parts, *refiner)[passed:]
 
 
 def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Loss:
     """L_full, the same in training and in evaluation."""
+    batch: Batch = given.batch
+    output = _forward(given, config)
+    if batch.sources is None:
+        target, estimate = output.mixture, output.mixture_hat
+    else:
+        target, estimate = batch.sources, output.sources
+    terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
+    return Loss(terms._asdict(), given.variables["batch_stats"])
+
+
+def _forward(given: LossInput, config: ModelConfig) -> model.ModelOutput:
+    """The source-filter model on a batch, with noise of its own for each example."""
     batch: Batch = given.batch
     uniform = batch.uniform
     if uniform is None:
@@ -93,7 +108,7 @@ def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig)
             return model.sample_uniform(key, mixture[None], config)[0]
 
         uniform = jax.vmap(sample)(numbers, batch.mixture)
-    output = model.forward(
+    return model.forward(
         given.variables,
         batch.mixture,
         uniform,
@@ -101,11 +116,18 @@ def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig)
         salience=batch.salience,
         f0_hz_synth=batch.f0_hz_synth,
     )
+
+
+def _refiner_loss(given: LossInput, config: ModelConfig) -> Loss:
+    """The supervised loss of the refiner as L_rec."""
+    batch: Batch = given.batch
     if batch.sources is None:
-        target, estimate = output.mixture, output.mixture_hat
-    else:
-        target, estimate = batch.sources, output.sources
-    terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
+        raise ValueError("a refiner learns from batches with sources")
+    voices = _forward(given, config).sources
+    masks = model.refined_masks(given.variables, batch.mixture, voices, config)
+    value = refinement_loss(batch.mixture, batch.sources, masks, config.refiner, config.audio)
+    zero = jnp.zeros(())
+    terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), given.variables["batch_stats"])
 
 

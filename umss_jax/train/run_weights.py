@@ -37,7 +37,8 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
             another condition.
     """
     trained = {part for phase in SCHEDULES[config.strategy] for part in phase.step.trainable}
-    wanted = (*model.F0_PARTS, *model.voice_model(trained).parts)
+    refiner = (model.REFINER,) if model.REFINER in trained else ()
+    wanted = (*model.F0_PARTS, *model.voice_model(trained).parts, *refiner)
     known: dict[str, Any] = {}
     if config.weights:
         loaded = load_weights(config.weights, config.model)

@@ -16,7 +16,7 @@ _SYNTHESIS = ("encoder", "decoder")
 
 @dataclass(frozen=True)
 class Strategy:
-    """One row of the paper's section 4.2."""
+    """One row of the paper's section 4.2, or of what goes beyond it."""
 
     title: str
     """As the paper writes it."""
@@ -55,6 +55,7 @@ class Phase:
 
 
 _UNET = Strategy("C-U-Net", ("unet",), _RECONSTRUCTION, "f0")
+_REFINER = Strategy("refined masks", ("refiner",), _RECONSTRUCTION, "mixture")
 _ASSIGNMENT_ALONE = Strategy("W_UP 1", ("assignment",), _F0_LOSSES, "mixture")
 
 SCHEDULES: dict[str, tuple[Phase, ...]] = {
@@ -74,6 +75,7 @@ SCHEDULES: dict[str, tuple[Phase, ...]] = {
     ),
     "supervised": (Phase("synthesis", STRATEGIES["umss"], with_sources=True),),
     "unet": (Phase("unet", _UNET, with_sources=True),),
+    "refine": (Phase("refiner", _REFINER, with_sources=True),),
 }
 """Whole runs by name: one row a phase."""
 

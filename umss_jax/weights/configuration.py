@@ -29,6 +29,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "encoder": ("audio", "encoder"),
     "decoder": ("audio", "decoder", "synth", "mask", "f0.floor_hz"),
     "unet": ("audio", "unet", "synth"),
+    "refiner": ("audio", "refiner"),
 }
 """Settings that come with a part, by dotted name or all below it; later rows count where both do
 (only a U-Net separates where there is a decoder too)."""
@@ -38,6 +39,7 @@ _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_eps
 
 _OF_THE_RUN = frozenset(
     {"conv.method", "conv.batching", "conv.recompute", "f0.mean_bins", "mask.power"}
+    | {"mask.refine"}
     | {f"{name}.compute" for name in ("conv", "encoder", "decoder")}
 )
 """How something is computed, not what, and the chain: never taken from weights."""
