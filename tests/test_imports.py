@@ -14,6 +14,7 @@ from places import ROOT
 
 LAYERS = (
     ("errors",),
+    ("documents", "ranges"),
     ("files", "config", "config_tree", "trees"),
     ("device", "dsp"),
     ("synth", "pitch"),

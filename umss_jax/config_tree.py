@@ -1,21 +1,24 @@
 """Settings as trees: frozen dataclasses to plain values that TOML and JSON hold, and back.
 
 Keys are the names of the fields, dotted where dataclasses nest (``model.synth.harmonics``).
-Unknown ones are refused.
+Unknown ones are refused, and so are values of another type or outside their range
+(:mod:`umss_jax.ranges`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
 import enum
 import json
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from umss_jax.errors import UsageError
+from umss_jax import ranges
+from umss_jax.documents import NoDocumentError, parsed_toml
+from umss_jax.errors import UsageError, brief, printable
 
 Config = TypeVar("Config")
 
@@ -32,7 +35,7 @@ def build(
         default: what holds where the tree says nothing, if not the dataclass's own defaults.
 
     Raises:
-        UsageError: an unknown key, or a value of another type.
+        UsageError: an unknown key, or a value of another type or outside its range.
     """
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(typing.cast(Any, kind))]
@@ -41,12 +44,13 @@ def build(
     for key, value in tree.items():
         dotted = f"{above}{key}"
         if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
+            near = difflib.get_close_matches(key[:100], names, 1)
             raise UsageError(
-                f"no setting is called {dotted}",
+                f"no setting is called {printable(dotted[:200])}",
                 f"did you mean {above}{near[0]}?" if near else f"choose from {', '.join(names)}",
             )
         values[key] = _fitting(hints[key], value, dotted, getattr(start, key))
+        _refuse_outside(kind.__name__, key, hints[key], values[key], dotted)
     built: Config = dataclasses.replace(start, **values)
     return built
 
@@ -57,7 +61,7 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, Mapping):
             return build(hint, value, f"{key}.", default)
-        raise UsageError(f"{key} is {value!r}", f"set what is in it ({key}.…)")
+        raise UsageError(f"{key} is {_shown(value)}", f"set what is in it ({key}.…)")
     if origin is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         if len(inner) == 2 and inner[1] is Ellipsis:
@@ -67,13 +71,79 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         if value in list(hint):
             return hint(value)
-        raise UsageError(f"{key} is {value!r}", f"choose from {', '.join(hint)}")
+        raise UsageError(f"{key} is {_shown(value)}", f"choose from {', '.join(hint)}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _as_float(value, key)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    name = hint.__name__ if origin is None else str(hint)
-    raise UsageError(f"{key} is {value!r}", f"give a value of type {name}")
+    name = _TYPES.get(hint) or f"a value of type {hint.__name__ if origin is None else hint}"
+    raise UsageError(f"{key} is {_shown(value)}", f"give {name}")
+
+
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text (in quotes where it looks like something else)",
+}
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, dates as TOML writes them."""
+    is_date = isinstance(value, datetime.date | datetime.time)
+    return str(value.isoformat()) if is_date else brief(value)
+
+
+def _as_float(value: int, key: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise UsageError(
+            f"{key} is {brief(value)}", "give a number that is not so large"
+        ) from error
+
+
+def _refuse_outside(kind: str, field: str, hint: Any, value: Any, key: str) -> None:
+    """Refuses a value that is outside its range, or text that no setting is."""
+    if isinstance(value, tuple):
+        length = ranges.LENGTHS.get(field, ranges.Range(0, ranges.MOST_VALUES))
+        if not length.low <= len(value) <= length.high:
+            exact = length.low == length.high
+            number = f"{length.low:g}" if exact else str(length)
+            raise UsageError(f"{key} has {len(value)} values", f"give {number} of them")
+        _refuse_descending(hint, value, key)
+        for one in value:
+            _refuse_outside_one(kind, field, one, key)
+    else:
+        _refuse_outside_one(kind, field, value, key)
+
+
+def _refuse_outside_one(kind: str, field: str, value: Any, key: str) -> None:
+    if isinstance(value, tuple):
+        for one in value:
+            _refuse_outside_one(kind, field, one, key)
+    elif isinstance(value, str):
+        if len(value) > ranges.LONGEST_TEXT or printable(value) != value:
+            raise UsageError(
+                f"{key} is {brief(value)}",
+                f"give text of at most {ranges.LONGEST_TEXT} characters, without control characters",
+            )
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        allowed = ranges.of_field(kind, field)
+        instead = ranges.refusal(value, allowed) if allowed else None
+        if instead:
+            raise UsageError(f"{key} is {brief(value)}", instead)
+
+
+def _refuse_descending(hint: Any, value: tuple[Any, ...], key: str) -> None:
+    """A pair of numbers is a range."""
+    inner = typing.get_args(hint)
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        for one in value:
+            if isinstance(one, tuple):
+                _refuse_descending(inner[0], one, key)
+    elif len(value) == 2 and value[0] > value[1]:
+        raise UsageError(f"{key} is {brief(list(value))}", "give the lower number first")
 
 
 def plain(value: Any) -> Any:
@@ -105,8 +175,14 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+_MOST_PARTS = 16
+"""Of a dotted name; no setting has so many."""
+
+
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:
     *folders, leaf = name.split(".")
+    if len(folders) >= _MOST_PARTS:
+        raise UsageError(f"no setting is called {brief(name)}", "write key=value")
     for folder in folders:
         tree = tree.setdefault(folder, {})
         if not isinstance(tree, dict):
@@ -116,17 +192,34 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
 
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """The tree with some keys set by ``key=value``; a value is TOML, or else text."""
-    result: dict[str, Any] = json.loads(json.dumps(tree))
+    result = _copied(tree)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"{override!r} is no override", "write key=value")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        _set(result, key.strip(), value)
+            raise UsageError(f"{brief(override)} is no override", "write key=value")
+        _set(result, key.strip(), _override_value(text))
     return result
+
+
+def _override_value(text: str) -> Any:
+    """A value of the command line: TOML, or else the text itself. No setting is a date."""
+    try:
+        tree = parsed_toml(f"value = {text}")
+    except NoDocumentError:
+        return text
+    is_one = tree.keys() == {"value"}
+    is_date = isinstance(tree["value"], datetime.date | datetime.time)
+    return tree["value"] if is_one and not is_date else text
+
+
+def _copied(tree: Mapping[str, Any], levels: int = _MOST_PARTS) -> dict[str, Any]:
+    """The same tables, to be changed; lists are never changed."""
+    if not levels:
+        raise UsageError("the settings are nested too deep", "see the names of the fields")
+    return {
+        key: _copied(value, levels - 1) if isinstance(value, Mapping) else value
+        for key, value in tree.items()
+    }
 
 
 def to_toml(tree: Mapping[str, Any], heading: str = "") -> str:

@@ -7,6 +7,32 @@ others may still be done.
 
 from __future__ import annotations
 
+import re
+import reprlib
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Controls of terminals, line ends, turns of the writing direction, and bytes that are no text."""
+
+
+def printable(text: str) -> str:
+    """The text on one line, as a terminal shows it: what would steer it stands as ``\\x1b``."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def brief(value: object, most: int = 60) -> str:
+    """A value as Python writes it, on one line and cut, for messages."""
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxlong = shortened.maxother = most
+    try:
+        text = printable(shortened.repr(value))
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a {type(value).__name__} that is too long to show"
+    return text if len(text) <= most + 2 else f"{text[:most]}…"
+
 
 class UmssError(Exception):
     """Something a user can put right.

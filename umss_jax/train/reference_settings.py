@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from umss_jax.errors import UsageError
+from umss_jax.documents import (
+    MOST_BYTES_OF_SETTINGS,
+    NoDocumentError,
+    decoded,
+    read_bytes,
+)
+from umss_jax.errors import UsageError, brief
 
 _DEFAULTS: dict[str, Any] = {
     "dataset": "musdb",
@@ -153,8 +159,8 @@ def _model(options: Mapping[str, Any]) -> dict[str, Any]:
 def _parse(path: Path) -> dict[str, Any]:
     """``key = value`` or ``key: value`` a line, ``#`` begins a comment."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decoded(read_bytes(path, MOST_BYTES_OF_SETTINGS)).splitlines()
+    except (OSError, NoDocumentError) as error:
         raise UsageError(f"{path} cannot be read ({error})", "name a config.txt") from error
     given = {}
     for number, line in enumerate(lines, start=1):
@@ -163,11 +169,12 @@ def _parse(path: Path) -> dict[str, Any]:
             continue
         ends = [text.index(sign) for sign in "=:" if sign in text]
         if not ends:
-            raise UsageError(f"{path}, line {number}: {text!r}", "write key = value")
+            raise UsageError(f"{path}, line {number}: {brief(text)}", "write key = value")
         key, value = text[: min(ends)].strip(), text[min(ends) + 1 :].strip()
         try:
             given[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            # What Python makes of text that is no value, or is nested too deep.
             given[key] = value
     return given
 
