@@ -126,7 +126,7 @@ def _refuse_outside_one(kind: str, field: str, value: Any, key: str) -> None:
         if len(value) > ranges.LONGEST_TEXT or printable(value) != value:
             raise UsageError(
                 f"{key} is {brief(value)}",
-                f"give text of at most {ranges.LONGEST_TEXT} characters, without control characters",
+                f"give text of at most {ranges.LONGEST_TEXT} characters, none of them a control",
             )
     elif isinstance(value, int | float) and not isinstance(value, bool):
         allowed = ranges.of_field(kind, field)

@@ -17,7 +17,7 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str) -> str:
-    """The text on one line, as a terminal shows it: what would steer it stands as ``\\x1b``."""
+    """The text on one line, as a terminal shows it: what would steer it stands as its escape."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

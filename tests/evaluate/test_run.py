@@ -9,7 +9,6 @@ from small_engine import F0_HZ, small_engine
 from umss_jax import api
 from umss_jax.config import Assigner
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.errors import OutputError
 from umss_jax.evaluate import protocol as evaluation
 from umss_jax.evaluate import rows as evaluation_rows
 from umss_jax.evaluate.config import EvaluationConfig, F0Source, F0Windows
@@ -111,13 +110,52 @@ def test_what_scores_depend_on_is_scored_anew(excerpts, tmp_path):
     assert asked(moved, weights="a") == ["quiet"]
 
 
-def test_a_damaged_file_of_scores_is_named(excerpts, tmp_path):
-    run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path)
+@pytest.mark.parametrize(
+    ("damage", "asked"),
+    [
+        (lambda lines: ["{}", "nothing"], 2),
+        (lambda lines: [], 2),
+        (lambda lines: [lines[0], lines[1]], 1),
+        (lambda lines: [lines[0], "[" * 50_000, lines[2]], 1),
+        (lambda lines: [lines[0], lines[1][:-20], lines[2]], 1),
+        (lambda lines: [lines[0], lines[1].replace("0", "1", 1), lines[2]], 1),
+        (lambda lines: [lines[0], "[]", "3", '"a"', "null", lines[2]], 1),
+        (lambda lines: [lines[0], '{"excerpt": []}', '{"excerpt": "quiet"}', lines[2]], 1),
+        (lambda lines: [lines[0].replace("0.", "9.", 1), *lines[1:]], 2),
+        (lambda lines: ["\0\x80" * 1000, *lines[1:]], 2),
+    ],
+)
+def test_damaged_scores_are_computed_again_with_a_word(excerpts, tmp_path, caplog, damage, asked):
+    counting = Counting(f0=False)
+    whole = run_evaluation(excerpts, [row(counting)], keep=tmp_path)
     (file,) = tmp_path.iterdir()
-    assert json.loads(file.read_text().splitlines()[0])["row"] == "model"
-    file.write_text("{}\nnothing\n")
-    with pytest.raises(OutputError, match=r"is damaged .* delete it"):
-        run_evaluation(excerpts, [row(Counting())], keep=tmp_path)
+    lines = file.read_text().splitlines()
+    assert json.loads(lines[0])["row"] == "model"
+    file.write_text("".join(line + "\n" for line in damage(lines)))
+    before = len(counting.asked)
+    again = run_evaluation(excerpts, [row(counting)], keep=tmp_path)
+    assert len(counting.asked) - before == asked
+    assert again[0].stems.summary == whole[0].stems.summary
+    assert sorted(file.read_text().splitlines()) == sorted(lines)
+    # Of what is lost without a trace nothing can be said.
+    assert bool(caplog.records) == (damage(lines) not in ([], lines[:2]))
+    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
+    assert len(counting.asked) - before == asked
+
+
+def test_scores_of_other_shapes_are_computed_again(excerpts, tmp_path, caplog):
+    counting = Counting(f0=False)
+    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
+    (file,) = tmp_path.iterdir()
+    about, *records = map(json.loads, file.read_text().splitlines())
+    for record in records:
+        del record["check"]  # as older versions wrote them
+        record["stems"]["energy"] = record["stems"]["energy"][:2]
+    file.write_text("".join(json.dumps(one) + "\n" for one in (about, *records)))
+    before = len(counting.asked)
+    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
+    assert len(counting.asked) - before == len(excerpts)
+    assert "are damaged" in caplog.text
 
 
 def test_baselines(excerpts):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,20 @@ import numpy as np
 
 import umss_jax
 from umss_jax.data.excerpts import Excerpt
+from umss_jax.documents import NoDocumentError, parsed_json, read_bytes
 from umss_jax.errors import OutputError
 from umss_jax.evaluate.bss import BssScores
 from umss_jax.evaluate.metrics import SeparationScores
 from umss_jax.evaluate.pitch_metrics import MelodyScores, MultiPitchScores
 from umss_jax.evaluate.protocol import F0Scores, StemScores
-from umss_jax.files import arrays_sha256
+from umss_jax.files import arrays_sha256, write_text
 
 _VERSION = 1
 """Of the scores: another one when a measure changes its value."""
+
+_KEYS = {"excerpt", "content", "stems", "f0"}
+_MOST_BYTES = 256 << 20
+log = logging.getLogger("umss_jax")
 
 Scores = tuple[StemScores, F0Scores | None]
 
@@ -45,28 +51,31 @@ class ExcerptScores:
         self._known: dict[str, dict[str, Any]] = {}
         if self.path is None:
             return
-        records = _records(self.path)
-        for record in records[1:]:
-            self._known[record["excerpt"]] = record
-        if not records:
-            self._append(about, new=True)
+        lines = _lines(self.path)
+        if lines and _record(lines[0]) == json.loads(json.dumps(about)):
+            records = map(_record, lines[1:])
+            found = [record for record in records if record and record.keys() >= _KEYS]
+            self._known = {str(record["excerpt"]): record for record in found}
+            lost = len(lines) - 1 - len(found)
+        else:
+            lost = len(lines)
+        if lost:
+            log.warning("%s: %d kept scores are damaged and computed again", self.path, lost)
+        if lost or not lines:
+            # Without what is damaged, so that this is said once.
+            whole = [about, *self._known.values()]
+            write_text(self.path, "".join(json.dumps(record) + "\n" for record in whole))
 
     def get(self, excerpt: Excerpt) -> Scores | None:
         """The scores of an excerpt, if the same one was scored before."""
         record = self._known.get(excerpt.name)
-        if record is None or record["content"] != excerpt_digest(excerpt):
+        if record is None or record.get("content") != excerpt_digest(excerpt):
             return None
-        stems, f0 = record["stems"], record["f0"]
-        known = StemScores(
-            SeparationScores(*map(_array, stems["scores"])),
-            _array(stems["energy"]),
-            BssScores(*map(_array, stems["bss"])) if stems["bss"] else None,
-        )
-        if not f0:
-            return known, None
-        scores, multi_pitch = map(_array, f0["scores"]), map(_array, f0["multi_pitch"])
-        kept = np.asarray(f0["kept"], bool)
-        return known, F0Scores(MelodyScores(*scores), kept, MultiPitchScores(*multi_pitch))
+        try:
+            return _scores(record, len(excerpt.sources))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            log.warning("%s: the scores of %s are damaged: again", self.path, excerpt.name)
+            return None
 
     def put(self, excerpt: Excerpt, scores: Scores) -> None:
         """Keeps the scores of an excerpt.
@@ -92,13 +101,12 @@ class ExcerptScores:
                 "multi_pitch": list(map(_plain, f0.multi_pitch)),
             },
         }
-        self._append(record)
+        self._append({**record, "check": _check(record)})
 
-    def _append(self, record: Mapping[str, Any], new: bool = False) -> None:
+    def _append(self, record: Mapping[str, Any]) -> None:
         assert self.path is not None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "w" if new else "a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OutputError(
@@ -106,24 +114,64 @@ class ExcerptScores:
             ) from error
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """Records of a file; one that a killed run left unfinished is cut off."""
+def _lines(path: Path) -> list[str]:
+    """Lines of a file; one that a killed run left unfinished is cut off."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _MOST_BYTES)
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with open(path, "r+b") as file:
+                file.truncate(len(whole))
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be read ({error.strerror})", "choose another --out"
-        ) from error
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
+    except (OSError, NoDocumentError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be read ({reason})", "choose another --out") from error
+    return whole.decode(errors="replace").split("\n")[:-1]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A record, None where it is damaged; older ones have no check."""
     try:
-        return [json.loads(line) for line in whole.decode(errors="replace").splitlines()]
-    except ValueError as error:
-        raise OutputError(f"{path} is damaged ({error})", "delete it") from error
+        record = parsed_json(line)
+    except NoDocumentError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    return record if record.get("check", _check(record)) == _check(record) else None
+
+
+def _check(record: Mapping[str, Any]) -> str:
+    """Hash of a record without it."""
+    plain = {key: value for key, value in record.items() if key != "check"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _scores(record: Mapping[str, Any], voices: int) -> Scores:
+    """The scores in a record; an error of Python where they have not their shapes."""
+    stems, f0 = record["stems"], record["f0"]
+    energy = _array(stems["energy"])
+    if energy.ndim != 2 or len(energy) != voices:
+        raise ValueError("shape")
+    known = StemScores(
+        SeparationScores(*_arrays(stems["scores"], energy.shape)),
+        energy,
+        BssScores(*_arrays(stems["bss"], energy.shape)) if stems["bss"] else None,
+    )
+    if not f0:
+        return known, None
+    kept = np.asarray(f0["kept"])
+    if kept.dtype != bool or kept.ndim != 2 or len(kept) != voices:
+        raise ValueError("shape")
+    melody = MelodyScores(*_arrays(f0["scores"], kept.shape))
+    return known, F0Scores(melody, kept, MultiPitchScores(*_arrays(f0["multi_pitch"], ())))
+
+
+def _arrays(values: Any, shape: tuple[int, ...]) -> list[np.ndarray]:
+    found = [_array(one) for one in values]
+    if any(one.shape != shape for one in found):
+        raise ValueError("shape")
+    return found
 
 
 def excerpt_digest(excerpt: Excerpt) -> str:

@@ -25,6 +25,8 @@ _FLAC_BYTES, _MP3_BYTES = 1.2, 0.28
 _PLAYABLE_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """What MP3 holds and every browser takes as the rate of its audio clock."""
 _MP3_CHANNELS = 2
+_LOUDEST = 1e6
+"""Of a sample, full scale being 1: beyond it float32 has no room to add and resample."""
 
 
 class Interval(NamedTuple):
@@ -78,6 +80,9 @@ def read_sound(path: Path, interval: Interval, page: PageAudio) -> np.ndarray:
             audio = file.read(samples, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", "make it again") from error
+    # Written so that NaN is refused too.
+    if not np.max(np.abs(audio), initial=0.0) <= _LOUDEST:
+        raise AudioError(f"{path} holds samples that are no sound", "make it again")
     audio = np.pad(audio, ((0, samples - len(audio)), (0, 0)))
     page_samples = round(interval.duration_s * page.sample_rate_hz)
     return at_rate(audio, rate, page.sample_rate_hz, page_samples)
