@@ -25,13 +25,13 @@ def check(
     from umss_jax.data.layouts import find_layout
     from umss_jax.data.mixes import validation_excerpts
     from umss_jax.data.pieces import open_pieces
-    from umss_jax.errors import DatasetError
+    from umss_jax.errors import DatasetError, printable
     from umss_jax.train.config import TrainConfig
 
     layout = find_layout(folder)
     typer.echo(f"layout: {layout.kind}, {len(layout.pieces)} complete pieces")
     for line in layout.missing:
-        typer.echo(f"missing: {line}")
+        typer.echo(printable(f"missing: {line}"))
     audio = TrainConfig().model.audio
     broken, excerpts, samples = 0, 0, 0
     for piece in layout.pieces:
@@ -45,7 +45,7 @@ def check(
         singers = [len(files) for files in opened.voices]
         stems = f"singers {'/'.join(map(str, singers))}" if singers else "no stems"
         typer.echo(
-            f"{piece.name}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
+            f"{printable(piece.name)}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
             f"{count} validation excerpts"
         )
         excerpts += count

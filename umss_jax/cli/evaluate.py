@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -138,6 +139,8 @@ def evaluate(
     """
     from umss_jax.cli.weights import bring_published
 
+    if undefined_as is not None and not math.isfinite(undefined_as):
+        raise UsageError(f"--undefined-as is {undefined_as:g}", "give a number of dB")
     exclude("--baselines", baselines, "a model", bool(models))
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")

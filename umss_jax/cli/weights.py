@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.errors import OutputError, UmssError
+from umss_jax.errors import OutputError, UmssError, printable
 
 app = typer.Typer(
     help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
@@ -24,7 +24,7 @@ NameArgument = Annotated[str, typer.Argument(help="Name in the store, or a .safe
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 @app.command("import")
@@ -121,7 +121,7 @@ def list_() -> None:
             _say(str(error))
             continue
         fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
-        typer.echo("\t".join([name, *(str(field) for field in fields)]))
+        typer.echo("\t".join(printable(str(cell)) for cell in (name, *fields)))
     if not names:
         _say(f"nothing is stored in {home() / 'weights'}")
 
@@ -144,7 +144,7 @@ def show(
         if arrays:
             shapes = {path: list(leaf.shape) for path, leaf in flatten(stored.variables).items()}
             about = {**about, "arrays": shapes}
-    typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(about, indent=2))
 
 
 @app.command()
