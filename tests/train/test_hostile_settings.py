@@ -149,7 +149,7 @@ def test_every_setting_is_in_its_range_or_refused_on_one_line(kind, name):
         ("batch=2024-05-01", "batch is '2024-05-01': give a whole number"),
         ("model.f0.thresholds=[]", "has 0 values: give 4"),
         ("model.f0.thresholds=[0.1, 0.2, 0.3, nan]", "is nan: give a number from 0 to 1"),
-        ("model.audio.hop_samples=0", "from 16 to 16384"),
+        ("model.audio.hop_samples=0", "from 1 to 16384"),
         ("model.audio.example_samples=64001", "give a multiple of audio.hop_samples"),
         ("model.mask.fft_size=64", "give at least mask.hop_samples"),
         ("model.hcqt.bins_per_octave=12", "octaves above 32.7 Hz"),
