@@ -10,12 +10,12 @@ Numbers are those of the paper (Richard, Chouteau, Torres, ICASSP 2024) and of i
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from umss_jax.errors import UsageError, brief
+from umss_jax.ranges import refuse_contradictions
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
 """The voices, in the order of every voice axis J."""
@@ -265,28 +265,7 @@ class ModelConfig:
                     f"{name} of the model is {value}, but audio.{name.split('.')[1]} {expected}",
                     "set them alike: there is one frame rate from encoder to synthesiser",
                 )
-        if self.audio.example_samples % hop:
-            raise UsageError(
-                f"audio.example_samples of the model is {self.audio.example_samples}",
-                f"give a multiple of audio.hop_samples ({hop})",
-            )
-        for name, stage in (("mask", self.mask), ("unet", self.unet)):
-            if stage.fft_size < stage.hop_samples:
-                raise UsageError(
-                    f"{name}.fft_size of the model is {stage.fft_size}",
-                    f"give at least {name}.hop_samples ({stage.hop_samples})",
-                )
-        octaves = self.hcqt.bins / self.hcqt.bins_per_octave
-        if math.log2(self.hcqt.fmin_hz) + octaves > math.log2(self.hcqt.sample_rate_hz / 2):
-            raise UsageError(
-                f"hcqt of the model has {octaves:g} octaves above {self.hcqt.fmin_hz:g} Hz",
-                f"let them end below half of {self.hcqt.sample_rate_hz} Hz",
-            )
-        if self.decoder.f0_low_hz >= self.decoder.f0_high_hz:
-            raise UsageError(
-                f"decoder.f0_low_hz of the model is {self.decoder.f0_low_hz:g}",
-                f"give less than decoder.f0_high_hz ({self.decoder.f0_high_hz:g})",
-            )
+        refuse_contradictions(self)
 
 
 def with_networks(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from umss_jax.errors import UsageError
 
 
 class Range(NamedTuple):
@@ -238,3 +240,34 @@ def refusal(value: float, allowed: Range) -> str | None:
     elif math.isfinite(value) and allowed.low <= value <= allowed.high:
         return None
     return f"give a number from {allowed}"
+
+
+def refuse_contradictions(model: Any) -> None:
+    """Refuses a :class:`umss_jax.config.ModelConfig` whose settings cannot stand together.
+
+    Raises:
+        UsageError: frames do not fill an example, a transform is shorter than its hop, or pitches
+            are out of reach.
+    """
+    if model.audio.example_samples % model.audio.hop_samples:
+        raise UsageError(
+            f"audio.example_samples of the model is {model.audio.example_samples}",
+            f"give a multiple of audio.hop_samples ({model.audio.hop_samples})",
+        )
+    for name, stage in (("mask", model.mask), ("unet", model.unet)):
+        if stage.fft_size < stage.hop_samples:
+            raise UsageError(
+                f"{name}.fft_size of the model is {stage.fft_size}",
+                f"give at least {name}.hop_samples ({stage.hop_samples})",
+            )
+    octaves = model.hcqt.bins / model.hcqt.bins_per_octave
+    if math.log2(model.hcqt.fmin_hz) + octaves > math.log2(model.hcqt.sample_rate_hz / 2):
+        raise UsageError(
+            f"hcqt of the model has {octaves:g} octaves above {model.hcqt.fmin_hz:g} Hz",
+            f"let them end below half of {model.hcqt.sample_rate_hz} Hz",
+        )
+    if model.decoder.f0_low_hz >= model.decoder.f0_high_hz:
+        raise UsageError(
+            f"decoder.f0_low_hz of the model is {model.decoder.f0_low_hz:g}",
+            f"give less than decoder.f0_high_hz ({model.decoder.f0_high_hz:g})",
+        )

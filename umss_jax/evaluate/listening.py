@@ -45,6 +45,7 @@ _VERSION = 1
 _LATEST_S = 1e6
 """Start of an excerpt."""
 _LEAST_GAIN = 1e-6
+_LONGEST_NAME = 255
 
 
 class KeptRow(NamedTuple):
@@ -183,13 +184,17 @@ def _refuse_outside(folder: Path, place: str) -> None:
     """Refuses a folder of the index, or a file in it, that lies elsewhere."""
     inside = folder.resolve()
     try:
-        is_name = all(part not in ("", ".", "..") for part in place.split("/"))
-        is_plain = is_name and place.count("/") <= 1 and "\\" not in place
+        parts = place.split("/")
+        is_name = all(
+            part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= _LONGEST_NAME
+            for part in parts
+        )
+        is_plain = is_name and len(parts) <= 2 and "\\" not in place
         is_below = is_plain and all(
             path.resolve().is_relative_to(inside)
             for path in (folder / place, *(folder / place).glob("*"))
         )
-    except (OSError, RuntimeError, ValueError):  # a circle of links, a name that is too long
+    except (OSError, RuntimeError, ValueError):  # a circle of links, half a character
         is_below = False
     if not is_below:
         raise ReportError(f"{folder / INDEX} names {brief(place)}, outside of its folder", AGAIN)

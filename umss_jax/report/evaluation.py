@@ -5,38 +5,21 @@ Keys that are not known are shown by their own names; keys without statistics ar
 
 from __future__ import annotations
 
-import contextlib
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.config import VOICES
 from umss_jax.documents import NoDocumentError, read_json
 from umss_jax.errors import ReportError, printable
+from umss_jax.report.frames import EVALUATE, MAIN, Table, finite, frame_tables, shown
 from umss_jax.report.scores import MEASURES
 
-_EVALUATE = "write it with umss-jax evaluate --out FOLDER"
-_IDENTITY = ("row", "excerpt", "voice", "second", "energy", "kept")
-_MAIN = "si_sdr_db"
 _NAMES = {"stems": "Separation", "f0": "Pitch", "multi_pitch": "Pitches of all voices together"}
-_LARGEST = 1e12
 _MOST_BYTES = 64 << 20
-_MOST_FRAME_BYTES = 512 << 20
-_MOST_GROUPS = 10_000
-"""Of rows, excerpts or voices in a table of frames."""
 _SHARES = ("f0", "multi_pitch")
 """Groups of numbers between 0 and 1."""
 STATISTICS, FRAMES = "statistics.json", "frames.csv"
 """What `evaluate --out` calls its files."""
-
-
-class Table(NamedTuple):
-    """A table of the page."""
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
 
 
 class Bar(NamedTuple):
@@ -71,18 +54,18 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
     try:
         rows = _rows(read_json(path, _MOST_BYTES))
     except FileNotFoundError as error:
-        raise ReportError(f"{path} is not there", _EVALUATE) from error
+        raise ReportError(f"{path} is not there", EVALUATE) from error
     except (OSError, ValueError) as error:
         reason = f" ({error})" if isinstance(error, NoDocumentError) else ""
-        raise ReportError(f"{path} is not JSON{reason}", _EVALUATE) from error
+        raise ReportError(f"{path} is not JSON{reason}", EVALUATE) from error
     if not rows:
-        raise ReportError(f"{path} holds no evaluation", _EVALUATE)
+        raise ReportError(f"{path} holds no evaluation", EVALUATE)
     if frames is None:
         by_name = path.with_name(FRAMES) if path.name == STATISTICS else path.with_suffix(".csv")
         frames = by_name if by_name.is_file() else None
     tables = list(_tables(rows))
     if frames is not None:
-        tables += _frame_tables(frames)
+        tables += frame_tables(frames)
     return {
         "title": printable(path.absolute().parent.name if path.name == STATISTICS else path.stem),
         "subtitle": [f"{len(rows)} rows", *_counts(rows)],
@@ -144,16 +127,16 @@ def _tables(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
             if _is_summary(value) or isinstance(value, int | float)
         )
         digits = 3 if path[-1] in _SHARES else 2
-        wide = any("median" in _summary(group, _MAIN) for group in groups.values())
+        wide = any("median" in _summary(group, MAIN) for group in groups.values())
         columns = [MEASURES.get(key, key) for key in measures]
-        extra = ["95 % of the mean", "frames", "undefined"] if wide and _MAIN in measures else []
+        extra = ["95 % of the mean", "frames", "undefined"] if wide and MAIN in measures else []
         lines = []
         for label, group in groups.items():
             cells = [_mean_median(group.get(key), digits) for key in measures]
             if extra:
-                main = _summary(group, _MAIN)
+                main = _summary(group, MAIN)
                 cells.append(_interval(main))
-                cells += [_text(main.get(key)) for key in ("frames", "undefined")]
+                cells += [shown(main.get(key)) for key in ("frames", "undefined")]
             if group:
                 lines.append((label, cells))
         name = _NAMES.get(path[-1], path[-1].replace("_", " "))
@@ -169,36 +152,22 @@ def _at(row: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: object) -> float | None:
-    """A number that can be shown; None where it is none, not finite, or beyond all measures."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if -_LARGEST <= value <= _LARGEST else None
-
-
-def _text(value: object, digits: int = 2) -> str:
-    number = _number(value)
-    if number is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{number:.{digits}f}".replace("-", "−")
-
-
 def _mean_median(summary: object, digits: int) -> str:
     if not isinstance(summary, dict):
-        return _text(summary, digits)
+        return shown(summary, digits)
     if "median" not in summary:
-        return _text(summary.get("mean"), digits)
-    return f"{_text(summary.get('mean'), digits)} / {_text(summary['median'], digits)}"
+        return shown(summary.get("mean"), digits)
+    return f"{shown(summary.get('mean'), digits)} / {shown(summary['median'], digits)}"
 
 
 def _interval(summary: dict[str, Any]) -> str:
-    if _number(summary.get("mean_low")) is None:
+    if finite(summary.get("mean_low")) is None:
         return "–"
-    return f"{_text(summary['mean_low'])} to {_text(summary.get('mean_high'))}"
+    return f"{shown(summary['mean_low'])} to {shown(summary.get('mean_high'))}"
 
 
 def _counts(rows: dict[str, dict[str, Any]]) -> list[str]:
-    found = (_number(_at(row, ("stems", _MAIN)).get("frames")) for row in rows.values())
+    found = (finite(_at(row, ("stems", MAIN)).get("frames")) for row in rows.values())
     frames = sorted({round(count) for count in found if count is not None})
     return [f"{' or '.join(map(str, frames[:10]))} seconds counted"] if frames else []
 
@@ -207,10 +176,10 @@ def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Bars of the main measure."""
     found = []
     for label, row in rows.items():
-        summary = _at(row, ("stems", _MAIN))
-        mean = _number(summary.get("mean"))
+        summary = _at(row, ("stems", MAIN))
+        mean = finite(summary.get("mean"))
         if mean is not None:
-            low, high = (_number(summary.get(key)) for key in ("mean_low", "mean_high"))
+            low, high = (finite(summary.get(key)) for key in ("mean_low", "mean_high"))
             found.append(
                 (label, mean, mean if low is None else low, mean if high is None else high)
             )
@@ -223,80 +192,7 @@ def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return round(100 * (value - minimum) / (maximum - minimum), 3)
 
     bars = [
-        Bar(label, _text(mean), place(low), place(mean), place(high))
+        Bar(label, shown(mean), place(low), place(mean), place(high))
         for label, mean, low, high in found
     ]
     return {"bars": bars, "zero": place(0.0)}
-
-
-def _frame_tables(path: Path) -> list[Table]:
-    """Means per voice and per excerpt of the frames that count."""
-    means = _Means()
-    try:
-        if not path.is_file() or path.stat().st_size > _MOST_FRAME_BYTES:
-            raise ValueError("no file of that kind")
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = list(reader.fieldnames or [])
-            if not {"row", "excerpt", "voice", "kept"} <= set(names):
-                raise ReportError(f"{path} is no table of frames", _EVALUATE)
-            measures = [name for name in names if name not in _IDENTITY and name in MEASURES]
-            for line in reader:
-                if line.get("kept") in ("1", "True", "true"):
-                    means.add(line, measures)
-    except (OSError, ValueError, csv.Error) as error:
-        raise ReportError(f"{path} cannot be read", _EVALUATE) from error
-    known = {voice: number for number, voice in enumerate(dict.fromkeys((*VOICES, *means.voices)))}
-    voices = sorted(means.voices, key=known.__getitem__)
-
-    def table(measure: str, of: str, wanted: dict[str, None], parts: list[str]) -> Table:
-        key = (measure, of)
-        lines = [(one, [means.text(*key, one, part) for part in parts]) for one in wanted]
-        return Table(f"{MEASURES[measure]}, mean of each {of}", parts, lines)
-
-    tables = [table(measure, "voice", means.rows, voices) for measure in measures]
-    if _MAIN in measures:
-        tables.append(table(_MAIN, "excerpt", means.excerpts, list(means.rows)))
-    return tables
-
-
-class _Means:
-    """Sums and counts of measures by row and voice, and of the main one by excerpt and row."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, None] = {}
-        self.excerpts: dict[str, None] = {}
-        self.voices: dict[str, None] = {}
-        self._sums: dict[tuple[str, str, str, str], tuple[float, int]] = {}
-
-    def add(self, line: dict[str, Any], measures: list[str]) -> None:
-        """A line of the table; what is undefined is left out.
-
-        Raises:
-            ValueError: a line without names, or more names than an evaluation has.
-        """
-        row, excerpt, voice = (line[key] for key in ("row", "excerpt", "voice"))
-        if row is None or excerpt is None or voice is None:
-            raise ValueError("a line is too short")
-        for found, name in ((self.rows, row), (self.excerpts, excerpt), (self.voices, voice)):
-            found[name] = None
-        sides = len(self.rows) * (len(self.excerpts) + len(self.voices))
-        if sides > _MOST_GROUPS * 10 or len(self._sums) > _MOST_GROUPS * 10:
-            raise ValueError("too many names")
-        for measure in measures:
-            value = None
-            with contextlib.suppress(ValueError, TypeError):
-                value = _number(float(line[measure]))
-            if value is not None:
-                self._put((measure, "voice", row, voice), value)
-                if measure == _MAIN:
-                    self._put((measure, "excerpt", excerpt, row), value)
-
-    def _put(self, key: tuple[str, str, str, str], value: float) -> None:
-        total, count = self._sums.get(key, (0.0, 0))
-        self._sums[key] = total + value, count + 1
-
-    def text(self, measure: str, of: str, one: str, part: str) -> str:
-        """A mean as the page shows it."""
-        total, count = self._sums.get((measure, of, one, part), (0.0, 0))
-        return _text(total / count) if count else "–"
