@@ -11,6 +11,17 @@ class FileConfig:
 
     block_samples: int = 65_536
     """Samples per channel that are in memory at once while a file is read or written."""
+    block_values: int = 1 << 22
+    """Samples of all channels together that a block may have, before and after resampling."""
+    lowest_rate_hz: int = 1_000
+    highest_rate_hz: int = 1_000_000
+    """Rates that are read. Recordings have 8 to 384 kHz; resampling from rates further out costs
+    memory or time without end, which a header of a few bytes could ask for."""
+    most_channels: int = 32
+    """Channels that are read. The largest consoles record more, but no choir's mixture has them,
+    and memory grows with them."""
+    largest_sample: float = 2.0**40
+    """Floating point beyond this (+240 dB) is refused; integers stored as floats lie far below."""
     silence_peak: float = 1e-6
     """A recording whose peak lies below this (-120 dB) is refused as silent."""
     cancelled_downmix: float = 1e-3

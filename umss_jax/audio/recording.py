@@ -21,6 +21,7 @@ from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
 
 _CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
+_NO_NUMBERS = "not numbers (NaN or infinite)"
 _EXPORT_AGAIN = "copy or export it again"
 # libsndfile repairs the length of a cut WAV or AIFF silently; only its log tells.
 _CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -52,12 +53,14 @@ class Recording(NamedTuple):
 def scan(path: str | os.PathLike[str]) -> Recording:
     """Reads a file once, block by block, and refuses what cannot be separated.
 
-    Any rate and number of channels will do. The mono mixture is the mean of the channels; where
-    these cancel (one side inverted), it is the channel with the highest peak instead.
+    Rates of 1 kHz to 1 MHz and up to 32 channels will do (:class:`FileConfig`). The mono mixture is
+    the mean of the channels; where these cancel (one side inverted), it is the channel with the
+    highest peak instead. Memory depends neither on the length nor on what the header says.
 
     Raises:
         AudioError: The file is missing, a directory, unreadable, empty, not audio, truncated,
-            silent, or holds NaN or infinite samples.
+            silent, of another rate or more channels, or holds samples that are NaN, infinite or
+            beyond +240 dB.
     """
     path = Path(path)
     _check_path(path)
@@ -66,13 +69,7 @@ def scan(path: str | os.PathLike[str]) -> Recording:
         channel_peaks = np.zeros(file.channels)
         try:
             for block in _blocks(file, FileConfig.block_samples):
-                if not np.isfinite(block).all():
-                    first = samples + int(np.argmin(np.isfinite(block).all(axis=0)))
-                    raise AudioError(
-                        f"{path} holds samples that are not numbers (NaN or infinite), the first "
-                        f"at {first / file.samplerate:.3f} s",
-                        "export it again or cut that part out",
-                    )
+                _check_values(path, block, samples, file.samplerate)
                 samples += block.shape[1]
                 channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
                 mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
@@ -165,11 +162,46 @@ class _Reader(soundfile.SoundFile):
 
 
 def _open(path: Path) -> soundfile.SoundFile:
+    """Opens a file whose header asks for nothing out of the ordinary.
+
+    Whatever follows allocates by the rate and the channels, so they are looked at here.
+    """
     try:
         with _quiet_decoder():
-            return _Reader(system_name(path))
-    except (soundfile.SoundFileError, OSError) as error:
+            file = _Reader(system_name(path))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
         raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
+    limits = FileConfig
+    if not limits.lowest_rate_hz <= file.samplerate <= limits.highest_rate_hz:
+        problem, remedy = (
+            f"says that it has {file.samplerate} samples a second, which no recording has",
+            f"export it again, at {limits.lowest_rate_hz} to {limits.highest_rate_hz} Hz",
+        )
+    elif not 1 <= file.channels <= limits.most_channels:
+        problem, remedy = (
+            f"has {file.channels} channels",
+            f"choose those of the mixture, {limits.most_channels} at most",
+        )
+    else:
+        return file
+    file.close()
+    raise AudioError(f"{path} {problem}", remedy)
+
+
+def _check_values(path: Path, block: np.ndarray, before: int, rate_hz: int) -> None:
+    """Refuses a block with samples that are no numbers, or whose sums could overflow."""
+    with np.errstate(invalid="ignore"):
+        is_sound = (np.abs(block) <= FileConfig.largest_sample).all(axis=0)
+    if is_sound.all():
+        return
+    first = int(np.argmin(is_sound))
+    finite = np.isfinite(block[:, first]).all()
+    raise AudioError(
+        f"{path} holds samples that are "
+        + (f"{np.abs(block[:, first]).max():.2g} times full scale" if finite else _NO_NUMBERS)
+        + f", the first at {(before + first) / rate_hz:.3f} s",
+        "export it again or cut that part out",
+    )
 
 
 def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarray]:

@@ -74,14 +74,22 @@ def resampled_samples(samples: int, from_hz: int, to_hz: int) -> int:
     return -(-samples * to_hz // from_hz)
 
 
+def block_length(rows: int, from_hz: int, to_hz: int, at_most: int) -> int:
+    """Samples per row to resample at once, so that neither side exceeds what a block may hold."""
+    from_one = rows * max(1, -(-to_hz // from_hz))
+    return max(1, min(at_most, FileConfig.block_values // from_one))
+
+
 def read_16k(recording: Recording, audio: AudioConfig) -> Sound16k:
     """A scanned recording, read and resampled to the model's rate as its blocks are asked for."""
     from_hz, to_hz = recording.sample_rate_hz, audio.sample_rate_hz
     samples = resampled_samples(recording.samples, from_hz, to_hz)
 
+    length = block_length(recording.channels, from_hz, to_hz, FileConfig.block_samples)
+
     def blocks() -> Iterator[np.ndarray]:
         resampler = StreamResampler(from_hz, to_hz, recording.channels, samples)
-        for block in read_blocks(recording):
+        for block in read_blocks(recording, length):
             yield resampler.push(block)
         yield resampler.finish()
 

@@ -16,7 +16,7 @@ import soundfile
 
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import Recording, read_blocks, system_name
-from umss_jax.audio.resampling import StreamResampler
+from umss_jax.audio.resampling import StreamResampler, block_length
 from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import ClipMode
@@ -168,7 +168,9 @@ def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[n
     """The stems at the recording's rate, ``[J · C, n]``."""
     width = len(VOICES) * recording.channels
     resampler = StreamResampler(rate_16k, recording.sample_rate_hz, width, recording.samples)
-    block_bytes = FileConfig.block_samples // 4 * width * 4
+    at_most = FileConfig.block_samples // 4
+    length = block_length(width, rate_16k, recording.sample_rate_hz, at_most)
+    block_bytes = length * width * 4
     with scratch.open("rb") as file:
         while data := file.read(block_bytes):
             yield resampler.push(np.frombuffer(data, np.float32).reshape(-1, width).T)
