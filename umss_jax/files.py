@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -109,6 +110,21 @@ def working_folder(result: Path) -> Iterator[Path]:
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def regular_bytes(path: Path, at_most: int | None = None) -> int:
+    """The size of a regular file; what else a path can name may never end, or wait for ever.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is no regular file, or larger than ``at_most`` bytes.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a regular file")
+    if at_most is not None and found.st_size > at_most:
+        raise ValueError(f"it has {found.st_size} bytes, more than any such file")
+    return found.st_size
 
 
 def file_sha256(path: Path) -> str:

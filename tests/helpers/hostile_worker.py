@@ -19,6 +19,8 @@ import numpy as np
 
 LIMIT_MB = 256
 LIMIT_S = 20.0
+NEW_LINE = "\u23ce"
+"""Stands for the end of a line in an answer, which is a line itself."""
 
 
 def read_audio(path):
@@ -98,7 +100,7 @@ def _main(reader, limit_mb):
             answer = f"refused {error}"
         except BaseException as error:
             answer = f"broken {type(error).__name__}: {error}"
-        print(answer.replace("\n", "\\n"), flush=True)
+        print(answer.replace("\n", NEW_LINE), flush=True)
 
 
 class Reader:
@@ -169,7 +171,7 @@ def _pass_on(stream, lines) -> None:
 
 def is_fine(answer: str) -> bool:
     """Read, or refused in one line."""
-    return answer.startswith(("ok ", "refused ")) and "\\n" not in answer
+    return answer.startswith(("ok ", "refused ")) and NEW_LINE not in answer
 
 
 def seed_of(*names: object) -> int:
