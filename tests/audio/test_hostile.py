@@ -13,6 +13,7 @@ from mutations import mutate
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.audio.resampling import read_16k
+from umss_jax.cli import run
 from umss_jax.config import AudioConfig
 from umss_jax.errors import AudioError
 
@@ -235,6 +236,27 @@ def test_a_sparse_file_takes_no_memory(reader, tmp_path):
         file.truncate(300 << 20)
     assert path.stat().st_size > LIMIT_MB << 20
     assert "truncated" in refusal(reader, path)
+
+
+@pytest.mark.parametrize("command", ["separate", "f0"])
+def test_commands_refuse_in_one_line(tmp_path, capsys, command):
+    """Before any weights are read; the files beside them could still be done."""
+    files = {
+        "rate.wav": wav(1, data=LOUD.tobytes()),
+        "channels.wav": wav(channels=255, data=LOUD.tobytes()),
+        "both.wav": wav(2_000_000_000, 255, data=LOUD.tobytes()),
+        "large.wav": wav(bits=32, tag=3, data=np.full(4000, 3e38, "<f4").tobytes()),
+        "cut.wav": wav(data=LOUD.tobytes())[:1000],
+        "none.raw": bytes(1000),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        assert run([command, str(tmp_path / name), "-o", str(tmp_path / "out")]) == 1
+        said = capsys.readouterr()
+        lines = [line for line in said.err.splitlines() if name in line]
+        assert len(lines) == 1, said.err
+        assert "internal" not in said.err
+        assert not said.out
 
 
 def fuzz(reader, folder, valid, cases):

@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import soundfile
 from hostile_worker import Reader, is_fine, seed_of
 from mutations import mutate
 from safetensors.numpy import load_file, save
@@ -321,6 +322,34 @@ def test_sparse_files_are_refused(path, reader):
         answer = reader.ask(path)
         assert answer.startswith("refused ")
         assert is_fine(answer)
+
+
+@pytest.mark.parametrize("name", ["no json", "array and folder", "length of 2^40", "deep"])
+def test_commands_refuse_in_one_line(tmp_path, capsys, name):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(HEADERS[name])
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, 0.1 * np.sin(np.arange(16_000) / 10), 16_000)
+    for arguments in (
+        ["weights", "import", str(path), "-o", "mine"],
+        ["weights", "show", str(path)],
+        ["weights", "verify", str(path)],
+        ["weights", "export", str(path), str(tmp_path / "out"), "--to", "npy"],
+        ["separate", str(sound), "-n", str(path), "-o", str(tmp_path / "out")],
+    ):
+        assert run(arguments) == 1
+        said = capsys.readouterr()
+        assert not said.out
+        assert len([line for line in said.err.splitlines() if "x.safetensors" in line]) == 1
+        assert "Traceback" not in said.err
+
+
+def test_weights_that_a_training_begins_with_are_checked(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(HEADERS["array and folder"])
+    for look in (load_weights, stored_configuration):
+        with pytest.raises(WeightsError, match="no safetensors file"):
+            look(str(path))
 
 
 def test_starter_is_verified_by_its_own_configuration(capsys):

@@ -16,12 +16,12 @@ import shutil
 from pathlib import Path
 
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.files import home
+from umss_jax.files import home, regular_bytes
+from umss_jax.trees import MAX_BYTES
 from umss_jax.weights.remote_files import SOURCES, RemoteFile
 
 GITHUB = "https://raw.githubusercontent.com"
 TIMEOUT_S = 30.0
-MAX_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 18
 
 
@@ -114,8 +114,9 @@ def _files(name: str) -> tuple[RemoteFile, ...]:
 
 def _has_hash(path: Path, file: RemoteFile) -> bool:
     try:
-        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    except OSError:
+        regular_bytes(path, MAX_BYTES)
+        content = path.read_bytes()
+    except (OSError, ValueError):
         return False
     if file.sha256:
         return hashlib.sha256(content).hexdigest() == file.sha256
@@ -131,6 +132,10 @@ def _bring(file: RemoteFile, target: Path, source: str | None, progress: bool, p
         found = _in_folder(file, Path(source).expanduser())
         if found is None:
             raise WeightsError(f"{source} holds no {file.path}", by_hand)
+        try:
+            regular_bytes(found, MAX_BYTES)
+        except ValueError as error:
+            raise WeightsError(f"{found} is no weight file ({error})", by_hand) from error
         shutil.copyfile(found, target)
         origin = str(found)
     else:
