@@ -18,6 +18,7 @@ from umss_jax.bench.stages import STAGES
 from umss_jax.bench.table import markdown
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.files import write_text
+from umss_jax.interruption import check
 from umss_jax.train.strategies import STRATEGIES
 
 _SCALING = ((1, 4.0), (2, 4.0), (8, 4.0), (1, 8.0), (1, 16.0))
@@ -117,11 +118,27 @@ def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]
     command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
     command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
     command += ["--repeats", str(repeats), "--ceiling-gflops", str(ceiling)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            printed, messages = _waited_for(process)
+        finally:
+            process.kill()  # where the wait was broken off
+    if process.returncode:
+        last = (messages.strip().splitlines() or ["no message"])[-1]
         raise UmssError(f"{job.kind} {job.name} failed: {last}", "try a smaller --batch")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def _waited_for(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process printed on stdout and stderr until its end."""
+    while True:
+        check()
+        try:
+            return process.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def write(rows: list[measure.Row], folder: Path) -> Path:

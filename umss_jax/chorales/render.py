@@ -23,6 +23,7 @@ from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
+from umss_jax.interruption import checked
 from umss_jax.pitch.tables import track_text
 from umss_jax.synth.harmonic import HarmonicControls
 from umss_jax.synth.noise import NoiseControls, sample_noise
@@ -97,7 +98,7 @@ def make(
         raise UsageError(f"no scores are called {scores!r}", f"choose from {', '.join(SCORES)}")
     library = SCORES[scores]()
     folders = []
-    for number in range(count):
+    for number in checked(range(count)):
         passed, position = divmod(number, len(library))
         order = np.random.default_rng([seed, passed]).permutation(len(library))
         score = library[int(order[position])]
@@ -123,7 +124,7 @@ def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarra
     total = len(singing.voice)
     noise_key = jax.random.key(int(rng.integers(2**31)))
     voices = []
-    for first in range(0, total, lanes):
+    for first in checked(range(0, total, lanes)):
         chosen = np.minimum(np.arange(first, first + lanes), total - 1)
         key = jax.random.fold_in(noise_key, first)
         voices.append(np.asarray(_sing(key, *(array[chosen] for array in singing[1:6]))))

@@ -1,4 +1,4 @@
-"""What commands share: options, checks, progress, late failures, and what Ctrl-C does."""
+"""What commands share: options, checks, progress, late failures, and how they end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 import importlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -15,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -23,6 +21,7 @@ import typer
 from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.errors import OutputError, UmssError, UsageError
+from umss_jax.interruption import checked, exit_at_once
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -126,7 +125,7 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
         UsageError: It would meet every other file too.
     """
     failed: list[Path] = []
-    for path in files:
+    for path in checked(files):
         try:
             one(path)
         except UsageError:
@@ -256,29 +255,3 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def exit_at_once() -> Iterator[None]:
-    """While heavy libraries are imported Ctrl-C ends the process on the spot.
-
-    An exception that unwinds through the start-up of a native library can crash it. Nothing of
-    ours is half-written then.
-    """
-
-    def end(signal_number: int, frame: FrameType | None) -> NoReturn:
-        print("umss-jax: interrupted", file=sys.stderr)
-        leave(INTERRUPTED)
-
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # somebody else decides what Ctrl-C does
-        return
-    try:
-        previous = signal.signal(signal.SIGINT, end)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

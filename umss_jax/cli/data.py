@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from umss_jax.cli.common import NoProgressOption, say
+from umss_jax.interruption import checked
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,7 +35,7 @@ def check(
         typer.echo(f"missing: {line}")
     audio = TrainConfig().model.audio
     broken, excerpts, samples = 0, 0, 0
-    for piece in layout.pieces:
+    for piece in checked(layout.pieces):
         try:
             (opened,) = open_pieces([(piece, layout.kind)], audio)
             count = len(validation_excerpts([opened], audio=audio))
@@ -97,7 +98,7 @@ def f0(
         )
     audio = EvaluationConfig().audio
     broken = 0
-    for file in tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty()):
+    for file in checked(tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty())):
         try:
             typer.echo(str(write_track(file, audio, csv)))
         except AudioError as error:

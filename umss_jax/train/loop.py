@@ -18,11 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from umss_jax.errors import NotFiniteError
+from umss_jax.interruption import check, checked
 from umss_jax.model import Variables
 from umss_jax.train.objectives import LossInput, Metrics, Objective
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.step import Step, TrainState
 
+_PATIENCE_S = 0.1  # between looks at whether to stop, where a thread waits for the other
 _SHOWN = ("total", "rec", "l1", "l2", "l3")
 
 
@@ -102,12 +104,13 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
             return state, progress
         if files:
             files.folder.forget_after(files.number, done)
-        held_out = list(validation.batches()) if validation else []
+        held_out = list(checked(validation.batches())) if validation else []
         state = loop.place(state)
         coming = islice(loop.batches(done), loop.steps - done)
         batches = stack.enter_context(closing(Prefetched(coming)))
         bar, validated = stack.enter_context(_bar(loop, done)), ""
         while not _is_over(loop, done, progress):
+            check()
             batch, names = next(batches)
             started = time.perf_counter()
             state, metrics = loop.step(state, batch, loop.key)
@@ -148,7 +151,7 @@ def _validate(
     host = jax.tree.map(np.asarray, jax.device_get(state))
     sums: dict[str, float] = {}
     count = 0
-    for first, batch in batches:
+    for first, batch in checked(batches):
         examples = len(jax.tree.leaves(batch)[0])
         terms = _validation_terms(validation.objective, host.variables, batch, key, first)
         for name, value in terms.items():
@@ -212,11 +215,19 @@ class Prefetched:
         return self
 
     def __next__(self) -> Any:
-        item, error = self._queue.get()
+        item, error = self._get()
         if error is not None:
             self._queue.put((None, error))  # so that it ends again when asked again
             raise error
         return item
+
+    def _get(self) -> tuple[Any, BaseException | None]:
+        while True:
+            check()
+            try:
+                return self._queue.get(timeout=_PATIENCE_S)
+            except queue.Empty:
+                continue
 
     def close(self) -> None:
         """Ends the thread, whatever is left."""
@@ -235,7 +246,7 @@ class Prefetched:
     def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
         while not self._stopped.is_set():
             try:
-                self._queue.put(entry, timeout=0.1)
+                self._queue.put(entry, timeout=_PATIENCE_S)
                 return True
             except queue.Full:
                 continue

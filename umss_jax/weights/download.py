@@ -17,6 +17,7 @@ from pathlib import Path
 
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home
+from umss_jax.interruption import checked
 from umss_jax.weights.remote_files import SOURCES, RemoteFile
 
 GITHUB = "https://raw.githubusercontent.com"
@@ -64,7 +65,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
     folders = {home(), folder.parent, folder, *(place.parent for place in places)}
     created = sorted((path for path in folders if not path.exists()), reverse=True)
     try:
-        for file in missing:
+        for file in checked(missing):
             target = staging / file.place
             target.parent.mkdir(parents=True, exist_ok=True)
             _bring(file, target, source, progress, folder / file.place)
@@ -157,7 +158,7 @@ def _download(url: str, target: Path, progress: bool, by_hand: str) -> None:
             total = int(answer.headers.get("content-length") or 0) or None
             shown = {"unit": "B", "unit_scale": True, "desc": target.name, "leave": False}
             with tqdm(total=total, disable=not progress, **shown) as bar:
-                for chunk in answer.iter_content(_CHUNK_BYTES):
+                for chunk in checked(answer.iter_content(_CHUNK_BYTES)):
                     out.write(chunk)
                     bar.update(len(chunk))
                     if out.tell() > MAX_BYTES:
