@@ -272,7 +272,7 @@ def test_interruption_leaves_nothing_half_written(tmp_path, number, code):
     child = process(
         *("separate", done, running, "-o", tmp_path / "out", "-n", "stub", "-v"), delay_s=0.3
     )
-    wait_for(lambda: (out / "done").exists() and list(out.glob(".partial-*/stems_16k.f32")))
+    wait_for(lambda: (out / "done").exists() and list(out.glob(".partial-*/*/stems_16k.f32")))
     time.sleep(0.5)
     child.send_signal(number)
     printed, messages = child.communicate(timeout=30)
