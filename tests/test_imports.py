@@ -16,6 +16,7 @@ LAYERS = (
     ("errors", "interruption", "aside"),
     ("files", "config", "config_tree", "trees"),
     ("device", "dsp"),
+    ("progress",),
     ("synth", "pitch"),
     ("networks",),
     ("model",),

@@ -89,11 +89,15 @@ def measure_here(chosen: Sequence[Job], repeats: int, ceiling_gflops: float) -> 
 
 
 def measure_apart(
-    chosen: Sequence[Job], repeats: int, tell: Callable[[str], None]
+    chosen: Sequence[Job],
+    repeats: int,
+    tell: Callable[[str], None],
+    step: Callable[[], object] = lambda: None,
 ) -> list[measure.Row]:
     """Measures each job in a process of its own, so that its peak memory is its own.
 
-    ``repeats`` calls are counted; ``tell`` is called with a line before each job.
+    ``repeats`` calls are counted; ``tell`` is called with a line before each job, ``step`` after
+    each.
 
     Raises:
         UmssError: a job failed.
@@ -109,6 +113,7 @@ def measure_apart(
             f"batch {job.batch}, {job.seconds:g} s"
         )
         rows += _in_own_process(job, repeats, ceiling)
+        step()
     # The machine may have been busy at first: what it reached at either end is the ceiling.
     ceiling = max(ceiling, measure.product_ceiling_gflops())
     return [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]

@@ -71,7 +71,7 @@ def make(
     seed: int = 0,
     scores: str = "embedded",
     config: ChoraleConfig = ChoraleConfig(),
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
     """Writes renderings as ``OUT/<piece>/{soprano,alto,tenor,bass}.wav`` with their F0.
 
@@ -85,7 +85,7 @@ def make(
         seed: of the whole set; piece *n* of it does not depend on how many there are.
         scores: ``embedded`` or ``music21``; they are taken in a random order, then again.
         config: ranges of what is sampled.
-        progress: told name and seconds of each piece.
+        progress: told the number of each piece when it is made; they count from 0.
 
     Returns:
         The pieces' folders.
@@ -110,7 +110,7 @@ def make(
         rendering = render(score, piece_seed, config)
         write_rendering(folder, rendering, piece_seed)
         if progress is not None:
-            progress(folder.name, rendering.stems.shape[1] / _SYNTH.sample_rate_hz)
+            progress(number)
     return folders
 
 

@@ -9,10 +9,8 @@ import logging
 import os
 import sys
 import tempfile
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -22,6 +20,7 @@ from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.errors import OutputError, UmssError, UsageError
 from umss_jax.interruption import checked, exit_at_once
+from umss_jax.progress import progress_bars as progress_bars  # for the commands
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -180,57 +179,6 @@ def check_writable(out: Path) -> None:
             f"output folder {out} cannot be written ({error.strerror}: {existing})",
             "choose another -o",
         ) from error
-
-
-_BAR_DELAY_S = 2.0
-
-
-class _Bar:
-    """A bar on stderr once two seconds have passed, whether or not anything was done by then."""
-
-    def __init__(self, total: float, label: str, unit: str) -> None:
-        from tqdm import tqdm
-
-        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
-        self._bar = tqdm(
-            total=total, desc=label, unit=unit, delay=_BAR_DELAY_S, leave=False, bar_format=form
-        )
-        self._timer = threading.Timer(_BAR_DELAY_S, self._show)
-        self._timer.daemon = True
-        self._timer.start()
-        self.advance = self._bar.update
-
-    def _show(self) -> None:
-        self._bar.refresh()
-        self._bar.last_print_t = time.time()  # or closing would not wipe it
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._bar.close()
-
-
-@contextlib.contextmanager
-def progress_bars(
-    first_stage: str, total: float, label: str, unit: str, quiet: bool
-) -> Iterator[Callable[[str, float], None]]:
-    """One bar per stage, where stderr is a terminal; is told the stage and what was done of it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, amount: None
-        return
-    current = first_stage
-    bar = _Bar(total, f"{label}: {first_stage}", unit)
-
-    def advance(stage: str, amount: float) -> None:
-        nonlocal bar, current
-        if stage != current:
-            bar.close()
-            bar, current = _Bar(total, f"{label}: {stage}", unit), stage
-        bar.advance(amount)
-
-    try:
-        yield advance
-    finally:
-        bar.close()
 
 
 def print_path(path: Path) -> None:

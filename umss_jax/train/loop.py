@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from umss_jax.errors import NotFiniteError
 from umss_jax.interruption import check, checked
 from umss_jax.model import Variables
+from umss_jax.progress import progress_bar
 from umss_jax.train.objectives import LossInput, Metrics, Objective
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.step import Step, TrainState
@@ -79,7 +79,7 @@ class Loop:
     title: str = ""
     """Of the progress bar; empty: the name."""
     quiet: bool = False
-    """No progress bar."""
+    """No progress is shown."""
 
 
 def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
@@ -108,7 +108,9 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
         state = loop.place(state)
         coming = islice(loop.batches(done), loop.steps - done)
         batches = stack.enter_context(closing(Prefetched(coming)))
-        bar, validated = stack.enter_context(_bar(loop, done)), ""
+        total, passed, title = loop.steps * loop.batch, done * loop.batch, loop.title or loop.name
+        shown = progress_bar(title, total, "ex", loop.quiet, passed, stays=True)
+        bar, validated = stack.enter_context(shown), ""
         while not _is_over(loop, done, progress):
             check()
             batch, names = next(batches)
@@ -122,8 +124,8 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
             done += 1
             loop.log(progress.epoch + 1, done, values, time.perf_counter() - started)
             terms = " ".join(f"{name} {values[name]:.4g}" for name in _SHOWN if values.get(name))
-            bar.set_postfix_str(terms + validated, refresh=False)
-            bar.update(loop.batch)
+            bar.note(terms + validated)
+            bar.advance(loop.batch)
             is_due = (validation and done % validation.interval_steps == 0) or done == loop.steps
             if files and validation and is_due:
                 loss, progress = _validate(loop.key, validation, files, state, progress, held_out)
@@ -185,18 +187,6 @@ def _not_finite(
     batch = f"; batch: {'; '.join(names)}" if names else ""
     message = f"step {step} of {loop.name}: {', '.join(terms)} not finite{batch}"
     return NotFiniteError(message, loop.remedy)
-
-
-def _bar(loop: Loop, done: int) -> tqdm:
-    """Progress in examples."""
-    return tqdm(
-        total=loop.steps * loop.batch,
-        initial=done * loop.batch,
-        desc=loop.title or loop.name,
-        unit="ex",
-        unit_scale=True,
-        disable=loop.quiet,
-    )
 
 
 class Prefetched:
