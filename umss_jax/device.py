@@ -94,7 +94,7 @@ def watch_compilation() -> None:
     _is_watched = True
     import jax.monitoring
 
-    def hear(event: str, duration_s: float, **about: Any) -> None:
+    def hear(event: str, duration_secs: float, **about: str | int) -> None:
         # What JAX says when a stage of a compilation is over: lowered, then compiled.
         if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
             _compiling[threading.get_ident()] = time.monotonic()
