@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.recording import scan
+from umss_jax.audio.writing import write_sound
 from umss_jax.chorales.config import ChoraleConfig, DemoConfig
 from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
@@ -91,7 +92,7 @@ def run_demo(
         score = next(one for one in embedded_scores() if one.title == config.score)
         rendering = render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
         mixture = rendering.stems.sum(axis=0)
-        soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
+        write_sound(work / MIXTURE, mixture, rendering.sample_rate_hz, "PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
         tell("separating")
         separation = SeparationConfig(seed=seed)

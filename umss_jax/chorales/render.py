@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
+from umss_jax.audio.writing import write_sound
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.performance import Singing, perform
 from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
@@ -207,8 +208,6 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    import soundfile
-
     hop_s = _SYNTH.hop_samples / _SYNTH.sample_rate_hz
     with working_folder(folder) as work:
         inner = work / folder.name
@@ -217,7 +216,7 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
             tracks = zip(VOICES, rendering.stems, rendering.f0_hz_synth, strict=True)
             for voice, stem, f0_hz in tracks:
                 rate = rendering.sample_rate_hz
-                soundfile.write(inner / f"{voice}.wav", stem, rate, subtype="PCM_16")
+                write_sound(inner / f"{voice}.wav", stem, rate, "PCM_16")
                 text = track_text(f0_hz, (f0_hz > 0).astype(float), hop_s, decimals=1)
                 (inner / f"{voice}.f0.csv").write_text(text, encoding="ascii")
             about = {
