@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,42 +138,47 @@ def assert_all_or_nothing(job, folder, out, reference, code, messages):
     assert all(line.startswith(known) for line in messages), messages
 
 
-def sweep(folder, job, sizes):
-    """Runs a job on disks of so many bytes; for a process in a mount namespace of its own."""
-    for size in sizes:
-        disk = folder / "disk"
-        disk.mkdir(exist_ok=True)
-        options = f"size={size}"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
-        try:
-            yield size, disk
-        finally:
-            gc.collect()  # what an error still holds open
-            subprocess.run(["umount", disk], check=True)
+@contextlib.contextmanager
+def disk_of(folder, size):
+    """A folder on a disk of its own; for a process in a mount namespace of its own."""
+    disk = folder / "disk"
+    disk.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    try:
+        (disk / "out").mkdir()
+        yield disk / "out"
+    finally:
+        gc.collect()  # what an error still holds open
+        subprocess.run(["umount", disk], check=True)
 
 
-def main():
-    """Sweeps; a line for each disk."""
-    folder, job = Path(sys.argv[1]), sys.argv[2]
-    stub(setattr)
-    prepare(folder)
+def sweep(folder, job):
+    """How many of forty disks, from a full one to one with room for all, were too full."""
     free = folder / "free"
     free.mkdir()
     before(job, folder, free)
     code, messages = do(job, folder, free)
     assert code == 0, messages
     reference = contents(free)
-    total = sum(path.stat().st_size for path in free.rglob("*") if path.is_file())
+    needed = 1_000_000 + 2 * sum(p.stat().st_size for p in free.rglob("*") if p.is_file())
     full = 0
-    for _, disk in sweep(folder, job, np.linspace(8192, 2 * total + 1_000_000, 40).astype(int)):
-        try:
-            before(job, folder, disk)
-        except Exception:
-            continue  # not even what it reads fits
-        code, messages = do(job, folder, disk)
+    for left in np.linspace(0, needed, 40).astype(int):
+        with disk_of(folder, 2 * needed) as out:
+            before(job, folder, out)
+            (out.parent / "ballast").write_bytes(bytes(shutil.disk_usage(out).free - left))
+            code, messages = do(job, folder, out)
+            assert_all_or_nothing(job, folder, out, reference, code, messages)
         full += code != 0
-        assert_all_or_nothing(job, folder, disk, reference, code, messages)
-    print(json.dumps({"job": job, "full": full, "last": code}))
+    assert code == 0, messages
+    return full
+
+
+def main():
+    """One job."""
+    folder, job = Path(sys.argv[1]), sys.argv[2]
+    stub(setattr)
+    prepare(folder)
+    print(json.dumps({"job": job, "full": sweep(folder, job)}))
 
 
 if __name__ == "__main__":
