@@ -162,7 +162,7 @@ def sweep(folder, job):
     reference = contents(free)
     needed = 1_000_000 + 2 * sum(p.stat().st_size for p in free.rglob("*") if p.is_file())
     full = 0
-    for left in np.linspace(0, needed, 40).astype(int):
+    for left in (needed * np.linspace(0, 1, 40) ** 2).astype(int):
         with disk_of(folder, 2 * needed) as out:
             before(job, folder, out)
             (out.parent / "ballast").write_bytes(bytes(shutil.disk_usage(out).free - left))

@@ -17,7 +17,7 @@ import typer
 
 import umss_jax
 from umss_jax import interruption
-from umss_jax.cli.common import INTERRUPTED, leave, say
+from umss_jax.cli.common import INTERRUPTED, leave, refused, say
 from umss_jax.errors import UmssError
 
 _COMMANDS = (
@@ -100,6 +100,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         # Whoever read our results has gone; keep the interpreter from flushing into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        say(refused(error))
         return 1
     except click_exception as error:
         context = getattr(error, "ctx", None)

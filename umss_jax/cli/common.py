@@ -132,6 +132,9 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
         except UmssError as error:
             say(str(error))
             failed.append(path)
+        except OSError as error:
+            say(f"{path}: {refused(error)}")
+            failed.append(path)
         except Exception as error:
             # A defect or a machine out of memory: the other files still get their chance.
             if verbose:
@@ -191,6 +194,12 @@ def print_path(path: Path) -> None:
 def say(text: str) -> None:
     """A message of one line, on stderr."""
     print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
+
+
+def refused(error: OSError) -> str:
+    """What the system refused, in words; the last resort for files that nobody asked about."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    return f"{name} cannot be used ({error.strerror or error}): check its rights and its disk"
 
 
 def leave(code: int) -> NoReturn:
