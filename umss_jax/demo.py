@@ -90,7 +90,7 @@ def run_demo(
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file, not a folder", "choose another -o")
     if (out / TARGETS).is_symlink():
-        raise OutputError(f"{out / TARGETS} leads elsewhere", "remove the link, or choose another -o")
+        raise OutputError(f"{out / TARGETS} leads elsewhere", "remove the link")
     with working_folder(out) as work:
         tell(f"synthetic singers sing {config.score!r}")
         score = next(one for one in embedded_scores() if one.title == config.score)
