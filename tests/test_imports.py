@@ -13,9 +13,10 @@ import pytest
 from places import ROOT
 
 LAYERS = (
-    ("errors",),
+    ("errors", "interruption", "aside"),
     ("files", "config", "config_tree", "trees"),
     ("device", "dsp"),
+    ("progress",),
     ("synth", "pitch"),
     ("networks",),
     ("model",),

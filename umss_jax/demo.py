@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.recording import scan
+from umss_jax.audio.writing import write_sound
 from umss_jax.chorales.config import ChoraleConfig, DemoConfig
 from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
@@ -86,12 +87,16 @@ def run_demo(
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists", "use --overwrite or choose another -o")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file, not a folder", "choose another -o")
+    if (out / TARGETS).is_symlink():
+        raise OutputError(f"{out / TARGETS} leads elsewhere", "remove the link")
     with working_folder(out) as work:
         tell(f"synthetic singers sing {config.score!r}")
         score = next(one for one in embedded_scores() if one.title == config.score)
         rendering = render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
         mixture = rendering.stems.sum(axis=0)
-        soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
+        write_sound(work / MIXTURE, mixture, rendering.sample_rate_hz, "PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
         tell("separating")
         separation = SeparationConfig(seed=seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import enum
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,7 @@ def enable_compilation_cache() -> Path | None:
 
     from umss_jax.files import home
 
+    watch_compilation()
     settings: Any = jax.config  # whose attributes type checkers do not see
     if settings.jax_compilation_cache_dir:
         return Path(settings.jax_compilation_cache_dir)
@@ -76,6 +79,35 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
+
+
+_compiling: dict[int, float] = {}
+"""Threads that compile, and since when."""
+_is_watched = False
+
+
+def watch_compilation() -> None:
+    """From here on :func:`compiling_s` knows of the programs that JAX compiles."""
+    global _is_watched
+    if _is_watched:
+        return
+    _is_watched = True
+    import jax.monitoring
+
+    def hear(event: str, duration_secs: float, **about: str | int) -> None:
+        # What JAX says when a stage of a compilation is over: lowered, then compiled.
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            _compiling[threading.get_ident()] = time.monotonic()
+        elif event == "/jax/core/compile/backend_compile_duration":
+            _compiling.pop(threading.get_ident(), None)
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+
+
+def compiling_s() -> float:
+    """For how many seconds a program has been compiled by now; 0 where none is."""
+    since = list(_compiling.values())
+    return time.monotonic() - min(since) if since else 0.0
 
 
 def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:

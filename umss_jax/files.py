@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from umss_jax.aside import hidden_folder
 from umss_jax.errors import OutputError
 
 if TYPE_CHECKING:
@@ -50,22 +48,23 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def make_whole(path: Path, make: Callable[[Path], object]) -> None:
-    """As :func:`write_whole`, for what makes the file or folder of a path that it is given."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    """As :func:`write_whole`, for what makes the file or folder of a path that it is given.
+
+    A symbolic link that is there is replaced, what it points to stays. Devices, pipes and folders
+    are not replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is there and no regular file", "choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        make(aside)
-        os.replace(aside, path)
+        with hidden_folder(path.parent) as work:
+            make(work / "result")
+            os.replace(work / "result", path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error})",
             "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
         ) from error
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -90,26 +89,23 @@ def working_folder(result: Path) -> Iterator[Path]:
     """A hidden folder beside a result, in which it is made, and which vanishes whatever happens.
 
     It lies on the same disk as the result, so that what is finished only needs renaming. The folder
-    that the result is in is made where missing.
+    that the result is in is made where missing. Those that killed processes left beside it are
+    removed.
 
     Raises:
         OutputError: The system refuses to write.
     """
     import soundfile
 
-    work: Path | None = None
     try:
         result.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=result.parent))
-        yield work
+        with hidden_folder(result.parent) as work:
+            yield work
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise OutputError(
             f"{result} cannot be written ({reason})", "free some space or choose another -o"
         ) from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def regular_bytes(path: Path, at_most: int | None = None) -> int:

@@ -193,7 +193,7 @@ def test_interruption_leaves_nothing_half_written(tmp_path, number, code):
         text=True,
     )
     for _ in range(600):
-        if (out / "done.f0.csv").exists() and list(out.glob(".partial-*/running.f0.csv")):
+        if (out / "done.f0.csv").exists() and list(out.glob(".partial-*/*/running.f0.csv")):
             break
         time.sleep(0.05)
     child.send_signal(number)

@@ -272,7 +272,7 @@ def test_interruption_leaves_nothing_half_written(tmp_path, number, code):
     child = process(
         *("separate", done, running, "-o", tmp_path / "out", "-n", "stub", "-v"), delay_s=0.3
     )
-    wait_for(lambda: (out / "done").exists() and list(out.glob(".partial-*/stems_16k.f32")))
+    wait_for(lambda: (out / "done").exists() and list(out.glob(".partial-*/*/stems_16k.f32")))
     time.sleep(0.5)
     child.send_signal(number)
     printed, messages = child.communicate(timeout=30)
@@ -285,7 +285,8 @@ def test_interruption_leaves_nothing_half_written(tmp_path, number, code):
 def test_interruption_while_libraries_are_imported():
     code = (
         "import os, signal\n"
-        "from umss_jax.cli.common import exit_at_once\n"
+        "from umss_jax.interruption import exit_at_once, install\n"
+        "install()\n"
         "with exit_at_once():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('went on')\n"

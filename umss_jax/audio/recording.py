@@ -19,6 +19,7 @@ import soundfile
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
+from umss_jax.interruption import check
 
 _CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
 _NO_NUMBERS = "not numbers (NaN or infinite)"
@@ -208,6 +209,7 @@ def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarra
     while True:
         with _quiet_decoder():
             block = file.read(block_samples, dtype="float32", always_2d=True)
+        check()
         if len(block) == 0:
             return
         yield block.T

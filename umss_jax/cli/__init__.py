@@ -1,23 +1,23 @@
 """The command ``umss-jax``: results on stdout, messages on stderr, one line for each error.
 
-Exit codes: 0 all done, 1 a file failed, 2 the request was wrong, 130 interrupted. Nothing here
-imports JAX; commands import what they need when they run.
+Exit codes: 0 all done, 1 a file failed, 2 the request was wrong, 130 interrupted by Ctrl-C
+(SIGINT), 143 ended by SIGTERM, 129 by SIGHUP. Nothing here imports JAX; commands import what they
+need when they run.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import umss_jax
-from umss_jax.cli.common import INTERRUPTED, leave, say
+from umss_jax import interruption
+from umss_jax.cli.common import INTERRUPTED, leave, refused, say
 from umss_jax.errors import UmssError
 
 _COMMANDS = (
@@ -66,18 +66,27 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line (by default that of the process) and leaves with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = run(arguments)
-    except SystemExit as terminated:
-        leave(terminated.code if isinstance(terminated.code, int) else 1)
-    if code == INTERRUPTED:
+    interruption.install()
+    code = run(arguments)
+    if code == (interruption.exit_code() or INTERRUPTED):
         leave(code)
+    interruption.finish()
     sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line, prints what went wrong, and returns the exit code."""
+    """Runs the command line, prints what went wrong, and returns the exit code.
+
+    Where a signal came in the meantime the code says so, even if all was done by then.
+    """
+    code = interruption.exit_code() or _run(arguments)
+    code = interruption.exit_code() or code
+    if code in (interruption.exit_code(), INTERRUPTED) and code:
+        say("interrupted")
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     # Typer brings its own copy of click, older ones the package: take the class from a public name.
     click_exception: Any = typer.BadParameter.__mro__[2]
@@ -92,16 +101,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our results has gone; keep the interpreter from flushing into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        say(refused(error))
+        return 1
     except click_exception as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "umss-jax"
         say(f"{error.format_message()} (see `{path} --help`)")
         return int(getattr(error, "exit_code", 2))
-    if code == INTERRUPTED:
-        say("interrupted")
     return code if isinstance(code, int) else 0
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds like an exception, so that working folders vanish."""
-    raise SystemExit(128 + signal_number)

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from umss_jax.cli.common import NoProgressOption
 from umss_jax.errors import UsageError
+from umss_jax.progress import progress_bar
 from umss_jax.train.strategies import STRATEGIES
 
 _STRATEGIES = (*STRATEGIES, "separation")
@@ -38,6 +40,7 @@ def bench(
     everything: Annotated[
         bool, typer.Option("--all", help="Everything, and how UMSS grows with batch and length.")
     ] = False,
+    quiet: NoProgressOption = False,
     ceiling_gflops: Annotated[
         float | None, typer.Option("--ceiling-gflops", hidden=True, help="Already measured.")
     ] = None,
@@ -58,7 +61,9 @@ def bench(
     if ceiling_gflops is not None:
         _print_json(run.measure_here(jobs, repeats, ceiling_gflops))
         return 0
-    rows = run.measure_apart(jobs, repeats, lambda line: typer.echo(line, err=True))
+    with progress_bar("measuring", len(jobs), "measurements", quiet) as shown:
+        tell = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+        rows = run.measure_apart(jobs, repeats, tell, shown.advance)
     if as_json:
         _print_json(rows)
     else:

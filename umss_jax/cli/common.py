@@ -1,4 +1,4 @@
-"""What commands share: options, checks, progress, late failures, and what Ctrl-C does."""
+"""What commands share: options, checks, progress, late failures, and how they end."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import functools
 import importlib
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -23,6 +19,8 @@ import typer
 from umss_jax.config import Assigner
 from umss_jax.device import Device
 from umss_jax.errors import OutputError, UmssError, UsageError
+from umss_jax.interruption import checked, exit_at_once
+from umss_jax.progress import progress_bars as progress_bars  # for the commands
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -126,13 +124,16 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
         UsageError: It would meet every other file too.
     """
     failed: list[Path] = []
-    for path in files:
+    for path in checked(files):
         try:
             one(path)
         except UsageError:
             raise
         except UmssError as error:
             say(str(error))
+            failed.append(path)
+        except OSError as error:
+            say(f"{path}: {refused(error)}")
             failed.append(path)
         except Exception as error:
             # A defect or a machine out of memory: the other files still get their chance.
@@ -183,57 +184,6 @@ def check_writable(out: Path) -> None:
         ) from error
 
 
-_BAR_DELAY_S = 2.0
-
-
-class _Bar:
-    """A bar on stderr once two seconds have passed, whether or not anything was done by then."""
-
-    def __init__(self, total: float, label: str, unit: str) -> None:
-        from tqdm import tqdm
-
-        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
-        self._bar = tqdm(
-            total=total, desc=label, unit=unit, delay=_BAR_DELAY_S, leave=False, bar_format=form
-        )
-        self._timer = threading.Timer(_BAR_DELAY_S, self._show)
-        self._timer.daemon = True
-        self._timer.start()
-        self.advance = self._bar.update
-
-    def _show(self) -> None:
-        self._bar.refresh()
-        self._bar.last_print_t = time.time()  # or closing would not wipe it
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._bar.close()
-
-
-@contextlib.contextmanager
-def progress_bars(
-    first_stage: str, total: float, label: str, unit: str, quiet: bool
-) -> Iterator[Callable[[str, float], None]]:
-    """One bar per stage, where stderr is a terminal; is told the stage and what was done of it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, amount: None
-        return
-    current = first_stage
-    bar = _Bar(total, f"{label}: {first_stage}", unit)
-
-    def advance(stage: str, amount: float) -> None:
-        nonlocal bar, current
-        if stage != current:
-            bar.close()
-            bar, current = _Bar(total, f"{label}: {stage}", unit), stage
-        bar.advance(amount)
-
-    try:
-        yield advance
-    finally:
-        bar.close()
-
-
 def print_path(path: Path) -> None:
     """A result, on stdout at once; not every name is valid UTF-8."""
     sys.stdout.flush()
@@ -246,6 +196,12 @@ def say(text: str) -> None:
     print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
 
 
+def refused(error: OSError) -> str:
+    """What the system refused, in words; the last resort for files that nobody asked about."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    return f"{name} cannot be used ({error.strerror or error}): check its rights and its disk"
+
+
 def leave(code: int) -> NoReturn:
     """Ends the process after everything was cleaned up.
 
@@ -256,29 +212,3 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def exit_at_once() -> Iterator[None]:
-    """While heavy libraries are imported Ctrl-C ends the process on the spot.
-
-    An exception that unwinds through the start-up of a native library can crash it. Nothing of
-    ours is half-written then.
-    """
-
-    def end(signal_number: int, frame: FrameType | None) -> NoReturn:
-        print("umss-jax: interrupted", file=sys.stderr)
-        leave(INTERRUPTED)
-
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # somebody else decides what Ctrl-C does
-        return
-    try:
-        previous = signal.signal(signal.SIGINT, end)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from umss_jax.cli.common import NoProgressOption, say
+from umss_jax.interruption import checked
+from umss_jax.progress import progress_bar
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,7 +35,7 @@ def check(
         typer.echo(f"missing: {line}")
     audio = TrainConfig().model.audio
     broken, excerpts, samples = 0, 0, 0
-    for piece in layout.pieces:
+    for piece in checked(layout.pieces):
         try:
             (opened,) = open_pieces([(piece, layout.kind)], audio)
             count = len(validation_excerpts([opened], audio=audio))
@@ -74,8 +75,6 @@ def f0(
     They go into crepe_f0_center beside the stems, in the layout of the published code, and their
     paths to stdout. Needs the extra crepe. Exit code 1 if a recording could not be read.
     """
-    from tqdm import tqdm
-
     from umss_jax.data.crepe import write_track
     from umss_jax.data.layouts import find_layout
     from umss_jax.data.references import has_f0
@@ -97,10 +96,12 @@ def f0(
         )
     audio = EvaluationConfig().audio
     broken = 0
-    for file in tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty()):
-        try:
-            typer.echo(str(write_track(file, audio, csv)))
-        except AudioError as error:
-            broken += 1
-            say(str(error))
+    with progress_bar("tracking", len(wanted), "recordings", quiet) as shown:
+        for file in checked(wanted):
+            try:
+                typer.echo(str(write_track(file, audio, csv)))
+            except AudioError as error:
+                broken += 1
+                say(str(error))
+            shown.advance()
     return 1 if broken else 0

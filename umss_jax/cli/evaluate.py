@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from umss_jax.data.config import Dataset
 from umss_jax.device import enable_compilation_cache
 from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
+from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -199,9 +199,6 @@ def _groups(names: Sequence[str]) -> list[Group]:
 
 @contextlib.contextmanager
 def _progress(quiet: bool, total: int) -> Iterator[Callable[[], object]]:
-    """A bar on stderr where that is a terminal."""
-    from tqdm import tqdm
-
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=total, unit="excerpt", disable=hidden, delay=2, leave=False) as bar:
-        yield bar.update
+    """How far the evaluation is; gives what is called after each excerpt of each row."""
+    with progress_bar("evaluating", total, "excerpts", quiet) as shown:
+        yield shown.advance

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from umss_jax.evaluate.bss import BssScores
 from umss_jax.evaluate.metrics import SeparationScores
 from umss_jax.evaluate.pitch_metrics import MelodyScores, MultiPitchScores
 from umss_jax.evaluate.protocol import F0Scores, StemScores
-from umss_jax.files import arrays_sha256
+from umss_jax.files import arrays_sha256, write_text
 
 _VERSION = 1
 """Of the scores: another one when a measure changes its value."""
@@ -96,10 +97,15 @@ class ExcerptScores:
 
     def _append(self, record: Mapping[str, Any], new: bool = False) -> None:
         assert self.path is not None
+        line = json.dumps(record) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "w" if new else "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            if new:
+                write_text(self.path, line)
+                return
+            # The file is one that was just written or read; a link would lead elsewhere.
+            flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            with open(os.open(self.path, flags), "a", encoding="utf-8") as file:
+                file.write(line)
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written ({error.strerror})", "choose another --out"

@@ -15,8 +15,9 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.config import FileConfig
-from umss_jax.audio.recording import Recording, read_blocks, system_name
+from umss_jax.audio.recording import Recording, read_blocks
 from umss_jax.audio.resampling import StreamResampler, block_length
+from umss_jax.audio.writing import SoundWriter
 from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import ClipMode
@@ -64,13 +65,8 @@ class StemWriter:
         if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
             container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
         try:
-            self._file = soundfile.SoundFile(
-                system_name(path),
-                "w",
-                recording.sample_rate_hz,
-                recording.channels,
-                encoding.subtype,
-                format=container,
+            self._file = SoundWriter(
+                path, recording.sample_rate_hz, recording.channels, encoding.subtype, container
             )
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             raise AudioError(

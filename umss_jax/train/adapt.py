@@ -15,6 +15,7 @@ from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import Assigner, AudioConfig
 from umss_jax.device import compile_at_first_call
 from umss_jax.errors import AudioError, UsageError
+from umss_jax.interruption import checked
 from umss_jax.train.config import AdaptationConfig, OptimiserConfig
 from umss_jax.train.loop import Loop, NamedBatch, run_loop
 from umss_jax.train.objectives import Batch, parts_used
@@ -95,7 +96,7 @@ def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) 
     """All segments, with what the frozen networks say of each: salience, or F0."""
     name = "salience" if config.train_assignment else "f0_hz_synth"
     analyse = getattr(engine, name)
-    known: Any = np.concatenate([analyse(mixture[None]) for mixture in mixtures_16k])
+    known: Any = np.concatenate([analyse(mixture[None]) for mixture in checked(mixtures_16k)])
     return Batch(mixtures_16k, **{name: known})
 
 

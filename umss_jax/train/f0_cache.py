@@ -18,6 +18,7 @@ from umss_jax.data.mixes import Examples
 from umss_jax.errors import OutputError
 from umss_jax.files import arrays_sha256, home, write_array
 from umss_jax.inference import ModelEngine
+from umss_jax.interruption import checked
 from umss_jax.train.objectives import Batch
 from umss_jax.train.strategies import Start
 from umss_jax.trees import flatten
@@ -48,7 +49,8 @@ class AnalysisCache:
             arrays["sources"] = examples.sources
         if start != "mixture":
             name = "salience" if start == "salience" else "f0_hz_synth"
-            arrays[name] = np.stack([self._one(mixture, start) for mixture in examples.mixture])
+            mixtures = checked(examples.mixture)
+            arrays[name] = np.stack([self._one(mixture, start) for mixture in mixtures])
         return Batch(**arrays)
 
     def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
