@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from umss_jax.config_tree import check_numbers
 from umss_jax.errors import UsageError
 
 
@@ -21,13 +22,16 @@ class ClipMode(enum.StrEnum):
     NONE = "none"
 
 
+_BOUNDS = {"seed": (0, 2**63), "silence": (0.0, 0.999)}
+
+
 @dataclass(frozen=True)
 class SeparationConfig:
     """From a recording of any length to stems, segment by segment.
 
     Raises:
-        UsageError: Segments shorter than 1 s or longer than 60 s, or an overlap outside 0 to 0.5
-            (beyond which three segments would meet).
+        UsageError: Segments shorter than 1 s or longer than 60 s, an overlap outside 0 to 0.5
+            (beyond which three segments would meet), or what is no number.
     """
 
     segment_s: float = 4.0
@@ -38,6 +42,7 @@ class SeparationConfig:
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, {"segment_s": None, "overlap": None, **_BOUNDS})
         if not 1.0 <= self.segment_s <= 60.0:
             raise UsageError(
                 f"--segment {self.segment_s:g} is not between 1 and 60 seconds",

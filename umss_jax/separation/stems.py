@@ -22,6 +22,7 @@ import umss_jax
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
+from umss_jax.errors import UsageError
 from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separation.config import ClipMode, SeparationConfig
@@ -40,6 +41,15 @@ class StemOptions(NamedTuple):
     float32: bool = False
     clip_mode: ClipMode = ClipMode.RESCALE
     overwrite: bool = False
+
+
+def clip_mode_of(options: StemOptions) -> ClipMode:
+    """The clip mode, which may be given as text; UsageError where there is none of that name."""
+    if options.clip_mode not in list(ClipMode):
+        raise UsageError(
+            f"no clip mode is called {options.clip_mode!r}", f"choose from {', '.join(ClipMode)}"
+        )
+    return ClipMode(options.clip_mode)
 
 
 class Track(NamedTuple):
@@ -89,7 +99,7 @@ def separate_file(
     """
     options = options or StemOptions()
     encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), options.clip_mode
+    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
     is_wanted(folder, options.overwrite)
     recording = recording or scan(path)
     rate_16k = engine.config.audio.sample_rate_hz
