@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
 
+Result = TypeVar("Result", Separation, Track)
+
 
 class Separator:
     """A loaded model: networks with their weights, and segments, overlap and seed."""
@@ -52,7 +55,8 @@ class Separator:
 
     def separate(self, audio: ArrayLike, sample_rate_hz: float) -> Separation:
         """Separates an array of audio: :func:`umss_jax.separation.stream.separate_array`."""
-        return separate_array(audio, sample_rate_hz, self.engine, self.config)
+        result = separate_array(audio, sample_rate_hz, self.engine, self.config)
+        return _warned(result, "the array")
 
     def separate_file(
         self,
@@ -64,7 +68,8 @@ class Separator:
         """Separates a file into a folder; see :func:`umss_jax.separation.stems.separate_file`."""
         path, out = path_of(path, "path"), path_of(out, "out")
         options = of_kind(options, StemOptions, "options")
-        return separate_file(path, out, self.engine, self.config, options, progress)
+        track = separate_file(path, out, self.engine, self.config, options, progress)
+        return _warned(track, str(path))
 
     def intermediates(
         self, audio: ArrayLike, sample_rate_hz: float
@@ -144,7 +149,8 @@ def separate(
             raise UsageError("a file says its sample rate itself", "leave sample_rate_hz out")
         scanned = scan(path)
         loaded = load(**options)
-        return separate_file(path, folder, loaded.engine, loaded.config, recording=scanned)
+        track = separate_file(path, folder, loaded.engine, loaded.config, recording=scanned)
+        return _warned(track, str(path))
     if sample_rate_hz is None:
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
     sound_of(recording, sample_rate_hz)
@@ -196,6 +202,13 @@ def load_tracker(
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
     return PitchTracker(engine, config)
+
+
+def _warned(result: Result, name: str) -> Result:
+    """Logs that a recording is not what the model is for, where it is not."""
+    if warning := result.likeness.warning(name):
+        logging.getLogger("umss_jax").warning(warning)
+    return result
 
 
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")

@@ -14,6 +14,7 @@ from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, 
 from umss_jax.config import VOICES
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.joining import Answer, Layer, concatenate_tracks, joined_segments
+from umss_jax.separation.likeness import Likeness, Likening
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -29,6 +30,8 @@ class SeparatedBlock(NamedTuple):
     """float32 ``[J, C, n]``."""
     f0_hz_synth: np.ndarray
     """float32 ``[J, frames]``; frame i of the recording stands at i · 256/16 000 s."""
+    pitches_synth: np.ndarray
+    """float32 ``[frames]``, how many pitches the salience shows; negative where not known."""
 
 
 class PitchBlock(NamedTuple):
@@ -56,6 +59,8 @@ class Separation(NamedTuple):
     time_s: np.ndarray
     """float64 ``[frames]``: the time of each F0."""
     sample_rate_hz: int
+    likeness: Likeness
+    """How much the recording looks like what the model is for."""
 
     @property
     def voices(self) -> dict[str, np.ndarray]:
@@ -93,12 +98,15 @@ def separate_blocks(
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
         seeds = [segment_seed(config.seed, number) for number in numbers.tolist()]
-        return engine.separate(mixture, channels, np.asarray(seeds, np.uint32))
+        stems, f0_hz, pitches = engine.separate(mixture, channels, np.asarray(seeds, np.uint32))
+        unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
+        return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
     stems = Layer("stems", (len(VOICES), len(sound.downmix)), samples_each=1, is_faded=True)
     f0 = Layer("F0", (len(VOICES),), samples_each=hop, is_faded=False)
-    for joined in joined_segments(sound, engine, config, ask, (stems, f0)):
-        yield SeparatedBlock(*joined)
+    pitches = Layer("pitches", (1,), samples_each=hop, is_faded=False)
+    for joined in joined_segments(sound, engine, config, ask, (stems, f0, pitches)):
+        yield SeparatedBlock(joined[0], joined[1], joined[2][0])
 
 
 def track_blocks(
@@ -146,6 +154,9 @@ def separate_array(
     sound = array_16k(passed, engine.config.audio)
     count, samples = passed.channels.shape
     separated = list(separate_blocks(sound, engine, config))
+    likening = Likening(sound.peak, engine.config.audio)
+    for block in separated:
+        likening.add(*block)
     stems_16k = np.concatenate([block.stems_16k for block in separated], axis=-1)
     rate_16k = engine.config.audio.sample_rate_hz
     flat = stems_16k.reshape(-1, sound.samples)
@@ -155,7 +166,10 @@ def separate_array(
     f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
     times = frame_times_s(f0.shape[-1], engine.config.audio)
     stems, residual = passed.shaped(stems), passed.shaped(residual)
-    return Separation(stems, residual, f0, times, passed.sample_rate_hz)
+    left = float(np.square(residual, dtype=np.float64).sum())
+    share = left / float(np.square(passed.channels, dtype=np.float64).sum())
+    likeness = likening.result(share)
+    return Separation(stems, residual, f0, times, passed.sample_rate_hz, likeness)
 
 
 def track_array(
