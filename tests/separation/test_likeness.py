@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from places import SHARED
 from stub_engine import StubEngine
 
-from umss_jax.api import Separator
+from umss_jax.api import Separator, load
+from umss_jax.audio.resampling import resample_whole
 from umss_jax.audio.segments import SegmentStems
 from umss_jax.cli import run, separate
 from umss_jax.config import AudioConfig
@@ -121,6 +123,38 @@ def test_blocks_do_not_change_the_measures():
     whole, pieces = measured(f0_hz, block=FRAMES), measured(f0_hz, block=100)
     for one, other, name in zip(whole, pieces, whole._fields, strict=True):
         assert one == pytest.approx(other, abs=0.02), name
+
+
+# --- real voices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("singing", "words"),
+    [
+        ("SATB", ""),
+        ("S", "four different pitches at once in 0%"),
+        ("B", "four different pitches at once in 0%"),
+        ("AT", "four different pitches at once in 0%"),
+        ("ATB", r"four different pitches at once in \d%"),
+        ("SATB lower", "lower than of SATB"),
+        ("SATB by telephone", "nothing above 4 kHz"),
+    ],
+)
+def test_what_is_said_of_recorded_singers(singing, words):
+    folder = SHARED / "datasets/ChoralSingingDataset/Nino_Dios/audio_16kHz"
+    if not folder.is_dir():
+        pytest.skip("needs the Choral Singing Dataset")
+    names = {"S": "Soprano_405", "A": "ContraAlt_407", "T": "tenor4-06-2", "B": "Bajos_404"}
+    parts, _, how = singing.partition(" ")
+    files = [folder / f"nino_{names[part]}.wav" for part in parts]
+    sound = sum(soundfile.read(file, start=80_000, stop=400_000)[0] for file in files)
+    sound, rate = (sound, 10_700) if how == "lower" else (sound, 16_000)
+    if how == "by telephone":
+        sound, rate = resample_whole(np.float32(sound)[None], 16_000, 7_000, 140_000)[0], 7_000
+    found = load().separate(sound, rate).likeness.findings()
+    assert re.search(words, "; ".join(found)) if words else found == []
+    assert len(found) <= 1
 
 
 # --- where it is said

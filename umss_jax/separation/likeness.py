@@ -54,7 +54,7 @@ class Likeness(NamedTuple):
             )
         if self.five_or_more is not None and self.five_or_more > config.most_five_or_more:
             found.append(f"five or more pitches at once in {self.five_or_more:.0%} of the time")
-        if self.still is not None and self.still > config.most_still:
+        if self.still is not None and not is_few and self.still > config.most_still:
             found.append(f"pitches that stand still, as of an instrument, in {self.still:.0%}")
         if self.centre_hz is not None and not is_few and not lowest < self.centre_hz < highest:
             than = "lower" if self.centre_hz <= lowest else "higher"
