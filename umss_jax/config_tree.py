@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import enum
 import json
+import numbers
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -74,6 +75,27 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
         return value
     name = hint.__name__ if origin is None else str(hint)
     raise UsageError(f"{key} is {value!r}", f"give a value of type {name}")
+
+
+def check_numbers(config: Any, bounds: Mapping[str, tuple[float, float] | None]) -> None:
+    """Refuses (UsageError) fields of a dataclass that are no numbers or outside their bounds.
+
+    Where the default is a whole number, so must the value be.
+    """
+    for field in dataclasses.fields(config):
+        if field.name not in bounds:
+            continue
+        value: Any = getattr(config, field.name)
+        limits, is_whole = bounds[field.name], type(field.default) is int
+        is_number = isinstance(value, numbers.Integral if is_whole else numbers.Real)
+        if isinstance(value, bool) or not is_number:
+            wanted = "a whole number" if is_whole else "a number"
+            raise UsageError(f"{field.name} is {value!r:.40}", f"give {wanted}")
+        if limits is not None and not limits[0] <= value <= limits[1]:
+            raise UsageError(
+                f"{field.name} {value!r:.40} is not between {limits[0]:g} and {limits[1]:g}",
+                f"{field.default} is the default",
+            )
 
 
 def plain(value: Any) -> Any:

@@ -64,7 +64,8 @@ class ModelEngine:
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment.
         """
         voices = self._run(mixture_16k, channels_16k, seeds)
-        return SegmentStems(np.asarray(voices.stems), self.reported_f0(voices.output))
+        stems, f0_hz = np.asarray(voices.stems), self.reported_f0(voices.output)
+        return SegmentStems(stems, f0_hz, self._pitches_of(voices.output.salience, f0_hz.shape[-1]))
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
@@ -130,6 +131,15 @@ class ModelEngine:
         f0_hz_cqt, frames = np.asarray(output.f0_hz_cqt), output.f0_hz_synth.shape[-1]
         reported: np.ndarray = f0_hz_cqt[..., nearest_frames(f0_hz_cqt.shape[-1], frames)]
         return reported
+
+    def _pitches_of(self, salience: jax.Array | None, frames: int) -> np.ndarray | None:
+        """How many pitches a salience ``[B, bins, …]`` shows in every frame, ``[B, frames]``."""
+        if salience is None:
+            return None
+        nearest = np.asarray(salience)[..., nearest_frames(salience.shape[-1], frames)]
+        threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
+        peaks = [multi_f0_peaks(one, threshold, grid) for one in nearest]
+        return np.stack([np.count_nonzero(one, axis=1) for one in peaks])
 
     def _run(
         self,

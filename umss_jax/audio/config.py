@@ -28,3 +28,17 @@ class FileConfig:
     """Channels whose mean lies this far below their peak cancel each other out (-60 dB)."""
     rescaled_peak: float = 0.999
     """Peak after `--clip-mode rescale` had to turn the stems down."""
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """Recordings in memory."""
+
+    lowest_rate_hz: int = 1_000
+    highest_rate_hz: int = 1_000_000
+    most_channels: int = 64
+    silence_peak: float = FileConfig.silence_peak
+    highest_peak: float = 1e12
+    """Beyond it squares of sums would leave the range of single precision."""
+    bytes_per_sample: int = 64
+    """Of the result and what leads to it: four stems and a residual, at two rates."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from umss_jax.audio.arguments import path_of
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
@@ -63,7 +64,7 @@ def scan(path: str | os.PathLike[str]) -> Recording:
             silent, of another rate or more channels, or holds samples that are NaN, infinite or
             beyond +240 dB.
     """
-    path = Path(path)
+    path = path_of(path, "path")
     _check_path(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:

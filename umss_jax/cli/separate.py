@@ -129,6 +129,8 @@ def separate(
             track = separate_file(path, out, adapted, config, options, advance, recording)
         if not quiet:
             _note_level(path, track.manifest)
+            if warning := track.likeness.warning(str(path)):
+                say(warning)
         return [track.folder]
 
     load = functools.partial(load_engine, name, assigner, device, config, adapt > 0)

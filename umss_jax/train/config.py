@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from umss_jax.config import Assigner, ConvConfig, ModelConfig, with_networks
+from umss_jax.config_tree import check_numbers
 from umss_jax.data.config import AugmentationConfig, DataConfig, SetConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -42,9 +43,26 @@ class OptimiserConfig:
     final_fraction: float = 0.0
 
 
+_ADAPTATION_BOUNDS = {
+    "steps": (0, 10**9),
+    "batch": (1, 4096),
+    "segment_step_s": (0.016, 4.0),
+    "max_segments": (1, 10**6),
+    "seed": (0, 2**63),
+    "learning_rate": (0.0, 1e38),
+    "f0_learning_rate_factor": (0.0, 1e6),
+    "warmup_steps": (0, 10**9),
+    "final_fraction": (0.0, 1.0),
+}
+
+
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """Training on one recording itself, without stems: short, so with a large learning rate."""
+    """Training on one recording itself, without stems: short, so with a large learning rate.
+
+    Raises:
+        UsageError: a value is no number or outside of what makes sense.
+    """
 
     steps: int = 200
     batch: int = 4
@@ -59,6 +77,9 @@ class AdaptationConfig:
     warmup_steps: int = 20
     """Full rate from the first steps on can throw the vocal tract's filters off the unit circle."""
     final_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _ADAPTATION_BOUNDS)
 
 
 class Parallel(enum.StrEnum):
