@@ -138,7 +138,7 @@ REFUSED = {
     "no channels": (np.zeros((0, 1000)), "shape \\(0, 1000\\)"),
     "no samples": (np.zeros((2, 0)), "shape \\(2, 0\\)"),
     "a batch": (SOUND[None], "shape \\(1, 2, 20000\\).*one recording"),
-    "a spectrogram": (np.ones((513, 400)), "shape \\(513, 400\\).*64 channels"),
+    "a spectrogram": (np.ones((513, 400)), "shape \\(513, 400\\).*32 channels"),
     "bool": (SOUND > 0, "of bool is no audio: pass floating point"),
     "complex": (SOUND.astype(complex), "of complex128 is no audio"),
     "object": (SOUND.astype(object), "of object is no audio"),

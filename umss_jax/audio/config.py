@@ -34,9 +34,9 @@ class FileConfig:
 class ArrayConfig:
     """Recordings in memory."""
 
-    lowest_rate_hz: int = 1_000
-    highest_rate_hz: int = 1_000_000
-    most_channels: int = 64
+    lowest_rate_hz: int = FileConfig.lowest_rate_hz
+    highest_rate_hz: int = FileConfig.highest_rate_hz
+    most_channels: int = FileConfig.most_channels
     silence_peak: float = FileConfig.silence_peak
     highest_peak: float = 1e12
     """Beyond it squares of sums would leave the range of single precision."""

@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 
 from umss_jax.audio.arrays import Sound
+from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import Recording, choose_downmix, read_blocks
 from umss_jax.config import AudioConfig
 
