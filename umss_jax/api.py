@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from umss_jax.config import Assigner, TrackAssigner
+from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
@@ -227,6 +228,7 @@ def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> N
         )
 
 
+@own_settings
 def _complete(
     name: str,
     variables: dict[str, Any],

@@ -7,6 +7,7 @@ leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -20,6 +21,11 @@ from umss_jax.errors import OutputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+_NAME_KEPT_BYTES = 80
+"""Of a file's name in that of its working copy; the shortest limit in use is 143 (eCryptfs)."""
+_WORKING_PATH_BYTES = 64
+"""What the path of a working file is longer than that of the result."""
 
 
 def home() -> Path:
@@ -50,7 +56,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def make_whole(path: Path, make: Callable[[Path], object]) -> None:
     """As :func:`write_whole`, for what makes the file or folder of a path that it is given."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    aside = path.with_name(f".{_shortened(path.name)}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(aside)
@@ -65,6 +71,11 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
             shutil.rmtree(aside, ignore_errors=True)
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def _shortened(name: str) -> str:
+    """The beginning of a name: with what is added to it, it must not get longer than names may."""
+    return os.fsencode(name)[:_NAME_KEPT_BYTES].decode(errors="ignore")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -109,6 +120,41 @@ def working_folder(result: Path) -> Iterator[Path]:
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def check_place(result: Path) -> None:
+    """Finds out before the work whether a file or folder can be written; makes nothing.
+
+    Raises:
+        OutputError: its name is too long, a file is where a folder must be, or the system refuses.
+    """
+    another = "choose another place (-o)"
+    try:
+        existing, missing = result.parent, [result.name]
+        while not (existing.exists() or existing == existing.parent):
+            missing.append(existing.name)
+            existing = existing.parent
+        longest, path_longest = _longest(existing)
+        if any(len(os.fsencode(name)) > longest for name in missing):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if len(os.fsencode(result)) + _WORKING_PATH_BYTES > path_longest:
+            raise OSError(errno.ENAMETOOLONG, "Path too long")
+        if not existing.is_dir():
+            raise OutputError(f"{result} cannot be written ({existing} is a file)", another)
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        remedy = "rename the recording, or choose a shorter -o" if too_long else another
+        raise OutputError(f"{result} cannot be written ({error.strerror})", remedy) from error
+
+
+def _longest(folder: Path) -> tuple[int, int]:
+    """Bytes that a name in a folder and a path may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255, 4096
 
 
 def file_sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from umss_jax.device import start_jax
 from umss_jax.errors import UsageError
 from umss_jax.train.strategies import STRATEGIES
 
@@ -48,6 +49,7 @@ def bench(
     minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
     on standard error.
     """
+    start_jax()
     from umss_jax.bench import run
     from umss_jax.bench.machine import machine_name
     from umss_jax.bench.table import markdown

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from umss_jax.cli.common import check_writable, print_path, say
+from umss_jax.device import start_jax
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -36,13 +39,15 @@ def make(
     """
     from dataclasses import replace
 
+    check_writable(out)
+    start_jax()
     from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
 
     def tell(name: str, seconds: float) -> None:
         if not quiet:
-            typer.echo(f"{name}: {seconds:.0f} s", err=True)
+            say(f"{name}: {seconds:.0f} s")
 
     config = replace(ChoraleConfig(), longest_s=longest)
     for folder in make_chorales(out, count, seed, scores, config, tell):
-        typer.echo(str(folder))
+        print_path(folder)

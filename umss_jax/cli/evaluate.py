@@ -15,7 +15,7 @@ import typer
 from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
-from umss_jax.device import enable_compilation_cache
+from umss_jax.device import enable_compilation_cache, start_jax
 from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.report.config import ReportConfig
@@ -142,6 +142,7 @@ def evaluate(
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
     with exit_at_once():
+        start_jax()
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])

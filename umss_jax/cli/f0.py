@@ -103,7 +103,7 @@ def f0(
             return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
 
     load = functools.partial(load_engine, name, assigner, device, config)
-    return run_recordings(files, out, verbose, wanted, load, one)
+    return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
 def load_engine(

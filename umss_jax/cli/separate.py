@@ -100,9 +100,9 @@ def separate(
     """
     with exit_at_once():
         from umss_jax.api import model_name
-        from umss_jax.separation.outputs import is_wanted
+        from umss_jax.separation.outputs import track_folder, wants_stems
         from umss_jax.separation.stem_writer import choose_encoding
-        from umss_jax.separation.stems import StemOptions, separate_file, track_folder
+        from umss_jax.separation.stems import StemOptions, separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -116,7 +116,7 @@ def separate(
 
     def wanted(path: Path) -> bool:
         folder = track_folder(path, out, model_name(name))
-        if is_wanted(folder, overwrite, skip_existing):
+        if wants_stems(folder, path, overwrite, skip_existing):
             return True
         log.info("%s: stems are in %s already", path, folder)
         return False
@@ -132,7 +132,7 @@ def separate(
         return [track.folder]
 
     load = functools.partial(load_engine, name, assigner, device, config, adapt > 0)
-    return run_recordings(files, out, verbose, wanted, load, one)
+    return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
 def load_engine(

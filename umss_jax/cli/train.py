@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umss_jax.cli.common import NoProgressOption, exit_at_once, say
-from umss_jax.device import enable_compilation_cache
+from umss_jax.device import enable_compilation_cache, start_jax
 
 if TYPE_CHECKING:
     from umss_jax.train.run_folder import RunResult
@@ -64,6 +64,7 @@ def train(
         typer.echo(to_toml(plain(config)))
         return
     with exit_at_once():
+        start_jax()
         from umss_jax.train.sharding import start_hosts
 
         start_hosts()
