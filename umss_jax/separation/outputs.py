@@ -162,12 +162,13 @@ def _restore(folder: Path) -> None:
     """Puts right what a run that was killed while it replaced a folder left beside it."""
     for aside in folder.parent.glob(f"{_ASIDE}*"):
         old = aside / folder.name
-        if not old.is_dir():
-            continue
         with _locked(aside) as is_ours:
             if not is_ours:
                 continue
-            if folder.exists():
+            if not old.is_dir():  # of another recording, or killed before anything was moved
+                with contextlib.suppress(OSError):
+                    aside.rmdir()
+            elif folder.exists():
                 _carry_over(old, folder)
                 shutil.rmtree(aside)
             else:
