@@ -33,6 +33,7 @@ _OUR_SETTINGS = {
     "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_transfer_guard": "allow",
+    "jax_disable_jit": False,  # loops over frames and samples would take hours
 }
 """What the computations of this package rely on, whatever the environment or the caller chose."""
 
@@ -132,6 +133,7 @@ def own_settings(function: _Function) -> _Function:
             jax.enable_x64(False),
             jax.numpy_dtype_promotion("standard"),
             jax.transfer_guard("allow"),
+            jax.disable_jit(False),
         ):
             return function(*arguments, **keywords)
 

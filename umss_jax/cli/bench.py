@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from umss_jax.cli.common import check_writable, print_path
 from umss_jax.device import start_jax
 from umss_jax.errors import UsageError
 from umss_jax.train.strategies import STRATEGIES
@@ -49,6 +50,8 @@ def bench(
     minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
     on standard error.
     """
+    if out:
+        check_writable(out)
     start_jax()
     from umss_jax.bench import run
     from umss_jax.bench.machine import machine_name
@@ -66,7 +69,7 @@ def bench(
     else:
         typer.echo(markdown(rows, machine_name()))
     if out:
-        typer.echo(str(run.write(rows, out)))
+        print_path(run.write(rows, out))
     return 0
 
 

@@ -29,6 +29,7 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Assigner
 from umss_jax.device import Device
+from umss_jax.errors import printable
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
@@ -125,7 +126,7 @@ def separate(
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
         log.info("%s: %.1f s, %d channels at %d Hz", path, seconds, channels, rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
-        with progress_bars("separating", seconds, path.name, "s", quiet) as advance:
+        with progress_bars("separating", seconds, printable(path.name), "s", quiet) as advance:
             track = separate_file(path, out, adapted, config, options, advance, recording)
         if not quiet:
             _note_level(path, track.manifest)
@@ -161,7 +162,7 @@ def _adapted(
         return engine
     from umss_jax.train import adapt
 
-    label = recording.path.name
+    label = printable(recording.path.name)
     with progress_bars("adapting", config.steps, label, "steps", quiet) as advance:
         step = functools.partial(advance, "adapting")
         engine = adapt.adapt_to_recording(engine, recording, config, step)
