@@ -22,6 +22,7 @@ from umss_jax.audio.arguments import of_kind, path_of, text_of
 from umss_jax.audio.arrays import sound_of
 from umss_jax.audio.recording import scan
 from umss_jax.config import Assigner, TrackAssigner
+from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
@@ -264,6 +265,7 @@ def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> N
         )
 
 
+@own_settings
 def _complete(
     name: str,
     variables: dict[str, Any],

@@ -7,6 +7,37 @@ others may still be done.
 
 from __future__ import annotations
 
+import unicodedata
+
+_OBEYED = {"Cc", "Cs", "Zl", "Zp"} | {
+    *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
+}
+"""Control characters, line breaks, bytes that are not UTF-8, turns of the direction of writing."""
+
+
+def printable(text: str) -> str:
+    r"""A text, such as a file's name, as a terminal may get it: what it would obey is spelt out.
+
+    Escape codes, line breaks and the like become ``\x1b``, ``\n`` …; blanks stay as they are.
+    """
+    return "".join(
+        _spelt(character)
+        if {unicodedata.category(character), unicodedata.bidirectional(character)} & _OBEYED
+        else character
+        for character in text
+    )
+
+
+def one_line(text: str) -> str:
+    """A message from elsewhere on one line, as a terminal may get it."""
+    return printable(" ".join(text.split()))
+
+
+def _spelt(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
 
 class UmssError(Exception):
     """Something a user can put right.
@@ -25,7 +56,7 @@ class UmssError(Exception):
 
     def __str__(self) -> str:
         """Both parts on one line."""
-        return " ".join(f"{self.message}: {self.remedy}".split())
+        return printable(f"{self.message}: {self.remedy}")
 
 
 class UsageError(UmssError):

@@ -7,9 +7,11 @@ leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,6 +21,11 @@ from umss_jax.errors import OutputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+_NAME_KEPT_BYTES = 80
+"""Of a file's name in that of its working copy; the shortest limit in use is 143 (eCryptfs)."""
+_WORKING_PATH_BYTES = 64
+"""What the path of a working file is longer than that of the result."""
 
 
 def home() -> Path:
@@ -121,6 +128,41 @@ def regular_bytes(path: Path, at_most: int | None = None) -> int:
     if at_most is not None and found.st_size > at_most:
         raise ValueError(f"it has {found.st_size} bytes, more than any such file")
     return found.st_size
+
+
+def check_place(result: Path) -> None:
+    """Finds out before the work whether a file or folder can be written; makes nothing.
+
+    Raises:
+        OutputError: its name is too long, a file is where a folder must be, or the system refuses.
+    """
+    another = "choose another place (-o)"
+    try:
+        existing, missing = result.parent, [result.name]
+        while not (existing.exists() or existing == existing.parent):
+            missing.append(existing.name)
+            existing = existing.parent
+        longest, path_longest = _longest(existing)
+        if any(len(os.fsencode(name)) > longest for name in missing):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if len(os.fsencode(result)) + _WORKING_PATH_BYTES > path_longest:
+            raise OSError(errno.ENAMETOOLONG, "Path too long")
+        if not existing.is_dir():
+            raise OutputError(f"{result} cannot be written ({existing} is a file)", another)
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        remedy = "rename the recording, or choose a shorter -o" if too_long else another
+        raise OutputError(f"{result} cannot be written ({error.strerror})", remedy) from error
+
+
+def _longest(folder: Path) -> tuple[int, int]:
+    """Bytes that a name in a folder and a path may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255, 4096
 
 
 def file_sha256(path: Path) -> str:

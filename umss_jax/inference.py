@@ -14,6 +14,7 @@ import numpy as np
 from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
+from umss_jax.device import own_settings
 from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -77,10 +78,12 @@ class ModelEngine:
         """
         return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth).output
 
+    @own_settings
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
         return np.asarray(_salience(self.variables, mixture_16k, self.config))
 
+    @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
         if self.assigner != Assigner.HEURISTIC:
@@ -141,6 +144,7 @@ class ModelEngine:
         peaks = [multi_f0_peaks(one, threshold, grid) for one in nearest]
         return np.stack([np.count_nonzero(one, axis=1) for one in peaks])
 
+    @own_settings
     def _run(
         self,
         mixture: np.ndarray,

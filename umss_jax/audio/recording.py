@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,6 @@ from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
 from umss_jax.interruption import check
 
-_CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
 _NO_NUMBERS = "not numbers (NaN or infinite)"
 _EXPORT_AGAIN = "copy or export it again"
 # libsndfile repairs the length of a cut WAV or AIFF silently; only its log tells.
@@ -132,7 +132,19 @@ def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, 
 
 def system_name(path: Path) -> str | bytes:
     """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
+    name = _no_option(path)
+    return os.fsencode(name) if os.name == "posix" else name
+
+
+def _conversion(path: Path) -> str:
+    """The command that makes a WAV of a file, under a name that it does not have already."""
+    made = path.with_suffix(".wav" if path.suffix.lower() != ".wav" else ".converted.wav")
+    return f"ffmpeg -i {shlex.quote(_no_option(path))} {shlex.quote(_no_option(made))}"
+
+
+def _no_option(path: Path) -> str:
+    """A path that no program takes for an option, nor libsndfile for the standard input."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
 def _check_path(path: Path) -> None:
@@ -172,7 +184,8 @@ def _open(path: Path) -> soundfile.SoundFile:
         with _quiet_decoder():
             file = _Reader(system_name(path))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
-        raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
+        remedy = f"convert it to WAV, FLAC, OGG or MP3 ({_conversion(path)})"
+        raise AudioError(f"{path} is not audio that can be decoded", remedy) from error
     limits = FileConfig
     if not limits.lowest_rate_hz <= file.samplerate <= limits.highest_rate_hz:
         problem, remedy = (
@@ -243,7 +256,7 @@ def _check_mp3(path: Path, samples: int, file: soundfile.SoundFile) -> None:
         raise AudioError(
             f"{path} says it is {samples / file.samplerate:.2f} s long but holds "
             f"{length.samples / file.samplerate:.2f} s",
-            "convert it to WAV or FLAC (ffmpeg -i FILE FILE.wav)",
+            f"convert it to WAV or FLAC ({_conversion(path)})",
         )
 
 
@@ -259,7 +272,8 @@ def _quiet_decoder() -> Iterator[None]:
     mpg123 prints from C, so only the file descriptor can be turned away; what is wrong with the
     file is found out and reported by this module.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed: nothing to keep quiet

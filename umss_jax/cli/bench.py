@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.cli.common import NoProgressOption
+from umss_jax.cli.common import NoProgressOption, check_writable, print_path
+from umss_jax.device import start_jax
 from umss_jax.errors import UsageError
 from umss_jax.progress import progress_bar
 from umss_jax.train.strategies import STRATEGIES
@@ -51,6 +52,9 @@ def bench(
     minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
     on standard error.
     """
+    if out:
+        check_writable(out)
+    start_jax()
     from umss_jax.bench import run
     from umss_jax.bench.machine import machine_name
     from umss_jax.bench.table import markdown
@@ -69,7 +73,7 @@ def bench(
     else:
         typer.echo(markdown(rows, machine_name()))
     if out:
-        typer.echo(str(run.write(rows, out)))
+        print_path(run.write(rows, out))
     return 0
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.device import enable_compilation_cache
+from umss_jax.cli.common import check_writable, print_path
+from umss_jax.device import enable_compilation_cache, start_jax
 from umss_jax.progress import progress_bar
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -39,6 +40,8 @@ def make(
     """
     from dataclasses import replace
 
+    check_writable(out)
+    start_jax()
     from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
 
@@ -54,4 +57,4 @@ def make(
 
         folders = make_chorales(out, count, seed, scores, config, tell)
     for folder in folders:
-        typer.echo(str(folder))
+        print_path(folder)

@@ -14,9 +14,10 @@ import typer
 from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
-from umss_jax.device import enable_compilation_cache
-from umss_jax.errors import UsageError
+from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.errors import OutputError, UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
+from umss_jax.files import check_place
 from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
 from umss_jax.weights.config import DEFAULT_MODEL
@@ -141,7 +142,11 @@ def evaluate(
     exclude("--baselines", baselines, "a model", bool(models))
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
+    for file in (out and out / "table.md", json_file, csv_file):
+        if file is not None:
+            _check_file(file)
     with exit_at_once():
+        start_jax()
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])
@@ -184,6 +189,16 @@ def _write(
         write_text(out / "table.md", text)
         write_text(out / "statistics.json", numbers)
         write_text(out / "frames.csv", frames(results))
+
+
+def _check_file(file: Path) -> None:
+    """Finds out before hours of work whether a result can be written."""
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", "name a file in it")
+    try:
+        check_place(file)
+    except OutputError as error:
+        raise UsageError(error.message, error.remedy) from error
 
 
 def _groups(names: Sequence[str]) -> list[Group]:

@@ -29,6 +29,7 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Assigner
 from umss_jax.device import Device
+from umss_jax.errors import printable
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
@@ -100,9 +101,9 @@ def separate(
     """
     with exit_at_once():
         from umss_jax.api import model_name
-        from umss_jax.separation.outputs import is_wanted
+        from umss_jax.separation.outputs import track_folder, wants_stems
         from umss_jax.separation.stem_writer import choose_encoding
-        from umss_jax.separation.stems import StemOptions, separate_file, track_folder
+        from umss_jax.separation.stems import StemOptions, separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -116,7 +117,7 @@ def separate(
 
     def wanted(path: Path) -> bool:
         folder = track_folder(path, out, model_name(name))
-        if is_wanted(folder, overwrite, skip_existing):
+        if wants_stems(folder, path, overwrite, skip_existing):
             return True
         log.info("%s: stems are in %s already", path, folder)
         return False
@@ -125,7 +126,7 @@ def separate(
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
         log.info("%s: %.1f s, %d channels at %d Hz", path, seconds, channels, rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
-        with progress_bars("separating", seconds, path.name, "s", quiet) as advance:
+        with progress_bars("separating", seconds, printable(path.name), "s", quiet) as advance:
             track = separate_file(path, out, adapted, config, options, advance, recording)
         if not quiet:
             _note_level(path, track.manifest)
@@ -134,7 +135,7 @@ def separate(
         return [track.folder]
 
     load = functools.partial(load_engine, name, assigner, device, config, adapt > 0)
-    return run_recordings(files, out, verbose, wanted, load, one)
+    return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
 def load_engine(
@@ -163,7 +164,7 @@ def _adapted(
         return engine
     from umss_jax.train import adapt
 
-    label = recording.path.name
+    label = printable(recording.path.name)
     with progress_bars("adapting", config.steps, label, "steps", quiet) as advance:
         step = functools.partial(advance, "adapting")
         engine = adapt.adapt_to_recording(engine, recording, config, step)

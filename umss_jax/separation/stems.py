@@ -27,7 +27,14 @@ from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.separation.likeness import Likeness, Likening
-from umss_jax.separation.outputs import F0_TABLE, MANIFEST, SOUNDS, finished_together, is_wanted
+from umss_jax.separation.outputs import (
+    F0_TABLE,
+    MANIFEST,
+    SOUNDS,
+    finished_together,
+    track_folder,
+    wants_stems,
+)
 from umss_jax.separation.stem_writer import Encoding, Level, choose_encoding, write_stems
 from umss_jax.separation.stream import Progress, separate_blocks
 
@@ -60,11 +67,6 @@ class Track(NamedTuple):
     manifest: dict[str, object]
     likeness: Likeness
     """How much the recording looks like what the model is for; the manifest has it too."""
-
-
-def track_folder(path: Path, out: Path, model: str) -> Path:
-    """Folder of a recording's stems: ``OUT/<model>/<track>``."""
-    return out / model / path.stem
 
 
 def separate_file(
@@ -103,7 +105,7 @@ def separate_file(
     options = options or StemOptions()
     encoding = choose_encoding(options.flac, options.float32)
     folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
-    is_wanted(folder, options.overwrite)
+    wants_stems(folder, Path(path), options.overwrite)
     recording = recording or scan(path)
     rate_16k = engine.config.audio.sample_rate_hz
     with finished_together(folder) as work:

@@ -15,7 +15,7 @@ from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import Assigner, AudioConfig
-from umss_jax.device import compile_at_first_call
+from umss_jax.device import compile_at_first_call, own_settings
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.interruption import checked
 from umss_jax.train.config import AdaptationConfig, OptimiserConfig
@@ -42,6 +42,7 @@ class Adapted(NamedTuple):
     """Per step: ``total, rec, l1, l2, l3, gradient_norm``, each [steps]."""
 
 
+@own_settings
 def adapt(
     engine: ModelEngine,
     mixtures_16k: np.ndarray,
