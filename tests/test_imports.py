@@ -13,7 +13,7 @@ import pytest
 from places import ROOT
 
 LAYERS = (
-    ("errors",),
+    ("errors", "words"),
     ("files", "config", "config_tree", "trees"),
     ("device", "dsp"),
     ("synth", "pitch"),
