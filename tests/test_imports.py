@@ -15,6 +15,7 @@ from places import ROOT
 LAYERS = (
     ("errors", "words"),
     ("files", "config", "config_tree", "trees"),
+    ("kept_arrays",),
     ("device", "dsp"),
     ("synth", "pitch"),
     ("networks",),

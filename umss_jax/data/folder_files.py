@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.errors import DatasetError
 from umss_jax.words import counted, readable, some_of
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
+_FORMATS = (".wav", ".aiff", ".aif", ".flac", ".ogg", ".mp3")
+"""Suffixes of recordings, from the least loss to the most."""
+AUDIO_SUFFIXES = frozenset(_FORMATS)
 _FOREIGN = frozenset(
     {
         *("__macosx", "@eadir", "#recycle", "$recycle.bin", "recycler", "lost+found"),
@@ -43,7 +46,8 @@ def recordings_below(folder: Path) -> Recordings:
     unreadable: list[str] = []
     broken: list[str] = []
     seen: set[tuple[int, int]] = set()
-    own, linked = [folder], []  # links last, so that a folder goes by its own name
+    own = [folder]
+    linked: list[Path] = []  # after the others, so that a folder goes by its own name
     while own or linked:
         here = own.pop() if own else linked.pop()
         try:
@@ -88,6 +92,25 @@ def is_foreign(name: str) -> bool:
 def is_audio(path: Path) -> bool:
     """Whether a path is a file that may be a recording, by its name."""
     return _has_suffix(path.name) and not is_foreign(path.name) and path.is_file()
+
+
+def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Of recordings in one folder that differ in format alone, the one with the least loss."""
+    chosen: dict[tuple[Path, str], Path] = {}
+    passed_over = []
+    for file in files:
+        key = (file.parent, readable(file.stem))
+        other = chosen.setdefault(key, file)
+        if other is not file:
+            best, worse = sorted((other, file), key=lambda one: _FORMATS.index(one.suffix.lower()))
+            chosen[key] = best
+            passed_over.append(readable(worse.name))
+    if not passed_over:
+        return list(files), []
+    what = counted(len(passed_over), "recording is", "recordings are")
+    return sorted(chosen.values()), [
+        f"{what} there in another format too, which is taken instead of {some_of(passed_over)}"
+    ]
 
 
 def file_identity(path: Path) -> tuple[int, int] | Path:

@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.config import VOICES
-from umss_jax.data.folder_files import file_identity, is_foreign, recordings_below
+from umss_jax.data.folder_files import file_identity, is_foreign, recordings_below, without_twins
 from umss_jax.data.voice_groups import Group, group_voices
 from umss_jax.data.voice_names import voice_names
 from umss_jax.errors import DatasetError
 from umss_jax.words import counted, readable, some_of, warn_once
 
 STEM_FOLDER = "audio_16kHz"
-_FORMATS = (".wav", ".aiff", ".aif", ".flac", ".ogg", ".mp3")
 _SECTIONS = ("soprano", "contraalt", "tenor", "bajos")
 _VOICE_LETTER = re.compile(r"^(?P<part>.+)_(?P<voice>[satb])(?:_1ch)?$", re.IGNORECASE)
 
@@ -81,23 +80,20 @@ def find_layout(folder: Path) -> Layout:
         DatasetError: there is no such folder, or nothing in it is known.
     """
     found = recordings_below(folder)
-    files, twins = _without_twins(found.files)
+    files, twins = without_twins(found.files)
     songs = _songs(folder, files)
     if songs:
         layout = _stem_folders(folder, songs)
-        used = {file for recordings in songs.values() for file in recordings}
         others = [file for file in files if not any(song in file.parents for song in songs)]
     else:
-        layout = _by_names(folder, files)
-        used = {file for piece in layout.pieces for file in piece.files}
-        others = [file for file in files if file not in used]
+        layout, others = _by_names(folder, files)
     if not (layout.pieces or layout.missing):
         raise DatasetError(
             f"{folder} holds no layout that is known",
             f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
         )
     notes = [*found.notes, *twins, *layout.notes]
-    if others and layout.kind != "mixtures":
+    if others:
         which = counted(len(others), "recording")
         notes.append(f"{which} beside the stems not used: {_names(folder, others)}")
     return _without_repeats(layout._replace(notes=tuple(notes)))
@@ -174,7 +170,7 @@ def _stem_folders(folder: Path, songs: dict[Path, list[Path]]) -> Layout:
                 tuple(file for file in recordings if section in file.stem.lower())
                 for section in _SECTIONS
             )
-            other = [] if all(sections) else _by_names(song / STEM_FOLDER, recordings).pieces
+            other = [] if all(sections) else _by_names(song / STEM_FOLDER, recordings)[0].pieces
             whole = [piece for piece in other if piece.voices]
             found += [("stems", one._replace(name=f"{name}/{one.name}")) for one in whole]
             if not whole:
@@ -199,10 +195,15 @@ def _by_part(recordings: list[Path]) -> dict[str, tuple[tuple[Path, ...], ...]]:
     return {part: tuple(map(tuple, voices)) for part, voices in parts.items()}
 
 
-def _by_names(folder: Path, files: Sequence[Path]) -> Layout:
-    """Pieces whose voices are in the names of files or folders, or else mixtures."""
+def _by_names(folder: Path, files: Sequence[Path]) -> tuple[Layout, list[Path]]:
+    """Pieces whose voices are in the names of files or folders, or else mixtures.
+
+    Second, recordings beside the stems.
+    """
     groups = group_voices(folder, files)
     if groups:
+        used = {file for group in groups for file in group.files}
+        others = [file for file in files if file not in used]
         pieces = [Piece(_piece_name(folder, group), group.voices) for group in groups]
         is_plain = all(
             len(group.place) <= 1
@@ -213,19 +214,19 @@ def _by_names(folder: Path, files: Sequence[Path]) -> Layout:
             for file in singers
         )
         if is_plain:
-            return _layout("choralsynth", folder, pieces)
-        return _layout("stems", folder, pieces, _guesses(folder, groups, pieces))
+            return _layout("choralsynth", folder, pieces), others
+        return _layout("stems", folder, pieces, _guesses(folder, groups, pieces)), others
     names = [readable(file.relative_to(folder).with_suffix("").as_posix()) for file in files]
     pieces = [Piece(name, (), file) for name, file in zip(names, files, strict=True)]
     like = [file for file in files if any(not one.is_letter for one in voice_names(file.stem))]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if like:
         what = counted(len(like), "recording is", "recordings are")
         notes = (
             f"{what} named like a voice without the others and taken as a mixture: "
             f"{_names(folder, like)}",
         )
-    return Layout("mixtures", folder, tuple(pieces), (), notes)
+    return Layout("mixtures", folder, tuple(pieces), (), notes), []
 
 
 def _piece_name(folder: Path, group: Group) -> str:
@@ -265,25 +266,6 @@ def _layout(kind: str, folder: Path, pieces: Iterable[Piece], notes: Sequence[st
         else:
             complete.append(piece)
     return Layout(kind, folder, tuple(complete), tuple(missing), tuple(notes))
-
-
-def _without_twins(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Of recordings in one folder that differ in format alone, the one with the least loss."""
-    chosen: dict[tuple[Path, str], Path] = {}
-    passed_over = []
-    for file in files:
-        key = (file.parent, readable(file.stem))
-        other = chosen.setdefault(key, file)
-        if other is not file:
-            best, worse = sorted((other, file), key=lambda one: _FORMATS.index(one.suffix.lower()))
-            chosen[key] = best
-            passed_over.append(readable(worse.name))
-    if not passed_over:
-        return list(files), []
-    what = counted(len(passed_over), "recording is", "recordings are")
-    return sorted(chosen.values()), [
-        f"{what} there in another format too, which is taken instead of {some_of(passed_over)}"
-    ]
 
 
 def _without_repeats(layout: Layout) -> Layout:

@@ -126,6 +126,8 @@ def _of_layout(
         for name in sorted(folders & {"BC", "BQ"}):
             song_folder(root, name)
     layout = find_layout(root)
+    if not is_bcbsq:
+        layout.warn()
     if is_bcbsq and layout.kind != "bcbsq":
         raise DatasetError(
             f"{root} is laid out as {layout.kind}",
