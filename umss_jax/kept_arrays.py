@@ -49,12 +49,13 @@ class KeptArrays:
         path = self._folder / f"{name}.npy"
         try:
             return _read(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            warn_once(f"{path} is damaged ({reason}) and is made again")
-            return None
+        except OSError as error:
+            warn_once(f"{path} cannot be read ({error.strerror}) and is made again")
+        except ValueError as error:
+            warn_once(f"{path} is damaged ({error}) and is made again")
+        return None
 
     def put(self, name: str, array: np.ndarray) -> KeptArray:
         """Keeps an array if that can be; returns it, mapped from disk where it is kept."""
