@@ -16,6 +16,7 @@ LAYERS = (
     ("errors", "words"),
     ("files", "config", "config_tree", "trees"),
     ("kept_arrays",),
+    ("compiled_programs",),
     ("device", "dsp"),
     ("synth", "pitch"),
     ("networks",),

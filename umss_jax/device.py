@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import enum
-import importlib
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from umss_jax.errors import DeviceError, OutputError
+from umss_jax.errors import DeviceError
 
 
 class Device(enum.StrEnum):
@@ -56,14 +53,15 @@ def enable_compilation_cache() -> Path | None:
 
     To be called before JAX compiles anything: it decides once whether it uses a cache. A cache
     that was chosen already (``JAX_COMPILATION_CACHE_DIR``) stays. JAX tells programs of other
-    versions, devices and shapes apart. Entries that are damaged are deleted, since JAX would not
-    write them anew; nothing else ever is, and the folder may be at any time.
+    versions, devices and shapes apart; only what is damaged is ever deleted, and the folder may be
+    at any time.
 
     Returns:
         The folder in use; None where none can be written, which costs time and nothing else.
     """
     import jax
 
+    from umss_jax.compiled_programs import drop_damaged
     from umss_jax.files import home
 
     settings: Any = jax.config  # whose attributes type checkers do not see
@@ -77,66 +75,10 @@ def enable_compilation_cache() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
-    _drop_damaged(folder)
+    drop_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
-
-
-_ENTRY, _SEAL = "-cache", "-sha256"
-
-
-def _drop_damaged(folder: Path) -> None:
-    """Deletes compiled programs that are not as JAX wrote them.
-
-    An entry is sealed with its hash when it is first seen, if it unpacks; from then on its bytes
-    must have that hash. JAX itself would take a garbled program, or compile it every time.
-    """
-    from umss_jax.files import file_sha256, write_text
-    from umss_jax.kept_arrays import make_way, open_regular
-    from umss_jax.words import warn_once
-
-    for entry in sorted(folder.glob(f"*{_ENTRY}")):
-        seal = entry.with_name(f"{entry.name.removesuffix(_ENTRY)}{_SEAL}")
-        try:
-            with open_regular(entry) as file:
-                if not seal.is_file():
-                    unpacked = _unpacks(file.read())
-            if seal.is_file():
-                is_sound = seal.read_text() == file_sha256(entry)
-            else:
-                is_sound = unpacked
-                if is_sound:
-                    write_text(seal, file_sha256(entry))
-        except FileNotFoundError:
-            is_sound = not entry.is_symlink()  # another process has deleted it
-        except OutputError:
-            return  # no room
-        except (OSError, ValueError):
-            is_sound = False
-        if not is_sound:
-            warn_once(f"the compiled program {entry} is damaged and is made again")
-            make_way(entry)
-            with contextlib.suppress(OSError):
-                entry.unlink()
-            with contextlib.suppress(OSError):
-                seal.unlink()
-
-
-def _unpacks(content: bytes) -> bool:
-    """Whether a packed program is whole, as far as its packing tells."""
-    if content[:4] != b"\x28\xb5\x2f\xfd":  # else Zstandard, which JAX takes where it is there
-        try:
-            return bool(zlib.decompress(content))
-        except zlib.error:
-            return False
-    for name in ("compression.zstd", "zstandard"):
-        with contextlib.suppress(ImportError):
-            try:
-                return bool(importlib.import_module(name).decompress(content))
-            except Exception:
-                return False
-    return True
 
 
 def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:

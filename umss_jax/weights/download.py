@@ -17,7 +17,6 @@ from pathlib import Path
 
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import home
-from umss_jax.kept_arrays import make_way, open_regular
 from umss_jax.weights.remote_files import SOURCES, RemoteFile
 
 GITHUB = "https://raw.githubusercontent.com"
@@ -90,7 +89,6 @@ def _move_in(files: list[Path], places: list[Path]) -> None:
     try:
         for file, place in zip(files, places, strict=True):
             place.parent.mkdir(parents=True, exist_ok=True)
-            make_way(place)
             before = file.with_name(f"{file.name}.before")
             if place.exists():
                 os.replace(place, before)
@@ -116,9 +114,8 @@ def _files(name: str) -> tuple[RemoteFile, ...]:
 
 def _has_hash(path: Path, file: RemoteFile) -> bool:
     try:
-        with open_regular(path) as opened:
-            content = opened.read(MAX_BYTES + 1)
-    except (OSError, ValueError):
+        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    except OSError:
         return False
     if file.sha256:
         return hashlib.sha256(content).hexdigest() == file.sha256
