@@ -9,6 +9,7 @@ import typer
 
 from umss_jax.cli.common import NoProgressOption, exit_at_once, say
 from umss_jax.device import enable_compilation_cache
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.train.run_folder import RunResult
@@ -74,6 +75,6 @@ def train(
 
 def print_result(name: str, result: RunResult) -> None:
     """How a run of this name ended, on stderr, and its weights."""
-    text = f"{name}: {result.steps} steps, best validation loss {result.best_loss:.5g}"
+    text = f"{name}: {counted(result.steps, 'step')}, best validation loss {result.best_loss:.5g}"
     typer.echo(text, err=True)
     typer.echo(str(result.weights))

@@ -141,7 +141,7 @@ def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
     for voice, before, after in zip(VOICES, piece.voices, chosen, strict=True):
         if not after:
             raise DatasetError(
-                f"{piece.name} has {len(before)} recordings of the {voice}, not "
+                f"{piece.name} has {counted(len(before), 'recording')} of the {voice}, not "
                 f"singer {' or '.join(map(str, singers))}",
                 "choose singers that are there",
             )

@@ -16,7 +16,7 @@ from umss_jax.config import AudioConfig
 from umss_jax.data.config import SetConfig, StemLengthConfig
 from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.errors import DatasetError, UmssError
-from umss_jax.words import readable, some_of, warn_once
+from umss_jax.words import counted, readable, some_of, warn_once
 
 
 class OpenPiece(NamedTuple):
@@ -84,8 +84,8 @@ def open_pieces(pieces: Sequence[tuple[Piece, str]], audio: AudioConfig) -> list
         shortest = min(arrays, key=lambda file: len(arrays[file]))
         if len(arrays[shortest]) < audio.example_samples:
             raise DatasetError(
-                f"{shortest} has {len(arrays[shortest])} samples at {audio.sample_rate_hz} Hz, "
-                f"an example {audio.example_samples}",
+                f"{shortest} has {counted(len(arrays[shortest]), 'sample')} at "
+                f"{audio.sample_rate_hz} Hz, an example {audio.example_samples}",
                 f"leave {piece.name} out (exclude)",
             )
         digests = tuple((file, one.digest) for file, one in known.items())
