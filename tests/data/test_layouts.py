@@ -64,6 +64,8 @@ ONE_PIECE = [
     ("Messa {}.wav", ("soprano", "contralto", "tenore", "basso"), "Messa"),
     ("Cançó {}.wav", ("Soprano", "Contralt", "Tenor", "Baix"), "Cançó"),
     ("Cantiga {}.wav", ("soprano", "contralto", "tenor", "baixo"), "Cantiga"),
+    ("Koor {}.wav", ("sopraan", "alt", "tenor", "bas"), "Koor"),
+    ("Хор {}.wav", ("сопрано", "альт", "тенор", "бас"), "Хор"),
     ("Motet {}.wav", ("cantus", "altus", "tenor", "bassus"), "Motet"),
     ("x_{}.wav", ("soprano", "contra_alto", "tenor", "bass"), "x"),
     ("Alto Adige - {}.wav", VOICES, "Alto Adige"),

@@ -16,7 +16,7 @@ from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import peak_scale, start_frames
 from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces, shared_recordings
 from umss_jax.errors import DatasetError
-from umss_jax.words import warn_once
+from umss_jax.words import readable, warn_once
 
 _MIX_STREAM, _ORDER_STREAM = 0, 1  # separate random streams of one seed
 _TRIALS = 100  # before a data set that seems to be all silence is given up
@@ -138,7 +138,7 @@ def _cut(one: OpenPiece, singers: Sequence[int], start: int, audio: AudioConfig)
         chosen = list(zip(one.voices, one.piece.voices, singers, strict=True))
         sources = np.stack([voice[i][start : start + samples] for voice, _, i in chosen])
         mixture = sources.sum(axis=0)
-        name += "".join(f" {files[i].stem}" for _, files, i in chosen)
+        name += "".join(f" {readable(files[i].stem)}" for _, files, i in chosen)
     scale = peak_scale(mixture)
     name = f"{name} at {start / rate_hz:.3f} s"
     return Example(name, mixture * scale, None if sources is None else sources * scale)

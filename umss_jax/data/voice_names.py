@@ -15,12 +15,13 @@ from umss_jax.words import readable
 
 _WORDS = {
     "soprano": "soprano sopranos soprani sopran sopranen soprane sop sopr mezzo mezzosoprano "
-    "mezzosopran mezzosoprani cantus superius discantus diskant dessus tiple treble",
+    "mezzosopran mezzosoprani cantus superius discantus diskant dessus tiple tiples treble "
+    "trebles sopraan sopraano сопрано",
     "alto": "alto altos alti alt altus alte contralto contraltos contralti contralt contralts "
-    "contraalt contraalto hautecontre",
-    "tenor": "tenor tenors tenore tenori tenores tenore taille ten",
+    "contraalt contraalto hautecontre altto альт",
+    "tenor": "tenor tenors tenore tenori tenores taille ten тенор",
     "bass": "bass basses baesse basse bassi basso bassus bas bajo bajos baixo baixos baix "
-    "bassecontre",
+    "bassecontre бас",
 }
 _VOICE_OF = {word: VOICES.index(voice) for voice, text in _WORDS.items() for word in text.split()}
 _LETTERS = "satb"
@@ -33,7 +34,6 @@ _CHANNELS = re.compile(r"[\W_]\d+ch$", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")
 _GAPS = re.compile(r"[\s_.,\-–—()\[\]]{2,}")
 _EDGES = " \t_.,-–—()[]"
-
 
 LEVELS = range(4)
 """How much of a name tells pieces apart: 0, all but the voice; 1, no numbers after the voice; 2, no
