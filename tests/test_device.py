@@ -1,6 +1,7 @@
 """How JAX is started: the environment that it reads, and the cache of compiled programs."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,6 +44,58 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert hits == 0
     assert os.stat(folder).st_mode & 0o077 == 0
     assert start(tmp_path / "home")[1] >= 1
+
+
+def cut(entry):
+    os.truncate(entry, entry.stat().st_size // 2)
+
+
+def flip(entry):
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 2] ^= 4
+    entry.write_bytes(content)
+
+
+def pipe(entry):
+    entry.unlink()
+    os.mkfifo(entry)
+
+
+def folder(entry):
+    entry.unlink()
+    (entry / "x").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_damaged_programs_are_compiled_again(tmp_path, is_sealed):
+    """One start finds all kinds of damage; the programs of the next are those that it made."""
+    home = tmp_path / "home"
+    start(home)
+    if is_sealed:
+        assert start(home)[1] >= 1
+    (original,) = (home / "compiled").glob("*-cache")
+    content = original.read_bytes()
+    for number, damage in enumerate((cut, flip, pipe, folder)):
+        copy = original.with_name(f"jit_other-{number}-cache")
+        copy.write_bytes(content)
+        if is_sealed:
+            seal = original.with_name(original.name.replace("-cache", "-sha256"))
+            shutil.copy(seal, copy.with_name(copy.name.replace("-cache", "-sha256")))
+        damage(copy)
+    cut(original)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "UMSS_JAX_HOME": str(home), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[1] == "0"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5
+    assert all("is damaged and is made again" in line for line in lines)
+    assert [path.name for path in (home / "compiled").glob("*-cache")] == [original.name]
+    assert start(home)[1] >= 1
 
 
 def test_a_cache_that_was_chosen_stays(tmp_path):

@@ -13,8 +13,10 @@ import pytest
 from places import ROOT
 
 LAYERS = (
-    ("errors", "interruption", "aside"),
+    ("errors", "words", "interruption", "aside"),
     ("files", "config", "config_tree", "trees"),
+    ("kept_arrays",),
+    ("compiled_programs",),
     ("device", "dsp"),
     ("progress",),
     ("synth", "pitch"),

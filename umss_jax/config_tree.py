@@ -6,6 +6,7 @@ Unknown ones are refused.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import enum
@@ -58,23 +59,91 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, Mapping):
             return build(hint, value, f"{key}.", default)
-        raise UsageError(f"{key} is {value!r}", f"set what is in it ({key}.…)")
-    if origin is tuple and isinstance(value, list | tuple):
+        names = [field.name for field in dataclasses.fields(hint)]
+        raise UsageError(
+            f"{key} is {_shown(value)}",
+            f"set what is in it: {', '.join(f'{key}.{name}' for name in names)}",
+        )
+    if origin is tuple:
         inner = typing.get_args(hint)
         if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_fitting(inner[0], one, key) for one in value)
-        if len(inner) == len(value):
-            return tuple(_fitting(i, one, key) for i, one in zip(inner, value, strict=True))
+            # One value is a list of one, unless it would have to be a list itself.
+            is_list = isinstance(value, list | tuple)
+            if is_list or typing.get_origin(inner[0]) is not tuple:
+                return tuple(
+                    _item(inner[0], one, key, hint) for one in (value if is_list else [value])
+                )
+        elif isinstance(value, list | tuple) and len(inner) == len(value):
+            pairs = zip(inner, value, strict=True)
+            return tuple(_item(one, item, key, hint) for one, item in pairs)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         if value in list(hint):
             return hint(value)
-        raise UsageError(f"{key} is {value!r}", f"choose from {', '.join(hint)}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        raise UsageError(f"{key} is {_shown(value)}", f"choose from {', '.join(hint)}")
+    plain_value = _plain_value(hint, value)
+    if plain_value is None:
+        raise _misfit(hint, value, key)
+    return plain_value
+
+
+def _item(hint: Any, value: Any, key: str, whole: Any) -> Any:
+    """A value of a list; where it does not fit, the example is of the whole list."""
+    try:
+        return _fitting(hint, value, key)
+    except UsageError as error:
+        raise _misfit(whole, value, key) from error
+
+
+def _misfit(hint: Any, value: Any, key: str) -> UsageError:
+    what, example = _expected(hint)
+    setting = f"{key}={example}"
+    quoted = f"'{setting}'" if set(setting) & set('"[] ') else setting
+    return UsageError(f"{key} is {_shown(value)}", f"give {what}, such as {quoted}")
+
+
+def _plain_value(hint: Any, value: Any) -> Any:
+    """A text, number or truth value of the type asked for, if the value is clear; else None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number:
         return float(value)
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    name = hint.__name__ if origin is None else str(hint)
-    raise UsageError(f"{key} is {value!r}", f"give a value of type {name}")
+    if hint is int and is_number and value == value // 1:
+        return int(value)  # 1e4 is how people write it
+    if hint is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a name of digits alone
+    if hint is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return value if isinstance(hint, type) and type(value) is hint else None
+
+
+_EXPECTED = {
+    bool: ("true or false", "true"),
+    int: ("a whole number", "3"),
+    float: ("a number", "0.5"),
+    str: ("a text", "name"),
+}
+
+
+def _expected(hint: Any) -> tuple[str, str]:
+    """What a type is in words, and an example in TOML."""
+    if hint in _EXPECTED:
+        return _EXPECTED[hint]
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return f"one of {', '.join(hint)}", next(iter(hint)).value
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and inner:
+        many = inner[-1] is Ellipsis
+        kinds = [_expected(one) for one in ([inner[0]] * 2 if many else inner)]
+        examples = [f'"{one}"' if what == "a text" else one for what, one in kinds]
+        what = kinds[0][0].removeprefix("a ").removeprefix("list of ")
+        listed = f"[{', '.join(examples)}]"
+        return (f"a list of {what}s" if many else f"a list of {len(inner)} {what}s"), listed
+    return "another value", "value"
+
+
+def _shown(value: Any) -> str:
+    """A value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def check_numbers(config: Any, bounds: Mapping[str, tuple[float, float] | None]) -> None:
@@ -138,17 +207,29 @@ def _set(tree: dict[str, Any], name: str, value: Any) -> None:
 
 def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """The tree with some keys set by ``key=value``; a value is TOML, or else text."""
-    result: dict[str, Any] = json.loads(json.dumps(tree))
+    result: dict[str, Any] = copy.deepcopy(dict(tree))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"{override!r} is no override", "write key=value")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        _set(result, key.strip(), value)
+        _set(result, key.strip(), _value_of(text.strip()))
     return result
+
+
+def _value_of(text: str) -> Any:
+    """What is written after a key: TOML, else text.
+
+    In a list that is no TOML the items are each of them that: shells take quotation marks away.
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except RecursionError:
+        return text
+    except tomllib.TOMLDecodeError:
+        inside = text[1:-1]
+        if text[:1] == "[" and text[-1:] == "]" and not set(inside) & set("[]{}\"'"):
+            return [_value_of(item.strip()) for item in inside.split(",") if item.strip()]
+        return text
 
 
 def to_toml(tree: Mapping[str, Any], heading: str = "") -> str:

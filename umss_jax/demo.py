@@ -32,6 +32,7 @@ from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.stems import separate_file
 from umss_jax.train.adapt import adapt_to_recording
 from umss_jax.train.config import AdaptationConfig
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -130,7 +131,7 @@ def _engine(
     engine = api.load(config=SeparationConfig(seed=seed)).engine
     if not config.adapt_steps:
         return engine
-    tell(f"adapting in {config.adapt_steps} steps")
+    tell(f"adapting in {counted(config.adapt_steps, 'step')}")
     options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
     return adapt_to_recording(engine, scan(mixture), options)
 

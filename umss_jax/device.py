@@ -216,13 +216,15 @@ def enable_compilation_cache() -> Path | None:
 
     To be called before JAX compiles anything: it decides once whether it uses a cache. A cache
     that was chosen already (``JAX_COMPILATION_CACHE_DIR``) stays. JAX tells programs of other
-    versions, devices and shapes apart; nothing is ever deleted, and the folder may be at any time.
+    versions, devices and shapes apart; only what is damaged is ever deleted, and the folder may be
+    at any time.
 
     Returns:
         The folder in use; None where none can be written, which costs time and nothing else.
     """
     import jax
 
+    from umss_jax.compiled_programs import drop_damaged
     from umss_jax.files import home
 
     watch_compilation()
@@ -237,6 +239,7 @@ def enable_compilation_cache() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
+    drop_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder

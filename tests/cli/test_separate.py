@@ -222,7 +222,7 @@ def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, ca
     assert any(str(kept) in line for line in err)
     variables, config, about = load(kept)
     assert config == SMALL
-    assert about["origin"] == "stub, adapted to choir.wav in 1 steps"
+    assert about["origin"] == "stub, adapted to choir.wav in 1 step"
     ours = flatten(stub.variables)
     assert {name: leaf.shape for name, leaf in flatten(variables).items()} == {
         name: leaf.shape for name, leaf in ours.items()

@@ -45,6 +45,8 @@ class Recording(NamedTuple):
     """Largest absolute sample of any channel, 1 at full scale."""
     downmix: tuple[float, ...]
     """Weight of each channel in the mono mixture that the model hears."""
+    stamp: tuple[int, int] | None = None
+    """Size in bytes and time of the last change (ns) when the scan began; None where not known."""
 
     @property
     def duration_s(self) -> float:
@@ -66,6 +68,7 @@ def scan(path: str | os.PathLike[str]) -> Recording:
     """
     path = path_of(path, "path")
     _check_path(path)
+    stamp = _stamp(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:
         channel_peaks = np.zeros(file.channels)
@@ -83,7 +86,7 @@ def scan(path: str | os.PathLike[str]) -> Recording:
     if peak < FileConfig.silence_peak:
         raise AudioError(f"{path} is silent", "check the export or the choice of the track")
     downmix = choose_downmix(channel_peaks, mono_peak)
-    return Recording(path, rate, channels, samples, peak, downmix)
+    return Recording(path, rate, channels, samples, peak, downmix, stamp)
 
 
 def read_blocks(
@@ -101,7 +104,7 @@ def read_blocks(
     changed = AudioError(
         f"{recording.path} changed while it was being read", "run the command again"
     )
-    if not recording.path.is_file():
+    if not recording.path.is_file() or _has_changed(recording):
         raise changed
     samples = 0
     with _open(recording.path) as file:
@@ -115,8 +118,21 @@ def read_blocks(
                 yield block
         except soundfile.SoundFileError as error:
             raise changed from error
-    if samples != recording.samples:
+    if samples != recording.samples or _has_changed(recording):
         raise changed
+
+
+def _has_changed(recording: Recording) -> bool:
+    return recording.stamp is not None and _stamp(recording.path) != recording.stamp
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes with a file; None where it is gone."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
 
 
 def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import typer
 from umss_jax.cli.common import NoProgressOption, say
 from umss_jax.interruption import checked
 from umss_jax.progress import progress_bar
+from umss_jax.words import counted
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,7 +31,10 @@ def check(
     from umss_jax.train.config import TrainConfig
 
     layout = find_layout(folder)
-    typer.echo(f"layout: {layout.kind}, {len(layout.pieces)} complete pieces")
+    whole = counted(len(layout.pieces), "complete piece")
+    typer.echo(f"layout: {layout.kind}, {whole}")
+    for note in layout.notes:
+        say(note)
     for line in layout.missing:
         typer.echo(f"missing: {line}")
     audio = TrainConfig().model.audio
@@ -47,14 +51,17 @@ def check(
         stems = f"singers {'/'.join(map(str, singers))}" if singers else "no stems"
         typer.echo(
             f"{piece.name}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
-            f"{count} validation excerpts"
+            f"{counted(count, 'validation excerpt')}"
         )
+        for note in opened.notes:
+            say(note)
         excerpts += count
         samples += opened.samples
     starts = samples // audio.hop_samples
     typer.echo(
-        f"{samples / audio.sample_rate_hz / 60:.1f} min, {excerpts} validation excerpts, "
-        f"about {starts} starts for random mixes"
+        f"{samples / audio.sample_rate_hz / 60:.1f} min, "
+        f"{counted(excerpts, 'validation excerpt')}, "
+        f"about {counted(starts, 'start')} for random mixes"
     )
     return 1 if broken or not excerpts else 0
 
@@ -82,6 +89,7 @@ def f0(
     from umss_jax.evaluate.config import EvaluationConfig
 
     layout = find_layout(folder)
+    layout.warn()
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
     if not recordings:
         raise DatasetError(
@@ -90,9 +98,11 @@ def f0(
         )
     wanted = [file for file in recordings if overwrite or not has_f0(file)]
     if len(wanted) < len(recordings):
+        done = len(recordings) - len(wanted)
+        verb = "has" if done == 1 else "have"
         say(
-            f"{len(recordings) - len(wanted)} of {len(recordings)} recordings have F0 tracks "
-            "already (--overwrite makes them anew)"
+            f"{done} of {counted(len(recordings), 'recording')} {verb} F0 tracks already "
+            "(--overwrite makes them anew)"
         )
     audio = EvaluationConfig().audio
     broken = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ from umss_jax.errors import printable
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -124,7 +125,7 @@ def separate(
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
-        log.info("%s: %.1f s, %d channels at %d Hz", path, seconds, channels, rate_hz)
+        log.info("%s: %.1f s, %s at %d Hz", path, seconds, counted(channels, "channel"), rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
         with progress_bars("separating", seconds, printable(path.name), "s", quiet) as advance:
             track = separate_file(path, out, adapted, config, options, advance, recording)
@@ -177,5 +178,6 @@ def _adapted(
 def _note_level(path: Path, manifest: dict[str, object]) -> None:
     if manifest["gain"] != 1.0:
         say(f"{path}: all stems turned down by {manifest['gain']:.4f} so that none clips")
-    if manifest["clipped_samples"]:
-        say(f"{path}: {manifest['clipped_samples']} samples cut at full scale")
+    cut: Any = manifest["clipped_samples"]
+    if cut:
+        say(f"{path}: {counted(cut, 'sample')} cut at full scale")

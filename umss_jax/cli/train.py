@@ -9,6 +9,7 @@ import typer
 
 from umss_jax.cli.common import NoProgressOption, exit_at_once, print_path, say
 from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.train.run_folder import RunResult
@@ -75,5 +76,5 @@ def train(
 
 def print_result(name: str, result: RunResult) -> None:
     """How a run of this name ended, on stderr, and its weights."""
-    say(f"{name}: {result.steps} steps, best validation loss {result.best_loss:.5g}")
+    say(f"{name}: {counted(result.steps, 'step')}, best validation loss {result.best_loss:.5g}")
     print_path(result.weights)

@@ -18,6 +18,7 @@ import numpy as np
 from umss_jax.config import VOICES
 from umss_jax.errors import ReportError
 from umss_jax.report.scores import MEASURES
+from umss_jax.words import counted
 
 _EVALUATE = "write it with umss-jax evaluate --out FOLDER"
 _IDENTITY = ("row", "excerpt", "voice", "second", "energy", "kept")
@@ -82,7 +83,7 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
         tables += _frame_tables(frames)
     return {
         "title": path.absolute().parent.name if path.name == STATISTICS else path.stem,
-        "subtitle": [f"{len(rows)} rows", *_counts(rows)],
+        "subtitle": [counted(len(rows), "row"), *_counts(rows)],
         "tables": tables,
         **_chart(rows),
     }
@@ -190,7 +191,9 @@ def _interval(summary: dict[str, Any]) -> str:
 def _counts(rows: dict[str, dict[str, Any]]) -> list[str]:
     found = (_at(row, ("stems", _MAIN)).get("frames") for row in rows.values())
     frames = sorted({count for count in found if isinstance(count, int)})
-    return [f"{' or '.join(map(str, frames))} seconds counted"] if frames else []
+    if not frames:
+        return []
+    return [" or ".join([*map(str, frames[:-1]), counted(frames[-1], "second")]) + " counted"]
 
 
 def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from umss_jax.report.sounds import (
     read_sound,
 )
 from umss_jax.separation.outputs import track_name
+from umss_jax.words import counted
 
 RESIDUAL = "residual"
 _AGAIN = "separate the recording again"
@@ -224,7 +225,7 @@ def _subtitle(
         parts.append(f"assigner {manifest['assigner']}")
     adaptation = manifest.get("adaptation")
     if isinstance(adaptation, dict) and adaptation.get("steps"):
-        parts.append(f"adapted in {adaptation['steps']} steps")
+        parts.append(f"adapted in {counted(adaptation['steps'], 'step')}")
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
     if interval.duration_s < duration_s - 1e-6:

@@ -27,6 +27,7 @@ from umss_jax.train.step import init_state, make_train_step
 from umss_jax.train.strategies import STRATEGIES
 from umss_jax.trees import select_parts
 from umss_jax.weights import store
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -236,7 +237,7 @@ def adapt_to_recording(
 def keep_adapted(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
     """Stores an adapted model with all its networks; returns the path of its tensors."""
     about = {
-        "origin": f"{engine.name}, adapted to {recording.path.name} in {steps} steps",
+        "origin": f"{engine.name}, adapted to {recording.path.name} in {counted(steps, 'step')}",
         "initial_weights": engine.provenance.get("weights", {}),
     }
     return store.save(name, engine.variables, engine.config, about)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from umss_jax.errors import UsageError
+from umss_jax.train.settings_file import settings_text
 
 _DEFAULTS: dict[str, Any] = {
     "dataset": "musdb",
@@ -152,12 +153,8 @@ def _model(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     """``key = value`` or ``key: value`` a line, ``#`` begins a comment."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error})", "name a config.txt") from error
     given = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(settings_text(path).splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue
