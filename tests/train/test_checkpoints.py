@@ -1,0 +1,231 @@
+"""Checkpoints: whatever is done to the latest, the one before it is restored, with a word."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from umss_jax.errors import OutputError
+from umss_jax.train import checkpoints
+from umss_jax.train.checkpoints import CheckpointError, Checkpoints, PhaseProgress
+from umss_jax.train.step import TrainState
+
+RNG = np.random.default_rng(0)
+
+
+def state(step):
+    """A state whose values tell its step."""
+    kernel = np.full((40, 30), step, np.float32)
+    return TrainState(np.asarray(step, np.int32), {"kernel": kernel}, {}, {"moment": kernel + 1})
+
+
+def written(folder, steps=(3, 6, 9)):
+    kept = Checkpoints(folder)
+    for step in steps:
+        kept.save(state(step), PhaseProgress(step // 3, 5.0 / step, step // 3), loss=5.0 / step)
+    kept.close()
+    return folder
+
+
+def latest(folder):
+    kept = Checkpoints(folder)
+    try:
+        return kept.latest(state(0))
+    finally:
+        kept.close()
+
+
+def assert_step(found, step):
+    progress, tree = found[1], found[0]
+    assert progress == PhaseProgress(step // 3, 5.0 / step, step // 3)
+    np.testing.assert_array_equal(tree.params["kernel"], np.full((40, 30), step, np.float32))
+    np.testing.assert_array_equal(tree.opt_state["moment"], np.full((40, 30), step + 1, np.float32))
+    assert int(tree.step) == step
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("run") / "checkpoints" / "0_synthesis")
+
+
+@pytest.fixture
+def folder(sound, tmp_path):
+    return Path(shutil.copytree(sound, tmp_path / "checkpoints" / "0_synthesis"))
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[RNG.integers(len(content))] ^= 1 << RNG.integers(8)
+    file.write_bytes(content)
+
+
+def with_another_key(file):
+    tree = json.loads(file.read_bytes())
+    file.write_text(json.dumps(tree | {"more": 1} if isinstance(tree, dict) else [tree, 1]))
+
+
+DAMAGE = {
+    "a flipped bit": flip,
+    "emptied": lambda file: file.write_bytes(b""),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "gone": lambda file: file.unlink(),
+    "garbled": lambda file: file.write_bytes(RNG.bytes(200)),
+    "another's": lambda file: file.write_bytes(b"[]"),
+}
+
+
+def test_two_latest_and_the_best_are_kept(folder):
+    assert sorted(int(one.name) for one in folder.iterdir()) == [6, 9]
+    assert_step(latest(folder), 9)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_to_any_file_is_noticed_and_survived(folder, tmp_path, caplog, damage):
+    names = [one.relative_to(folder / "9") for one in sorted((folder / "9").rglob("*"))]
+    names = [name for name in names if (folder / "9" / name).is_file()]
+    assert len(names) > 8
+    for name in names:
+        copy = Path(shutil.copytree(folder, tmp_path / str(name).replace("/", "-") / "0_synthesis"))
+        DAMAGE[damage](copy / "9" / name)
+        if damage == "gone" and name.name == checkpoints.MANIFEST:
+            said = "was not finished"
+        else:
+            said = str(name)
+        caplog.clear()
+        assert_step(latest(copy), 6)
+        (record,) = caplog.records
+        assert f"checkpoint 9: {said}" in record.getMessage() or "cannot be read" in said, said
+        assert "resuming from 6" in record.getMessage()
+        assert not (copy / "9").exists()
+        caplog.clear()
+        assert_step(latest(copy), 6)
+        assert not caplog.records
+        written(copy, (9,))
+        assert_step(latest(copy), 9)
+
+
+@pytest.mark.parametrize("name", checkpoints._JSON_FILES)
+def test_another_key_in_any_table_is_noticed(folder, name):
+    with_another_key(folder / "9" / name)
+    assert_step(latest(folder), 6)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_where_none_is_sound_it_is_said(folder, damage):
+    for step in (6, 9):
+        DAMAGE[damage](folder / str(step) / "metrics" / "metrics")
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is sound .checkpoint 6: metr"):
+        latest(folder)
+    assert {one.name for one in folder.iterdir()} == {"6", "9"}, "nothing is taken away"
+
+
+def test_steps_are_ordered_by_number_whatever_the_clock_says(folder):
+    for path in (folder / "9", *(folder / "9").rglob("*")):
+        os.utime(path, (0, 0))
+    for path in (folder / "6", *(folder / "6").rglob("*")):
+        os.utime(path, (2e9, 2e9))
+    assert_step(latest(folder), 9)
+    written(folder, (12,))
+    assert_step(latest(folder), 12)
+    assert sorted(int(one.name) for one in folder.iterdir()) == [9, 12]
+
+
+def without_hashes(folder):
+    """As an older version wrote them."""
+    for file in folder.rglob(checkpoints.MANIFEST):
+        file.unlink()
+
+
+def test_checkpoints_of_an_older_version_are_read(folder, caplog):
+    without_hashes(folder)
+    assert_step(latest(folder), 9)
+    written(folder, (12,))
+    assert_step(latest(folder), 12)
+    assert not caplog.records
+    flip(folder / "12" / "metrics" / "metrics")
+    assert_step_before = latest(folder)
+    assert_step(assert_step_before, 9)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "gone", "another's"])
+def test_damage_to_those_of_an_older_version_is_survived(folder, tmp_path, caplog, damage):
+    """They have no hashes, so that not all damage is noticed: what hinders reading is."""
+    without_hashes(folder)
+    data = max((folder / "9" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+    for name in (*checkpoints._JSON_FILES[:3], data.relative_to(folder / "9")):
+        copy = Path(shutil.copytree(folder, tmp_path / str(name).replace("/", "-") / "0_synthesis"))
+        DAMAGE[damage](copy / "9" / name)
+        caplog.clear()
+        assert_step(latest(copy), 6)
+        assert [record for record in caplog.records if "checkpoint 9" in record.getMessage()], name
+        assert not (copy / "9").exists()
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [None, [], 3, {}, {"epoch": 3}, {"epoch": 3, "best_loss": 1.0, "best_epoch": 3, "more": 1},
+     {"epoch": "3", "best_loss": 1.0, "best_epoch": 3}, {"epoch": 3, "best_loss": None,
+     "best_epoch": 3}, {"epoch": True, "best_loss": 1.0, "best_epoch": 3}],
+)  # fmt: skip
+def test_a_progress_of_an_older_version_that_is_none_is_survived(folder, tree):
+    without_hashes(folder)
+    (folder / "9" / "progress" / "metadata").write_text(json.dumps(tree))
+    assert_step(latest(folder), 6)
+
+
+def test_another_state_does_not_fit_and_nothing_is_moved(folder):
+    other = state(0)._replace(params={"bias": np.zeros(3, np.float32)})
+    kept = Checkpoints(folder)
+    with pytest.raises(CheckpointError, match="checkpoint 9 .* cannot be restored"):
+        kept.latest(other)
+    kept.close()
+    assert {one.name for one in folder.iterdir()} == {"6", "9"}
+
+
+def test_a_kill_before_the_hashes_leaves_the_one_before(folder, monkeypatch, caplog):
+    def killed(checkpoint):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_seal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            written(folder, (12,))
+    assert_step(latest(folder), 9)
+    assert "checkpoint 12: was not finished" in caplog.text
+
+
+def test_the_best_is_found_by_its_loss(folder):
+    kept = Checkpoints(folder)
+    assert int(kept.best(state(0), 5.0 / 9).step) == 9
+    assert kept.best(state(0), 0.3) is None
+    kept.close()
+
+
+@pytest.mark.parametrize("function", ["mkdir", "rename", "replace", "open", "fsync"])
+def test_a_full_disk_is_one_line_and_the_last_stays(folder, monkeypatch, function):
+    """Each kind of write fails once what went before it is done."""
+    real, calls = getattr(os, function), []
+
+    def full(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) > failing and "checkpoints" in str(arguments[0]) or function == "fsync":
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **options)
+
+    for failing in range(2):
+        calls.clear()
+        kept = Checkpoints(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, full)
+            try:
+                kept.save(state(12), PhaseProgress(4, 5.0 / 12, 4), loss=5.0 / 12)
+            except OutputError as error:
+                assert "cannot be written (No space left on device)" in error.message
+                assert "\n" not in str(error)
+        kept.close()
+        found = latest(folder)
+        assert_step(found, int(found[0].step))
+        assert int(found[0].step) in (9, 12)
