@@ -64,6 +64,7 @@ class Checkpoints:
         self.damaged: list[int] = []
         """Steps of those that were moved aside."""
         if writes:
+            self._remove_unfinished()
             self._set_damaged_aside()
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"checkpoints of {folder.name} are checked")
@@ -146,7 +147,6 @@ class Checkpoints:
                 preservation_policy=policy,
                 best_fn=_loss,
                 best_mode="min",
-                cleanup_tmp_directories=True,
                 # A full disk is to be said where it is met, and the hashes need the whole.
                 enable_async_checkpointing=False,
             ),
@@ -168,12 +168,16 @@ class Checkpoints:
             leaves = [np.asarray(restored.state[name]) for name in wanted]
             progress = _progress(restored.progress)
         except Exception as error:  # orbax and what is below it raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"checkpoint {step} in {self._folder} cannot be restored ({reason})",
+                f"checkpoint {step} in {self._folder} cannot be restored ({_reason(error)})",
                 f"delete {self._folder} to begin this phase again",
             ) from error
         return jax.tree.unflatten(jax.tree.structure(fresh), leaves), progress
+
+    def _remove_unfinished(self) -> None:
+        """What a kill left of orbax's temporary folders; orbax would do it beside the training."""
+        for folder in self._folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _set_damaged_aside(self) -> None:
         steps = steps_kept(self._folder)
@@ -215,12 +219,16 @@ class Checkpoints:
         except UmssError:
             raise
         except Exception as error:
-            lines = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            reason = lines.splitlines()[0]
             raise OutputError(
-                f"{self._folder} cannot be written ({reason})",
+                f"{self._folder} cannot be written ({_reason(error)})",
                 "make room; the same command then resumes",
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an exception says, shortened: tensorstore's adds its whole configuration."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0].split(" [tensorstore_spec")[0][:300]
 
 
 def _seal(checkpoint: Path) -> None:
@@ -249,16 +257,17 @@ def _problem(checkpoint: Path, is_old: bool) -> str:
         if not manifest.is_file():
             if not is_old:
                 return "was not finished"
-            for name in _JSON_FILES:
-                json.loads((checkpoint / name).read_bytes())
-            return ""
+            trees = [json.loads((checkpoint / name).read_bytes()) for name in _JSON_FILES]
+            _loss(trees[0])
+            is_damaged = not all(isinstance(tree, dict) for tree in trees)
+            return "is damaged" if is_damaged else ""
         hashes = json.loads(manifest.read_bytes())
         for name, expected in hashes.items():
             if not (checkpoint / name).is_file():
                 return f"{name} is gone"
             if file_sha256(checkpoint / name) != expected:
                 return f"{name} is damaged"
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"cannot be read ({error})"
     return "" if hashes else f"{MANIFEST} is damaged"
 
