@@ -61,13 +61,14 @@ class Checkpoints:
 
     def __init__(self, folder: Path, writes: bool = True) -> None:
         self._folder, self._writes = folder, writes
-        self.damaged: list[int] = []
-        """Steps of those that were moved aside."""
+        self.had_damage = False
+        """Whether any were moved aside, so that steps are to be done again."""
         if writes:
             self._remove_unfinished()
-            self._set_damaged_aside()
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(f"checkpoints of {folder.name} are checked")
+            self.had_damage = self._set_damaged_aside()
+        if jax.process_count() > 1:  # the others wait for that, and are told
+            told = multihost_utils.broadcast_one_to_all(np.asarray(self.had_damage))
+            self.had_damage = bool(told)
         with self._writing():
             self._manager = self._opened()
 
@@ -179,7 +180,8 @@ class Checkpoints:
         for folder in self._folder.glob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _set_damaged_aside(self) -> None:
+    def _set_damaged_aside(self) -> bool:
+        """Whether there were any."""
         steps = steps_kept(self._folder)
         sealed = [step for step in steps if (self._folder / str(step) / MANIFEST).is_file()]
         problems = {}
@@ -199,6 +201,7 @@ class Checkpoints:
             others = [step for step in steps if step not in problems]
             log.warning("%s: %s; resuming from %d", self._folder, named, max(others))
             self._set_aside(list(problems))
+        return bool(problems)
 
     def _set_aside(self, steps: list[int]) -> None:
         aside = self._folder.parent.parent / "damaged"
@@ -209,7 +212,6 @@ class Checkpoints:
                 if target.is_dir():
                     shutil.rmtree(target)
                 os.replace(self._folder / str(step), target)
-        self.damaged += steps
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

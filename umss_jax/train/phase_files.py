@@ -53,7 +53,7 @@ class PhaseFiles:
     @property
     def has_ended(self) -> bool:
         """Whether the next phase has begun on what this one left, so that it stays as it is."""
-        return self.number + 1 < self.folder.phases_begun and not self.checkpoints.damaged
+        return self.number + 1 < self.folder.phases_begun and not self.checkpoints.had_damage
 
     def resumed(self, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
         """The latest sound checkpoint, or ``fresh`` where there is none; mends the best weights.
