@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -239,3 +240,22 @@ def test_a_full_disk_is_one_line_and_the_last_stays(folder, monkeypatch, functio
     found = latest(folder)
     # Where only the hashes are missing, those of the one before hold.
     assert_step(found, 9 if full else 12)
+
+
+@pytest.mark.parametrize("limit", [0, 60, 500, 2_000])
+def test_what_orbax_writes_by_native_code_meets_a_full_disk_too(folder, limit):
+    """The system refuses files above a size."""
+    kernel = RNG.normal(size=(40, 30)).astype(np.float32)  # does not compress
+    wanted = state(12)._replace(params={"kernel": kernel})
+    kept = Checkpoints(folder)
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be written") as raised:
+            kept.save(wanted, PhaseProgress(4, 5.0 / 12, 4), loss=5.0 / 12)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "\n" not in str(raised.value)
+    assert "File too large" in str(raised.value)
+    kept.close()
+    assert_step(latest(folder), 9)

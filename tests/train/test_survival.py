@@ -112,7 +112,7 @@ def test_best_weights_are_made_again_after_the_last_step(prepared, whole):
     for damage in (
         lambda: garble(path / "weights.safetensors"),
         lambda: (path / "weights.json").write_text("{"),
-        lambda: (path / "weights.json").unlink(),
+        lambda: (path / "weights.json").unlink(missing_ok=True),
         lambda: (path / "weights.safetensors").unlink(),
     ):
         damage()
@@ -153,9 +153,11 @@ def full_disk(patch, nth):
 
 
 @pytest.mark.slow
-def test_a_full_disk_at_any_write_is_one_line_and_the_run_resumes(prepared, whole, monkeypatch):
-    settings = ("name=full", f"epochs=[{EPOCHS}]", "checkpoint_steps=2")
-    for nth in range(1, 60):
+def test_a_full_disk_at_any_write_is_one_line_and_the_run_resumes(prepared, monkeypatch):
+    short = prepared / "short"
+    small_run.train(prepared, "name=short", "epochs=[1]")
+    settings = ("name=full", "epochs=[1]", "checkpoint_steps=2")
+    for nth in range(1, 40):
         shutil.rmtree(prepared / "full", ignore_errors=True)
         with full_disk(monkeypatch, nth) as calls:
             try:
@@ -167,8 +169,8 @@ def test_a_full_disk_at_any_write_is_one_line_and_the_run_resumes(prepared, whol
         assert "No space left on device" in said, nth
         assert "\n" not in said
         small_run.train(prepared, *settings)
-        assert_same_run(prepared / "full", whole)
-    assert 20 < nth < 59
+        assert_same_run(prepared / "full", short)
+    assert 8 < nth < 39
 
 
 LIMITED = """
@@ -190,9 +192,9 @@ except UmssError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [10, 300, 2_000, 4_000, 6_000, 12_000, 30_000])
+@pytest.mark.parametrize("limit", [10, 2_000, 1_000_000, 50_000_000])
 def test_no_file_larger_than_the_limit(prepared, whole, limit):
-    """What is below orbax, in C++, meets a full disk too."""
+    """The disk is full for all that is larger."""
     name = f"limit{limit}"
     settings = (f"name={name}", f"epochs=[{EPOCHS}]", "checkpoint_steps=2")
     done = subprocess.run(
@@ -208,7 +210,7 @@ def test_no_file_larger_than_the_limit(prepared, whole, limit):
         assert "cannot be written" in done.stdout
         assert len(done.stdout.splitlines()) == 1
     else:
-        assert limit > 10_000
+        assert limit > 10_000_000
     small_run.train(prepared, *settings)
     assert_same_run(prepared / name, whole)
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,8 @@ from umss_jax.files import file_sha256, write_text
 from umss_jax.train.run_folder import steps_kept
 from umss_jax.train.step import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells of every file it writes
+# Orbax tells of every file that it writes, and of what goes wrong twice: it raises that as well.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 log = logging.getLogger("umss_jax")
 
 MANIFEST = "sha256.json"
@@ -230,6 +232,9 @@ class Checkpoints:
 def _reason(error: Exception) -> str:
     """What an exception says, shortened: tensorstore's adds its whole configuration."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    code = re.search(r"os_error_code='(\d+)'", text)
+    if code:
+        return os.strerror(int(code[1]))
     return text.splitlines()[0].split(" [tensorstore_spec")[0][:300]
 
 

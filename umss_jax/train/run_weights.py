@@ -78,7 +78,8 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     Raises:
         OutputError: they cannot be written.
     """
-    kept, best = phase_weights(folder, number, name), folder / WEIGHTS
+    kept = phase_weights(folder, number, name)
+    best = folder / WEIGHTS
     if kept.is_file() or not best.is_file():
         return
     make_whole(store.metadata_path(kept), partial(shutil.copyfile, store.metadata_path(best)))
