@@ -12,6 +12,7 @@ import pytest
 
 from umss_jax.errors import OutputError
 from umss_jax.train import checkpoints
+from umss_jax.train.checkpoint_hashes import JSON_FILES, MANIFEST
 from umss_jax.train.checkpoints import CheckpointError, Checkpoints, PhaseProgress
 from umss_jax.train.step import TrainState
 
@@ -96,7 +97,7 @@ def test_damage_to_any_file_is_noticed_and_survived(folder, tmp_path, caplog, da
         copy = Path(shutil.copytree(folder, tmp_path / str(name).replace("/", "-") / "0_synthesis"))
         DAMAGE[damage](copy / "9" / name)
         # Damaged hashes may be no JSON any more, or name other files, or other hashes.
-        said = "" if name.name == checkpoints.MANIFEST else str(name)
+        said = "" if name.name == MANIFEST else str(name)
         caplog.clear()
         assert_step(latest(copy), 6)
         (record,) = caplog.records
@@ -110,7 +111,7 @@ def test_damage_to_any_file_is_noticed_and_survived(folder, tmp_path, caplog, da
     assert_step(latest(copy), 9)
 
 
-@pytest.mark.parametrize("name", checkpoints._JSON_FILES)
+@pytest.mark.parametrize("name", JSON_FILES)
 def test_another_key_in_any_table_is_noticed(folder, name):
     with_another_key(folder / "9" / name)
     assert_step(latest(folder), 6)
@@ -138,7 +139,7 @@ def test_steps_are_ordered_by_number_whatever_the_clock_says(folder):
 
 def without_hashes(folder):
     """As an older version wrote them."""
-    for file in folder.rglob(checkpoints.MANIFEST):
+    for file in folder.rglob(MANIFEST):
         file.unlink()
 
 
@@ -152,8 +153,6 @@ def test_checkpoints_of_an_older_version_are_read(folder, caplog):
     assert_step(latest(folder), 9)
 
 
-# What tensorstore leaves pending where it fails ends after its event loop.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -165,7 +164,7 @@ def test_damage_to_those_of_an_older_version_is_survived(folder, tmp_path, caplo
     """They have no hashes, so that not all damage is noticed: what hinders reading is."""
     without_hashes(folder)
     data = max((folder / "9" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
-    for name in (*checkpoints._JSON_FILES[:3], data.relative_to(folder / "9")):
+    for name in (*JSON_FILES[:3], data.relative_to(folder / "9")):
         copy = Path(shutil.copytree(folder, tmp_path / str(name).replace("/", "-") / "0_synthesis"))
         DAMAGE[damage](copy / "9" / name)
         caplog.clear()
@@ -200,7 +199,7 @@ def test_a_kill_before_the_hashes_leaves_the_one_before(folder, monkeypatch, cap
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_seal", killed)
+        patch.setattr(checkpoints, "seal", killed)
         with pytest.raises(KeyboardInterrupt):
             written(folder, (12,))
     assert_step(latest(folder), 9)

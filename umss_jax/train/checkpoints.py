@@ -8,11 +8,11 @@ when a run is resumed is moved aside, before orbax reads any of it, and the one 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from umss_jax.errors import OutputError, UmssError
-from umss_jax.files import file_sha256, write_text
+from umss_jax.train.checkpoint_hashes import MANIFEST, problem_of, seal
 from umss_jax.train.run_folder import steps_kept
 from umss_jax.train.step import TrainState
 
@@ -32,8 +32,6 @@ from umss_jax.train.step import TrainState
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 log = logging.getLogger("umss_jax")
 
-MANIFEST = "sha256.json"
-_JSON_FILES = ("metrics/metrics", "progress/metadata", "state/_METADATA", "_CHECKPOINT_METADATA")
 _NOT_VALIDATED = 1e30  # JSON has no infinity; such a checkpoint is never the best
 
 
@@ -96,7 +94,7 @@ class Checkpoints:
             )
             self._manager.wait_until_finished()
             if self._writes:
-                _seal(self._folder / str(step))
+                seal(self._folder / str(step))
 
     def latest(self, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
         """The latest checkpoint, or where there is none ``fresh``, the state before the first step.
@@ -162,12 +160,13 @@ class Checkpoints:
             for name, leaf in _flat(fresh).items()
         }
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore()
-                ),
-            )
+            with _one_complaint():
+                restored = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore()
+                    ),
+                )
             leaves = [np.asarray(restored.state[name]) for name in wanted]
             progress = _progress(restored.progress)
         except Exception as error:  # orbax and what is below it raise anything
@@ -190,7 +189,7 @@ class Checkpoints:
         for step in steps:
             # Of an older version none has hashes, and none after those that have.
             is_old = not sealed or step < max(sealed)
-            problem = _problem(self._folder / str(step), is_old)
+            problem = problem_of(self._folder / str(step), is_old)
             if problem:
                 problems[step] = problem
         named = "; ".join(f"checkpoint {step}: {problem}" for step, problem in problems.items())
@@ -219,7 +218,8 @@ class Checkpoints:
     def _writing(self) -> Iterator[None]:
         """What orbax and what is below it say of a disk is of many types."""
         try:
-            yield
+            with _one_complaint():
+                yield
         except UmssError:
             raise
         except Exception as error:
@@ -229,6 +229,23 @@ class Checkpoints:
             ) from error
 
 
+@contextlib.contextmanager
+def _one_complaint() -> Iterator[None]:
+    """Where orbax fails, what tensorstore still does for its event loop is not reported as well.
+
+    That comes from a thread of tensorstore, so after a failure it is kept quiet for good.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = before
+
+
 def _reason(error: Exception) -> str:
     """What an exception says, shortened: tensorstore's adds its whole configuration."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -236,47 +253,6 @@ def _reason(error: Exception) -> str:
     if code:
         return os.strerror(int(code[1]))
     return text.splitlines()[0].split(" [tensorstore_spec")[0][:300]
-
-
-def _seal(checkpoint: Path) -> None:
-    """Flushes a checkpoint to the disk, and its hashes after it."""
-    files = [file for file in sorted(checkpoint.rglob("*")) if file.is_file()]
-    hashes = {file.relative_to(checkpoint).as_posix(): file_sha256(file) for file in files}
-    for path in (*files, *(one for one in checkpoint.rglob("*") if one.is_dir())):
-        _flush(path)
-    write_text(checkpoint / MANIFEST, json.dumps(hashes, indent=1) + "\n")
-    _flush(checkpoint)
-    _flush(checkpoint.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _problem(checkpoint: Path, is_old: bool) -> str:
-    """What is wrong with a checkpoint, empty for nothing; of an old one its JSON at least."""
-    manifest = checkpoint / MANIFEST
-    try:
-        if not manifest.is_file():
-            if not is_old:
-                return "was not finished"
-            trees = [json.loads((checkpoint / name).read_bytes()) for name in _JSON_FILES]
-            _loss(trees[0])
-            is_damaged = not all(isinstance(tree, dict) for tree in trees)
-            return "is damaged" if is_damaged else ""
-        hashes = json.loads(manifest.read_bytes())
-        for name, expected in hashes.items():
-            if not (checkpoint / name).is_file():
-                return f"{name} is gone"
-            if file_sha256(checkpoint / name) != expected:
-                return f"{name} is damaged"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"cannot be read ({error})"
-    return "" if hashes else f"{MANIFEST} is damaged"
 
 
 def _progress(tree: Any) -> PhaseProgress:
