@@ -91,14 +91,14 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     Raises:
         NotFiniteError: a loss or a gradient stopped being finite; a checkpoint, where there are
             any, holds the state before that step.
-        CheckpointError: the latest checkpoint does not fit or is damaged.
+        CheckpointError: no checkpoint is sound, or the latest sound one does not fit.
     """
     files, validation = loop.files, loop.validation
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
             stack.enter_context(closing(files.checkpoints))
-            state, progress = files.checkpoints.latest(fresh)
+            state, progress = files.resumed(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):
             return state, progress

@@ -13,15 +13,13 @@ import numpy as np
 from umss_jax import model
 from umss_jax.errors import UsageError
 from umss_jax.train.config import TrainConfig
+from umss_jax.train.run_folder import WEIGHTS
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
 from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
 from umss_jax.weights.recognise import expected_shapes
-
-WEIGHTS = "weights.safetensors"
-"""In the folder of a run; its metadata lie in it."""
 
 
 def initial_variables(config: TrainConfig) -> dict[str, Any]:
