@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from umss_jax.errors import UsageError, brief
-from umss_jax.ranges import refuse_contradictions
+from umss_jax.range_checks import refuse_contradictions
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
 """The voices, in the order of every voice axis J."""

@@ -16,9 +16,9 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from umss_jax import ranges
 from umss_jax.documents import NoDocumentError, parsed_toml
 from umss_jax.errors import UsageError, brief, printable
+from umss_jax.range_checks import refuse_outside
 
 Config = TypeVar("Config")
 
@@ -50,7 +50,7 @@ def build(
                 f"did you mean {above}{near[0]}?" if near else f"choose from {', '.join(names)}",
             )
         values[key] = _fitting(hints[key], value, dotted, getattr(start, key))
-        _refuse_outside(kind.__name__, key, hints[key], values[key], dotted)
+        refuse_outside(kind.__name__, key, hints[key], values[key], dotted)
     built: Config = dataclasses.replace(start, **values)
     return built
 
@@ -61,89 +61,98 @@ def _fitting(hint: Any, value: Any, key: str, default: Any = None) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, Mapping):
             return build(hint, value, f"{key}.", default)
-        raise UsageError(f"{key} is {_shown(value)}", f"set what is in it ({key}.…)")
-    if origin is tuple and isinstance(value, list | tuple):
+        names = [field.name for field in dataclasses.fields(hint)]
+        raise UsageError(
+            f"{key} is {_shown(value)}",
+            f"set what is in it: {', '.join(f'{key}.{name}' for name in names)}",
+        )
+    if origin is tuple:
         inner = typing.get_args(hint)
         if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_fitting(inner[0], one, key) for one in value)
-        if len(inner) == len(value):
-            return tuple(_fitting(i, one, key) for i, one in zip(inner, value, strict=True))
+            # One value is a list of one, unless it would have to be a list itself.
+            is_list = isinstance(value, list | tuple)
+            if is_list or typing.get_origin(inner[0]) is not tuple:
+                items = value if is_list else [value]
+                return tuple(_item(inner[0], one, key, hint, default) for one in items)
+        elif isinstance(value, list | tuple) and len(inner) == len(value):
+            pairs = zip(inner, value, strict=True)
+            return tuple(_item(one, item, key, hint, default) for one, item in pairs)
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         if value in list(hint):
             return hint(value)
         raise UsageError(f"{key} is {_shown(value)}", f"choose from {', '.join(hint)}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return _as_float(value, key)
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    name = _TYPES.get(hint) or f"a value of type {hint.__name__ if origin is None else hint}"
-    raise UsageError(f"{key} is {_shown(value)}", f"give {name}")
+    plain_value = _plain_value(hint, value)
+    if plain_value is None:
+        raise _misfit(hint, value, key, default)
+    return plain_value
 
 
-_TYPES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text (in quotes where it looks like something else)",
+def _item(hint: Any, value: Any, key: str, whole: Any, default: Any) -> Any:
+    """A value of a list; where it does not fit, the example is of the whole list."""
+    try:
+        return _fitting(hint, value, key)
+    except UsageError as error:
+        raise _misfit(whole, value, key, default) from error
+
+
+def _misfit(hint: Any, value: Any, key: str, default: Any) -> UsageError:
+    """What to give instead; the example is what holds now, which is in its range."""
+    what, example = _expected(hint)
+    if isinstance(default, str) and default:
+        example = default
+    elif isinstance(default, bool | int | float) or (isinstance(default, tuple) and default):
+        example = _toml_value(plain(default))
+    setting = f"{key}={example}"
+    quoted = f"'{setting}'" if set(setting) & set('"[] ') else setting
+    return UsageError(f"{key} is {_shown(value)}", f"give {what}, such as {quoted}")
+
+
+def _plain_value(hint: Any, value: Any) -> Any:
+    """A text, number or truth value of the type asked for, if the value is clear; else None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        if hint is float and is_number:
+            return float(value)
+        if hint is int and is_number and value == value // 1:
+            return int(value)  # 1e4 is how people write it
+        if hint is str and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # a name of digits alone
+    except (OverflowError, ValueError):  # hundreds or thousands of digits
+        return None
+    if hint is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return value if isinstance(hint, type) and type(value) is hint else None
+
+
+_EXPECTED = {
+    bool: ("true or false", "true"),
+    int: ("a whole number", "3"),
+    float: ("a number", "0.5"),
+    str: ("a text", "name"),
 }
+
+
+def _expected(hint: Any) -> tuple[str, str]:
+    """What a type is in words, and an example in TOML."""
+    if hint in _EXPECTED:
+        return _EXPECTED[hint]
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return f"one of {', '.join(hint)}", next(iter(hint)).value
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and inner:
+        many = inner[-1] is Ellipsis
+        kinds = [_expected(one) for one in ([inner[0]] * 2 if many else inner)]
+        examples = [f'"{one}"' if what == "a text" else one for what, one in kinds]
+        what = kinds[0][0].removeprefix("a ").removeprefix("list of ")
+        listed = f"[{', '.join(examples)}]"
+        return (f"a list of {what}s" if many else f"a list of {len(inner)} {what}s"), listed
+    return "another value", "value"
 
 
 def _shown(value: Any) -> str:
     """A value in a message, dates as TOML writes them."""
     is_date = isinstance(value, datetime.date | datetime.time)
     return str(value.isoformat()) if is_date else brief(value)
-
-
-def _as_float(value: int, key: str) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise UsageError(
-            f"{key} is {brief(value)}", "give a number that is not so large"
-        ) from error
-
-
-def _refuse_outside(kind: str, field: str, hint: Any, value: Any, key: str) -> None:
-    """Refuses a value that is outside its range, or text that no setting is."""
-    if isinstance(value, tuple):
-        length = ranges.LENGTHS.get(field, ranges.Range(0, ranges.MOST_VALUES))
-        if not length.low <= len(value) <= length.high:
-            exact = length.low == length.high
-            number = f"{length.low:g}" if exact else str(length)
-            raise UsageError(f"{key} has {len(value)} values", f"give {number} of them")
-        _refuse_descending(hint, value, key)
-        for one in value:
-            _refuse_outside_one(kind, field, one, key)
-    else:
-        _refuse_outside_one(kind, field, value, key)
-
-
-def _refuse_outside_one(kind: str, field: str, value: Any, key: str) -> None:
-    if isinstance(value, tuple):
-        for one in value:
-            _refuse_outside_one(kind, field, one, key)
-    elif isinstance(value, str):
-        if len(value) > ranges.LONGEST_TEXT or printable(value) != value:
-            raise UsageError(
-                f"{key} is {brief(value)}",
-                f"give text of at most {ranges.LONGEST_TEXT} characters, none of them a control",
-            )
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        allowed = ranges.of_field(kind, field)
-        instead = ranges.refusal(value, allowed) if allowed else None
-        if instead:
-            raise UsageError(f"{key} is {brief(value)}", instead)
-
-
-def _refuse_descending(hint: Any, value: tuple[Any, ...], key: str) -> None:
-    """A pair of numbers is a range."""
-    inner = typing.get_args(hint)
-    if len(inner) == 2 and inner[1] is Ellipsis:
-        for one in value:
-            if isinstance(one, tuple):
-                _refuse_descending(inner[0], one, key)
-    elif len(value) == 2 and value[0] > value[1]:
-        raise UsageError(f"{key} is {brief(list(value))}", "give the lower number first")
 
 
 def plain(value: Any) -> Any:
@@ -197,19 +206,31 @@ def with_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[st
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"{brief(override)} is no override", "write key=value")
-        _set(result, key.strip(), _override_value(text))
+        _set(result, key.strip(), _value_of(text.strip()))
     return result
 
 
-def _override_value(text: str) -> Any:
-    """A value of the command line: TOML, or else the text itself. No setting is a date."""
+def _value_of(text: str) -> Any:
+    """What is written after a key: TOML, else text. No setting is a date, so that is text too.
+
+    In a list that is no TOML the items are each of them that: shells take quotation marks away.
+    """
     try:
         tree = parsed_toml(f"value = {text}")
     except NoDocumentError:
-        return text
-    is_one = tree.keys() == {"value"}
-    is_date = isinstance(tree["value"], datetime.date | datetime.time)
-    return tree["value"] if is_one and not is_date else text
+        tree = {}
+    if tree.keys() == {"value"} and not _has_date(tree["value"]):
+        return tree["value"]
+    inside = text[1:-1]
+    if text[:1] == "[" and text[-1:] == "]" and not set(inside) & set("[]{}\"'"):
+        return [_value_of(item.strip()) for item in inside.split(",") if item.strip()]
+    return text
+
+
+def _has_date(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_date, value))
+    return isinstance(value, datetime.date | datetime.time)
 
 
 def _copied(tree: Mapping[str, Any], levels: int = _MOST_PARTS) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from umss_jax.files import open_regular
 
 MOST_BYTES = 16 << 20
 """Of a document. What this package writes stays far below."""
@@ -38,6 +38,14 @@ class NoDocumentError(ValueError):
     """What is wrong with a document, in a few words that stand in brackets behind its name."""
 
 
+class NotUnicodeError(NoDocumentError):
+    """It is in no encoding that is read; ``line`` is the first that shows it."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"it is not text in UTF-8, line {line}")
+        self.line = line
+
+
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file, links followed.
 
@@ -46,31 +54,29 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: it cannot be read.
     """
     try:
-        # Opening a pipe would wait for somebody who writes into it.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except ValueError as error:  # NUL in the name
-        raise NoDocumentError("its name is none of a file") from error
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NoDocumentError("it is no regular file")
-        content = file.read(most + 1)
+        with open_regular(path) as file:
+            content = file.read(most + 1)
+    except ValueError as error:  # no regular file, or NUL in the name
+        raise NoDocumentError(str(error)) from error
     if len(content) > most:
         raise NoDocumentError(f"it is larger than {_size(most)}")
     return content
 
 
 def decoded(content: bytes) -> str:
-    """UTF-8 as text, with or without byte-order mark.
+    """UTF-8 as text, with or without byte-order mark, or UTF-16 with one.
 
     Raises:
-        NoDocumentError: it is in another encoding, or no text.
+        NotUnicodeError: it is in another encoding.
+        NoDocumentError: it is no text.
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise NoDocumentError("it is in UTF-16: save it as UTF-8")
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not is_utf16 and b"\0" in content:
+        raise NoDocumentError("it holds NUL characters")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NoDocumentError("it is not UTF-8") from error
+        raise NotUnicodeError(content[: error.start].count(b"\n") + 1) from error
     if "\0" in text:
         raise NoDocumentError("it holds NUL characters")
     return text
@@ -114,11 +120,6 @@ def parsed_toml(text: str) -> dict[str, Any]:
 def read_json(path: Path, most: int = MOST_BYTES) -> Any:
     """The value in a JSON file; errors as :func:`read_bytes` and :func:`parsed_json`."""
     return parsed_json(decoded(read_bytes(path, most)))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tree in a TOML file; errors as :func:`read_bytes` and :func:`parsed_toml`."""
-    return parsed_toml(decoded(read_bytes(path, MOST_BYTES_OF_SETTINGS)))
 
 
 def _refuse_deep(bare: str) -> None:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import VOICES, ModelConfig
+from umss_jax.device import own_settings
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
 from umss_jax.dsp.masks import soft_mask_channels
 from umss_jax.dsp.resample import resample
@@ -285,6 +286,7 @@ def separate(
     return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
 
 
+@own_settings
 def init_variables(
     key: jax.Array, config: ModelConfig, parts: tuple[str, ...] = PARTS
 ) -> dict[str, Any]:

@@ -6,12 +6,9 @@ Keys are the names of fields, or ``Class.field`` where a name means different th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-from umss_jax.errors import UsageError
+from typing import NamedTuple
 
 
 class Range(NamedTuple):
@@ -54,10 +51,15 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "block_samples": Range(1_024, 2**24),
         "fft_size": Range(2, 65_536),
         "fft_sizes": Range(2, 65_536),
+        "block_values": Range(1_024, 2**28),
+        "lowest_rate_hz": Range(1, 10_000_000),
+        "highest_rate_hz": Range(1, 10_000_000),
+        "most_channels": Range(1, 1_024),
+        "bytes_per_sample": Range(1, 4_096),
         "segment_s": Range(1.0, 60.0),
         "overlap": Range(0.0, 0.5),
         "LossConfig.overlap": Range(0.0, 0.95),
-        "segment_step_s": Range(0.01, 3600.0),
+        "segment_step_s": Range(0.016, 4.0),
         "crop_s": Range(0.1, 60.0),
         "window_frames": Range(0, 100_000),
         "block_frames": Range(1, 100_000),
@@ -69,6 +71,9 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "reverberation_s": Range(0.01, 20.0),
         "length_tolerance_s": _SECONDS,
         "stem_length_tolerance_s": _SECONDS,
+        "rounding_s": _SECONDS,
+        "refused_s": _SECONDS,
+        "least_s": _SECONDS,
         "smoothing_s": Range(0.0, 60.0),
         "largest_gap_s": Range(0.0, 60.0),
         "shortest_note_s": Range(0.0, 60.0),
@@ -88,6 +93,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "maximum_hz": _HZ,
         "minimum_f0_hz": _HZ,
         "lobe_hz": _HZ,
+        "centre_hz": _HZ,
         "vibrato_hz": Range(0.0, 50.0),
         "f0_frames_per_second": Range(1.0, 10_000.0),
         "voice_bands_bins": Range(0, 2_047),
@@ -100,15 +106,20 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "drift_cents": _CENTS,
         "jitter_cents": _CENTS,
         "vibrato_cents": _CENTS,
+        "different_semitones": Range(0.0, 24.0),
         "hysteresis_semitones": Range(0.5, 12.0),
         "speed_semitones": Range(0.0, 24.0),
         "transposition_semitones": Range(-48.0, 48.0),
         "margin_octaves": Range(0.0, 5.0),
         # Levels
         "silence": Range(0.0, 1.0),
+        "SeparationConfig.silence": Range(0.0, 0.999),
         "silence_peak": Range(0.0, 1.0),
         "cancelled_downmix": Range(0.0, 1.0),
         "rescaled_peak": Range(0.01, 1.0),
+        "largest_sample": Range(1.0, 1e30),
+        "highest_peak": Range(1.0, 1e15),
+        "least_above_4_khz_db": _DB,
         "floor_db": Range(-300.0, -1.0),
         "amplitude_floor": Range(1e-12, 1.0),
         "range_db": Range(1.0, 300.0),
@@ -127,6 +138,13 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "thresholds": _PART,
         "multi_f0_threshold": _PART,
         "crepe_confidence": _PART,
+        "refused_share": _PART,
+        "refused_short_share": _PART,
+        "sounding": _PART,
+        "least_four_at_once": _PART,
+        "most_five_or_more": _PART,
+        "most_still": _PART,
+        "most_residual": _PART,
         "sparsity": Range(0.0, 0.99),
         "resample_roll_off": Range(0.01, 1.0),
         "dropout": Range(0.0, 0.99),
@@ -161,6 +179,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "bootstrap_resamples": Range(1, 10**6),
         # Training
         "seed": _SEED,
+        "AdaptationConfig.seed": Range(0, 2**63),
+        "SeparationConfig.seed": Range(0, 2**63),
         "batch": _BATCH,
         "batch_frames": Range(1, 10**6),
         "steps": _STEPS,
@@ -230,44 +250,3 @@ LENGTHS: Mapping[str, Range] = MappingProxyType(
 def of_field(kind: str, field: str, ranges: Mapping[str, Range] = RANGES) -> Range | None:
     """The range of a field of the dataclass of this name; None where it has none."""
     return ranges.get(f"{kind}.{field}", ranges.get(field))
-
-
-def refusal(value: float, allowed: Range) -> str | None:
-    """What a number should be instead, where it is not within a range."""
-    if isinstance(value, int):
-        if allowed.low <= value <= allowed.high:  # exact, however large
-            return None
-    elif math.isfinite(value) and allowed.low <= value <= allowed.high:
-        return None
-    return f"give a number from {allowed}"
-
-
-def refuse_contradictions(model: Any) -> None:
-    """Refuses a :class:`umss_jax.config.ModelConfig` whose settings cannot stand together.
-
-    Raises:
-        UsageError: frames do not fill an example, a transform is shorter than its hop, or pitches
-            are out of reach.
-    """
-    if model.audio.example_samples % model.audio.hop_samples:
-        raise UsageError(
-            f"audio.example_samples of the model is {model.audio.example_samples}",
-            f"give a multiple of audio.hop_samples ({model.audio.hop_samples})",
-        )
-    for name, stage in (("mask", model.mask), ("unet", model.unet)):
-        if stage.fft_size < stage.hop_samples:
-            raise UsageError(
-                f"{name}.fft_size of the model is {stage.fft_size}",
-                f"give at least {name}.hop_samples ({stage.hop_samples})",
-            )
-    octaves = model.hcqt.bins / model.hcqt.bins_per_octave
-    if math.log2(model.hcqt.fmin_hz) + octaves > math.log2(model.hcqt.sample_rate_hz / 2):
-        raise UsageError(
-            f"hcqt of the model has {octaves:g} octaves above {model.hcqt.fmin_hz:g} Hz",
-            f"let them end below half of {model.hcqt.sample_rate_hz} Hz",
-        )
-    if model.decoder.f0_low_hz >= model.decoder.f0_high_hz:
-        raise UsageError(
-            f"decoder.f0_low_hz of the model is {model.decoder.f0_low_hz:g}",
-            f"give less than decoder.f0_high_hz ({model.decoder.f0_high_hz:g})",
-        )

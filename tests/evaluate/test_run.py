@@ -1,6 +1,8 @@
 """Rows of models, scores that are kept, and evaluations that go on where they were stopped."""
 
+import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -110,52 +112,71 @@ def test_what_scores_depend_on_is_scored_anew(excerpts, tmp_path):
     assert asked(moved, weights="a") == ["quiet"]
 
 
-@pytest.mark.parametrize(
-    ("damage", "asked"),
-    [
-        (lambda lines: ["{}", "nothing"], 2),
-        (lambda lines: [], 2),
-        (lambda lines: [lines[0], lines[1]], 1),
-        (lambda lines: [lines[0], "[" * 50_000, lines[2]], 1),
-        (lambda lines: [lines[0], lines[1][:-20], lines[2]], 1),
-        (lambda lines: [lines[0], lines[1].replace("0", "1", 1), lines[2]], 1),
-        (lambda lines: [lines[0], "[]", "3", '"a"', "null", lines[2]], 1),
-        (lambda lines: [lines[0], '{"excerpt": []}', '{"excerpt": "quiet"}', lines[2]], 1),
-        (lambda lines: [lines[0].replace("0.", "9.", 1), *lines[1:]], 2),
-        (lambda lines: ["\0\x80" * 1000, *lines[1:]], 2),
-    ],
-)
-def test_damaged_scores_are_computed_again_with_a_word(excerpts, tmp_path, caplog, damage, asked):
-    counting = Counting(f0=False)
-    whole = run_evaluation(excerpts, [row(counting)], keep=tmp_path)
-    (file,) = tmp_path.iterdir()
+def in_a_folder(file, rng):
+    file.unlink()
+    file.mkdir()
+
+
+def in_a_pipe(file, rng):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def other_text(file, rng):
+    file.write_text("{}\nnothing\n" + "[" * 100_000 + "\n[]\n3\n")
+
+
+def other_values(file, rng):
     lines = file.read_text().splitlines()
-    assert json.loads(lines[0])["row"] == "model"
-    file.write_text("".join(line + "\n" for line in damage(lines)))
-    before = len(counting.asked)
-    again = run_evaluation(excerpts, [row(counting)], keep=tmp_path)
-    assert len(counting.asked) - before == asked
-    assert again[0].stems.summary == whole[0].stems.summary
-    assert sorted(file.read_text().splitlines()) == sorted(lines)
-    # Of what is lost without a trace nothing can be said.
-    assert bool(caplog.records) == (damage(lines) not in ([], lines[:2]))
-    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
-    assert len(counting.asked) - before == asked
+    wrong = ["[" * 50_000, "[]", "3", '"a"', "null", '{"excerpt": []}', '{"excerpt": "quiet"}']
+    file.write_text("\n".join([lines[0], *wrong, lines[2]]) + "\n")
 
 
-def test_scores_of_other_shapes_are_computed_again(excerpts, tmp_path, caplog):
-    counting = Counting(f0=False)
-    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
-    (file,) = tmp_path.iterdir()
+def sealed(record):
+    """A line whose hash fits, whatever it holds."""
+    content = {key: value for key, value in record.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return json.dumps({**content, "sha256": digest}) + "\n"
+
+
+def other_shapes(file, rng):
     about, *records = map(json.loads, file.read_text().splitlines())
     for record in records:
-        del record["check"]  # as older versions wrote them
         record["stems"]["energy"] = record["stems"]["energy"][:2]
-    file.write_text("".join(json.dumps(one) + "\n" for one in (about, *records)))
-    before = len(counting.asked)
-    run_evaluation(excerpts, [row(counting)], keep=tmp_path)
-    assert len(counting.asked) - before == len(excerpts)
-    assert "are damaged" in caplog.text
+    file.write_text("".join(map(sealed, (about, *records))))
+
+
+def cut(file, rng):
+    os.truncate(file, int(rng.integers(file.stat().st_size)))
+
+
+def flipped(file, rng):
+    content = bytearray(file.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [in_a_folder, in_a_pipe, other_text, other_values, other_shapes, cut, flipped]
+)
+def test_a_damaged_file_of_scores_mends_itself(excerpts, tmp_path, damage):
+    whole = run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert json.loads(file.read_text().splitlines()[0])["row"] == "model"
+    rng = np.random.default_rng(3)
+    for _ in range(12 if damage in (cut, flipped) else 1):
+        damage(file, rng)
+        same(run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path), whole)
+        once_more = Counting(most=0, f0=False)
+        same(run_evaluation(excerpts, [row(once_more)], keep=tmp_path), whole)
+
+
+def test_scores_that_cannot_be_kept_are_given_all_the_same(excerpts, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    whole = run_evaluation(excerpts, [row(Counting())])
+    same(run_evaluation(excerpts, [row(Counting())], keep=tmp_path / "file" / "scores"), whole)
+    (line,) = caplog.messages
+    assert "scores are not kept" in line
 
 
 def test_baselines(excerpts):

@@ -16,7 +16,7 @@ from umss_jax import ranges
 from umss_jax.cli import run
 from umss_jax.config import ModelConfig
 from umss_jax.config_tree import build, plain
-from umss_jax.documents import NoDocumentError, parsed_json, parsed_toml, read_json, read_toml
+from umss_jax.documents import NoDocumentError, parsed_json, parsed_toml, read_json
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
@@ -143,8 +143,7 @@ def test_every_setting_is_in_its_range_or_refused_on_one_line(kind, name):
         ("optimiser.learning_rate=true", "learning_rate is True: give a number"),
         ("optimiser=3", "optimiser is 3: set what is in it"),
         ("seed={a=1}", r"seed is \{'a': 1\}: give a whole number"),
-        ("name={a=1}", "give text"),
-        ("name=5", "give text"),
+        ("name={a=1}", "give a text, such as name=run"),
         ("batch=1_000_000_000_000", "from 1 to 4096"),
         ("batch=2024-05-01", "batch is '2024-05-01': give a whole number"),
         ("model.f0.thresholds=[]", "has 0 values: give 4"),
@@ -197,18 +196,18 @@ FILES = {
     "long header": (("[" + "a." * 20_000 + "a]").encode(), "more than 32 parts"),
     "long key": (("a." * 20_000 + "a = 1").encode(), "more than 32 parts"),
     "long quoted key": (('"a" . ' * 10_000 + "a = 1").encode(), "more than 32 parts"),
-    "date as a name": (b"name = 2024-05-01", r"name is 2024-05-01: give text \(in quotes"),
+    "date as a name": (b"name = 2024-05-01", r"name is 2024-05-01: give a text"),
     "date as a number": (b"batch = 2024-05-01T10:00:00Z", "give a whole number"),
     "date as a key": (b"2024-05-01 = 3", "no setting is called 2024-05-01"),
-    "duplicate key": (b"batch = 1\nbatch = 2", "is not TOML"),
-    "duplicate table": (b"[data]\npool = 1\n[data]\npool = 2", "is not TOML"),
-    "not a date": (b"name = 2024-13-41", "is not TOML"),
+    "duplicate key": (b"batch = 1\nbatch = 2", "is no valid TOML"),
+    "duplicate table": (b"[data]\npool = 1\n[data]\npool = 2", "is no valid TOML"),
+    "not a date": (b"name = 2024-13-41", "is no valid TOML"),
     "digits": (b"batch = " + b"9" * 5000, "a number or a date is none"),
     "huge": (b"batch = 1" + b"0" * 400, "batch is 1000"),
-    "UTF-16": ("batch = 3".encode("utf-16"), "in UTF-16: save it as UTF-8"),
-    "Latin-1": ("name = 'ä'".encode("latin-1"), "is not UTF-8"),
+    "UTF-16, cut": ("batch = 3".encode("utf-16")[:-1], "is not text in UTF-8"),
+    "Latin-1": ("name = 'ä'".encode("latin-1"), "is not text in UTF-8"),
     "NUL": (b"name = 'a'\0", "holds NUL"),
-    "binary": (bytes(range(256)) * 10, "is not UTF-8"),
+    "binary": (bytes(range(256)) * 10, "is no file of settings"),
     "ELF": (b"\x7fELF\2\1\1" + bytes(100), "holds NUL"),
     "10 MB": (b"name = '" + b"x" * 10_000_000 + b"'", "larger than 64 kB"),
     "text of 60 kB": (b"weights = '" + b"x" * 60_000 + b"'", "at most 4096 characters"),
@@ -264,9 +263,8 @@ def places(folder):
 def test_places_that_are_no_files_are_refused_at_once(tmp_path):
     for name in places(tmp_path):
         path = tmp_path / name
-        for read in (read_toml, read_json):
-            with pytest.raises((OSError, NoDocumentError)):
-                read(path)
+        with pytest.raises((OSError, NoDocumentError)):
+            read_json(path)
         for read in (read_tree, read_reference):
             with pytest.raises(UsageError):
                 read(path)

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from umss_jax.cli.common import check_writable, print_path
+from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.progress import progress_bar
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -36,13 +40,21 @@ def make(
     """
     from dataclasses import replace
 
+    check_writable(out)
+    start_jax()
     from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
 
-    def tell(name: str, seconds: float) -> None:
-        if not quiet:
-            typer.echo(f"{name}: {seconds:.0f} s", err=True)
-
+    enable_compilation_cache()
     config = replace(ChoraleConfig(), longest_s=longest)
-    for folder in make_chorales(out, count, seed, scores, config, tell):
-        typer.echo(str(folder))
+    with progress_bar("singing", count, "pieces", quiet) as shown:
+        made = 0
+
+        def tell(number: int) -> None:
+            nonlocal made
+            shown.advance(number + 1 - made)
+            made = number + 1
+
+        folders = make_chorales(out, count, seed, scores, config, tell)
+    for folder in folders:
+        print_path(folder)

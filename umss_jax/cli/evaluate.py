@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,11 @@ import typer
 from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
-from umss_jax.device import enable_compilation_cache
-from umss_jax.errors import UsageError
+from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.errors import OutputError, UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
+from umss_jax.files import check_place
+from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -144,7 +145,11 @@ def evaluate(
     exclude("--baselines", baselines, "a model", bool(models))
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
+    for file in (out and out / "table.md", json_file, csv_file):
+        if file is not None:
+            _check_file(file)
     with exit_at_once():
+        start_jax()
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])
@@ -189,6 +194,16 @@ def _write(
         write_text(out / "frames.csv", frames(results))
 
 
+def _check_file(file: Path) -> None:
+    """Finds out before hours of work whether a result can be written."""
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", "name a file in it")
+    try:
+        check_place(file)
+    except OutputError as error:
+        raise UsageError(error.message, error.remedy) from error
+
+
 def _groups(names: Sequence[str]) -> list[Group]:
     from umss_jax.evaluate.tables import Group
 
@@ -202,9 +217,6 @@ def _groups(names: Sequence[str]) -> list[Group]:
 
 @contextlib.contextmanager
 def _progress(quiet: bool, total: int) -> Iterator[Callable[[], object]]:
-    """A bar on stderr where that is a terminal."""
-    from tqdm import tqdm
-
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=total, unit="excerpt", disable=hidden, delay=2, leave=False) as bar:
-        yield bar.update
+    """How far the evaluation is; gives what is called after each excerpt of each row."""
+    with progress_bar("evaluating", total, "excerpts", quiet) as shown:
+        yield shown.advance

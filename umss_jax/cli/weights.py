@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from umss_jax.errors import OutputError, UmssError, printable
+from umss_jax.words import counted
 
 app = typer.Typer(
     help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
@@ -71,7 +72,7 @@ def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> No
 
     path = _save(name, variables, metadata)
     count = read_metadata(name)["parameters"]
-    _say(f"{metadata['kind']}: {count} parameters, all names and shapes fit")
+    _say(f"{metadata['kind']}: {counted(count, 'parameter')}, all names and shapes fit")
     typer.echo(path)
 
 
@@ -158,7 +159,8 @@ def verify(name: NameArgument) -> None:
     known = "all names and shapes of their configuration"
     if stored.metadata["format"] == 1:
         known = "no configuration (format 1): networks told from names and shapes"
-    typer.echo(f"{name}: ok, {len(flatten(stored.variables))} arrays, hash, finite values, {known}")
+    count = counted(len(flatten(stored.variables)), "array")
+    typer.echo(f"{name}: ok, {count}, hash, finite values, {known}")
 
 
 @app.command()

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-import soundfile
 
 import umss_jax
 from umss_jax.audio.segments import frame_times_s
+from umss_jax.audio.writing import write_sound
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.excerpts import Excerpt, Quartet, excerpt_name
 from umss_jax.documents import read_json
@@ -248,7 +248,7 @@ def _write(
         made.mkdir()
         for name, sound in sounds.items():
             path = made / f"{name}.flac"
-            soundfile.write(path, gain * sound, audio.sample_rate_hz, subtype="PCM_16")
+            write_sound(path, gain * sound, audio.sample_rate_hz, "PCM_16")
         if f0_hz_synth is not None:
             # What is below the pitch grid is unvoiced.
             voiced = np.where(f0_hz_synth < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_synth)

@@ -13,6 +13,7 @@ from umss_jax.documents import NoDocumentError, read_json
 from umss_jax.errors import ReportError, printable
 from umss_jax.report.frames import EVALUATE, MAIN, Table, finite, frame_tables, shown
 from umss_jax.report.scores import MEASURES
+from umss_jax.words import counted
 
 _NAMES = {"stems": "Separation", "f0": "Pitch", "multi_pitch": "Pitches of all voices together"}
 _MOST_BYTES = 64 << 20
@@ -68,7 +69,7 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
         tables += frame_tables(frames)
     return {
         "title": printable(path.absolute().parent.name if path.name == STATISTICS else path.stem),
-        "subtitle": [f"{len(rows)} rows", *_counts(rows)],
+        "subtitle": [counted(len(rows), "row"), *_counts(rows)],
         "tables": tables,
         **_chart(rows),
     }
@@ -168,8 +169,10 @@ def _interval(summary: dict[str, Any]) -> str:
 
 def _counts(rows: dict[str, dict[str, Any]]) -> list[str]:
     found = (finite(_at(row, ("stems", MAIN)).get("frames")) for row in rows.values())
-    frames = sorted({round(count) for count in found if count is not None})
-    return [f"{' or '.join(map(str, frames[:10]))} seconds counted"] if frames else []
+    frames = sorted({round(count) for count in found if count is not None})[:10]
+    if not frames:
+        return []
+    return [" or ".join([*map(str, frames[:-1]), counted(frames[-1], "second")]) + " counted"]
 
 
 def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, ReportError
-from umss_jax.pitch.tables import read_voices
+from umss_jax.pitch.tables import on_frames, read_voices
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
 from umss_jax.report.sounds import Interval
@@ -68,7 +68,7 @@ class Panel(NamedTuple):
 
 
 def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
-    """Reads an interval of a table of ``time_s`` and the four voices.
+    """Reads an interval of a table of ``time_s`` and the four voices, on any grid.
 
     Raises:
         ReportError: It is not there, or something else; with this remedy.
@@ -80,9 +80,10 @@ def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
     is_pitch = (table.f0_hz >= 0) & (table.f0_hz <= _HIGHEST_HZ)
     if not np.all(is_pitch) or not np.all(np.diff(table.time_s) > 0):
         raise ReportError(f"{path} holds what are no pitches", remedy)
-    time_s = table.time_s - interval.start_s
+    f0_hz = np.stack([on_frames(table.time_s, voice, _FRAME_S) for voice in table.f0_hz])
+    time_s = np.arange(f0_hz.shape[1]) * _FRAME_S - interval.start_s
     shown = (time_s >= 0) & (time_s <= interval.duration_s)
-    return Pitches(time_s[shown], table.f0_hz[:, shown])
+    return Pitches(time_s[shown], f0_hz[:, shown])
 
 
 def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConfig) -> Salience:

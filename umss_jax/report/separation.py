@@ -27,6 +27,8 @@ from umss_jax.report.sounds import (
     read_header,
     read_sound,
 )
+from umss_jax.separation.outputs import track_name
+from umss_jax.words import counted
 
 RESIDUAL = "residual"
 _AGAIN = "separate the recording again"
@@ -70,14 +72,14 @@ def separation_page(
     for path in files.values():
         if read_header(path) != (rate, channels, samples):
             raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
-    track_name = Path(str(manifest["input"]["file"])).stem
+    track = track_name(Path(str(manifest["input"]["file"])))
     targets = _target_files(folder, sources.targets, samples / rate, config)
     interval = _interval(folder, samples / rate, sources)
     sounds = len(files) + 1 + len(targets)
     audio = choose_audio(str(folder), rate, channels, interval.duration_s, sounds, config)
     raw = _read_all(files, targets, interval, audio)
     pitches = read_f0(folder / "f0.csv", interval, _AGAIN)
-    salience = _salience(folder, sources.salience, track_name, samples / rate, config)
+    salience = _salience(folder, sources.salience, track, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
     targets_too = " and the targets start" if targets else " starts"
@@ -237,7 +239,7 @@ def _subtitle(
         parts.append(f"assigner {manifest['assigner']}")
     adaptation = manifest.get("adaptation")
     if isinstance(adaptation, dict) and adaptation.get("steps"):
-        parts.append(f"adapted in {adaptation['steps']} steps")
+        parts.append(f"adapted in {counted(adaptation['steps'], 'step')}")
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
     if interval.duration_s < duration_s - 1e-6:

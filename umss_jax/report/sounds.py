@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from umss_jax.errors import AudioError, ReportError
+from umss_jax.interruption import check
 from umss_jax.report.config import ReportConfig
 
 _BASE64 = 4 / 3
@@ -72,6 +73,7 @@ def read_sound(path: Path, interval: Interval, page: PageAudio) -> np.ndarray:
     Raises:
         AudioError: The file cannot be decoded.
     """
+    check()
     rate, _, _ = read_header(path)
     start, samples = round(interval.start_s * rate), round(interval.duration_s * rate)
     try:

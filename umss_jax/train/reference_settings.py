@@ -11,13 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from umss_jax.documents import (
-    MOST_BYTES_OF_SETTINGS,
-    NoDocumentError,
-    decoded,
-    read_bytes,
-)
 from umss_jax.errors import UsageError, brief
+from umss_jax.train.settings_file import settings_text
 
 _DEFAULTS: dict[str, Any] = {
     "dataset": "musdb",
@@ -158,12 +153,8 @@ def _model(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     """``key = value`` or ``key: value`` a line, ``#`` begins a comment."""
-    try:
-        lines = decoded(read_bytes(path, MOST_BYTES_OF_SETTINGS)).splitlines()
-    except (OSError, NoDocumentError) as error:
-        raise UsageError(f"{path} cannot be read ({error})", "name a config.txt") from error
     given = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(settings_text(path).splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from umss_jax.config import ModelConfig, with_networks
 from umss_jax.config_tree import build, with_overrides
-from umss_jax.documents import NoDocumentError, read_toml
 from umss_jax.errors import UsageError, brief
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
+from umss_jax.train.settings_file import settings_tree
 from umss_jax.train.strategies import SCHEDULES
+from umss_jax.words import counted
 
 Config = TypeVar("Config", TrainConfig, PretrainConfig)
 
@@ -53,10 +54,7 @@ def read_tree(file: Path | None, reference: Path | None = None) -> dict[str, Any
         return read_reference(reference)
     if file is None:
         return {}
-    try:
-        return read_toml(file)
-    except (OSError, NoDocumentError) as error:
-        raise UsageError(f"{file} is no configuration ({error})", "mend it") from error
+    return settings_tree(file)
 
 
 def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainConfig:
@@ -96,7 +94,8 @@ def build_run(
         )
     if config.epochs and len(config.epochs) != len(schedule):
         raise UsageError(
-            f"epochs has {len(config.epochs)} numbers, {config.strategy} {len(schedule)} phases",
+            f"epochs has {counted(len(config.epochs), 'number')}, "
+            f"{config.strategy} {counted(len(schedule), 'phase')}",
             "give one number for each phase",
         )
     if not 1 <= config.batch <= config.epoch_examples or min(config.epochs, default=0) < 0:
