@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.cli.common import check_writable
-from umss_jax.cli.streams import print_path
+from umss_jax.cli.common import check_writable, print_path
 from umss_jax.device import start_jax
 from umss_jax.errors import UsageError
 from umss_jax.train.strategies import STRATEGIES

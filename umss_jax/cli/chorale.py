@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.cli.common import check_writable, say
-from umss_jax.cli.streams import print_path
+from umss_jax.cli.common import check_writable, print_path, say
 from umss_jax.device import start_jax
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

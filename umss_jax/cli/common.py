@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib
 import logging
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from umss_jax.cli.streams import OneLine, print_path
 from umss_jax.config import Assigner
 from umss_jax.device import Device, as_device, explained
 from umss_jax.errors import OutputError, UmssError, UsageError, one_line, printable
@@ -169,10 +169,19 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
     return 1 if failed else 0
 
 
+class _OneLine(logging.Formatter):
+    """Messages with names in them, as :func:`say` has them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = copy.copy(record)
+        told.msg, told.args = printable(record.getMessage()), ()
+        return super().format(told)
+
+
 def set_up_logging(verbose: bool) -> None:
     """Messages of this package from INFO on where asked, of others from WARNING on."""
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLine("%(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     logging.getLogger().setLevel(logging.WARNING)
     log.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -248,6 +257,21 @@ def progress_bars(
         yield advance
     finally:
         bar.close()
+
+
+def print_path(path: Path) -> None:
+    """A result, on stdout at once.
+
+    Its bytes are those of the name, which need not be UTF-8; a terminal must not obey them.
+    """
+    if sys.stdout is None:
+        return
+    sys.stdout.flush()
+    if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
+        print(printable(str(path)), flush=True)
+        return
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def say(text: str) -> None:

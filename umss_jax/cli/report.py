@@ -13,11 +13,11 @@ from umss_jax.cli.common import (
     VerboseOption,
     exclude,
     exit_at_once,
+    print_path,
     run_files,
     say,
     set_up_logging,
 )
-from umss_jax.cli.streams import print_path
 from umss_jax.errors import UsageError
 from umss_jax.report.config import ReportConfig
 

@@ -8,17 +8,12 @@ closed). The work goes on in every case: its results are files.
 from __future__ import annotations
 
 import codecs
-import copy
 import errno
 import io
-import logging
 import os
 import select
 import sys
-from pathlib import Path
 from typing import TextIO
-
-from umss_jax.errors import printable
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO, errno.ENXIO}
 """What a write fails with whose reader has gone, or whose terminal was closed."""
@@ -72,31 +67,6 @@ def lost_output() -> OSError | None:
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     failure = raw.failure if isinstance(raw, _Enduring) else None
     return None if failure is None or failure.errno in _NOBODY_READS else failure
-
-
-def print_path(path: Path) -> None:
-    """A result, on stdout at once.
-
-    Its bytes are those of the name, which need not be UTF-8; a terminal must not obey them.
-    """
-    if sys.stdout is None:
-        return
-    sys.stdout.flush()
-    if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
-        print(printable(str(path)), flush=True)
-        return
-    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-class OneLine(logging.Formatter):
-    """Log messages with names in them, spelt so that no terminal obeys them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The message."""
-        told = copy.copy(record)
-        told.msg, told.args = printable(record.getMessage()), ()
-        return super().format(told)
 
 
 def _fill_descriptors() -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.common import NoProgressOption, exit_at_once, say
-from umss_jax.cli.streams import print_path
+from umss_jax.cli.common import NoProgressOption, exit_at_once, print_path, say
 from umss_jax.device import enable_compilation_cache, start_jax
 
 if TYPE_CHECKING:
