@@ -215,6 +215,15 @@ def _check_flags(flags: str) -> None:
             write_bytes(mark, b"")
 
 
+def _is_writable(folder: Path) -> bool:
+    try:
+        # Programs are run as they are read, so nobody else may put any there.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def enable_compilation_cache() -> Path | None:
     """Keeps compiled programs in ``$UMSS_JAX_HOME/compiled`` from the next compilation on.
 
@@ -245,15 +254,6 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        # Programs are run as they are read, so nobody else may put any there.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:
