@@ -7,6 +7,7 @@ import ctypes
 import enum
 import functools
 import hashlib
+import logging
 import os
 import re
 import sys
@@ -158,7 +159,12 @@ def explained(error: BaseException) -> DeviceError | None:
     """
     words = str(error).lower()
     variables = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
-    named = _named(name for name in variables if name.lower() in words)
+    named = _named(
+        name
+        for name in variables
+        if name.lower() in words
+        or (name.count("_") > 1 and name.lower().removeprefix("jax_") in words)
+    )
     frames = traceback.extract_tb(error.__traceback__)
     is_start = bool(frames) and Path(frames[-1].filename).name in ("xla_bridge.py", "config.py")
     if not named and is_start and "jax" in Path(frames[-1].filename).parts:
@@ -211,6 +217,15 @@ def _check_flags(flags: str) -> None:
             write_bytes(mark, b"")
 
 
+def _is_writable(folder: Path) -> bool:
+    try:
+        # Programs are run as they are read, so nobody else may put any there.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def enable_compilation_cache() -> Path | None:
     """Keeps compiled programs in ``$UMSS_JAX_HOME/compiled`` from the next compilation on.
 
@@ -229,15 +244,17 @@ def enable_compilation_cache() -> Path | None:
 
     watch_compilation()
     settings: Any = jax.config  # whose attributes type checkers do not see
-    if settings.jax_compilation_cache_dir:
-        return Path(settings.jax_compilation_cache_dir)
-    folder = home() / "compiled"
-    try:
-        # Programs are run as they are read, so nobody else may put any there.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    chosen = settings.jax_compilation_cache_dir
+    if chosen:
+        if "://" in chosen or _is_writable(Path(chosen)):
+            return Path(chosen)
+        # JAX would warn at every program.
+        jax.config.update("jax_enable_compilation_cache", False)
+        text = "JAX_COMPILATION_CACHE_DIR=%s cannot be written: compiled programs are not kept"
+        logging.getLogger("umss_jax").warning(text, chosen)
         return None
-    if not os.access(folder, os.W_OK):
+    folder = home() / "compiled"
+    if not _is_writable(folder):
         return None
     drop_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))

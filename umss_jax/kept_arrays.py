@@ -99,8 +99,13 @@ class _Digest(io.RawIOBase):
 
 
 def make_way(path: Path) -> None:
-    """Takes a folder from the place of a file: removes it if empty, else puts it aside."""
-    if path.is_dir() and not path.is_symlink():
+    """Clears the place of a file: an empty folder or a pipe goes, another folder is put aside."""
+    if path.is_symlink():
+        return
+    if path.is_fifo() or path.is_socket():
+        with contextlib.suppress(OSError):
+            path.unlink()
+    if path.is_dir():
         with contextlib.suppress(OSError):
             path.rmdir()
             return

@@ -15,7 +15,7 @@ from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.cli import run
 from umss_jax.config import AudioConfig
-from umss_jax.errors import AudioError
+from umss_jax.errors import AudioError, UsageError
 
 NOISE = 0.1 * np.random.default_rng(0).standard_normal((4000, 2))
 
@@ -225,7 +225,7 @@ def test_what_is_no_regular_file_is_refused(reader, tmp_path):
     (tmp_path / "folder.wav").mkdir()
     assert "is a directory" in refusal(reader, tmp_path / "folder.wav")
     assert "cannot be read" in refusal(reader, tmp_path / ("x" * 300 + ".wav"))
-    with pytest.raises(AudioError, match="does not exist"):
+    with pytest.raises(UsageError, match="is no path"):
         scan("a\0b.wav")
 
 

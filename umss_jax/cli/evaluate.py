@@ -16,7 +16,7 @@ from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_
 from umss_jax.config import Assigner
 from umss_jax.data.config import Dataset
 from umss_jax.device import enable_compilation_cache, start_jax
-from umss_jax.errors import OutputError, UsageError
+from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.files import check_place
 from umss_jax.progress import progress_bar
@@ -198,10 +198,7 @@ def _check_file(file: Path) -> None:
     """Finds out before hours of work whether a result can be written."""
     if file.is_dir():
         raise UsageError(f"{file} is a folder", "name a file in it")
-    try:
-        check_place(file)
-    except OutputError as error:
-        raise UsageError(error.message, error.remedy) from error
+    check_place(file)
 
 
 def _groups(names: Sequence[str]) -> list[Group]:

@@ -91,9 +91,9 @@ def wants_stems(
     if not is_wanted(folder, overwrite, skip_existing):
         return False
     target = _target(folder)
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not target.is_dir():
         raise OutputError(f"{folder} is a file, not a folder", "move it away or choose another -o")
-    if any((target / name).exists() and _is_same(target / name, recording) for name in _OURS):
+    if any(_is_same(target / name, recording) for name in _OURS):
         raise OutputError(
             f"{folder} holds the recording itself, which would be replaced", "choose another -o"
         )
@@ -102,7 +102,10 @@ def wants_stems(
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _target(folder: Path) -> Path:

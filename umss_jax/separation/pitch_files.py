@@ -133,7 +133,7 @@ def missing_paths(targets: list[Path], options: PitchOptions) -> list[Path]:
             written.
     """
     for target in targets:
-        if target.is_dir():
+        if os.path.isdir(target):  # which takes names of any length
             raise OutputError(f"{target} is a folder", "move it away or choose another -o")
     wanted = [p for p in targets if is_wanted(p, options.overwrite, options.skip_existing)]
     for target in wanted:

@@ -153,4 +153,4 @@ def _at(tree: Mapping[str, Any], key: str) -> Any:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return text if len(text) <= 300 else f"{text[:297]}…"
