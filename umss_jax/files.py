@@ -147,7 +147,7 @@ def open_regular(path: Path, at_most: int | None = None) -> IO[bytes]:
 
 def _refuse_irregular(found: os.stat_result, at_most: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     if at_most is not None and found.st_size > at_most:
         raise ValueError(f"it has {found.st_size} bytes, more than any such file")
 

@@ -101,6 +101,9 @@ class _Digest(io.RawIOBase):
 def make_way(path: Path) -> None:
     """Clears the place of a file: an empty folder or a pipe goes, another folder is put aside."""
     if path.is_symlink():
+        if path.exists() and not path.is_file():  # a link to a file is replaced as files are
+            with contextlib.suppress(OSError):
+                path.unlink()
         return
     if path.is_fifo() or path.is_socket():
         with contextlib.suppress(OSError):

@@ -201,6 +201,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "max_segments": Range(1, 10**6),
         "singers": Range(1, 1_000),
         "learning_rate": _RATE,
+        "AdaptationConfig.learning_rate": Range(0.0, 1e38),
         "f0_learning_rate_factor": Range(0.0, 1e6),
         "l2_penalty": _RATE,
         "decay_factor": _POSITIVE_PART,

@@ -15,7 +15,7 @@ from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.cli import run
 from umss_jax.config import AudioConfig
-from umss_jax.errors import AudioError, UsageError
+from umss_jax.errors import UsageError
 
 NOISE = 0.1 * np.random.default_rng(0).standard_normal((4000, 2))
 
