@@ -116,7 +116,7 @@ def test_existing_files(loaded, choir, tmp_path, capfd):
     assert "--skip-existing" in err[0]
     code, printed, err = call(capfd, *arguments, "--skip-existing")
     assert (code, printed, len(err)) == (0, [], 1)
-    assert f"1 of 1 recordings have results already: {choir}" in err[0]
+    assert f"passed over, since results are there: {choir} (1 of 1)" in err[0]
     assert len(loaded) == 1  # no model is loaded for nothing
     code, printed, err = call(capfd, *arguments, "--skip-existing", "--midi")
     assert (code, printed, err) == (0, [str(tmp_path / "choir.f0.mid")], [])

@@ -119,7 +119,7 @@ def test_existing_stems(stub, choir, tmp_path, capfd):
     assert "--skip-existing" in err[0]
     code, out, err = call(*arguments, "--skip-existing", capfd=capfd)
     assert (code, out, len(err)) == (0, [], 1)
-    assert f"1 of 1 recordings have results already: {choir}" in err[0]
+    assert f"passed over, since results are there: {choir} (1 of 1)" in err[0]
     assert call(*arguments, "--skip-existing", "-q", capfd=capfd) == (0, [], [])
     assert len(stub.heard) == heard
     assert call(*arguments, "--overwrite", capfd=capfd)[0] == 0

@@ -131,7 +131,7 @@ def run_recordings(
     code = run_files(files, do, verbose)
     if passed and not quiet:
         names = ", ".join(map(str, passed))
-        say(f"{len(passed)} of {len(files)} recordings have results already: {names}")
+        say(f"passed over, since results are there: {names} ({len(passed)} of {len(files)})")
     return code
 
 
