@@ -91,7 +91,8 @@ def test_results_are_written_whatever_the_streams_are(tmp_path, recordings, redi
 )
 def test_readers_that_leave_early(tmp_path, arguments, reader):
     done = shell(tmp_path, f"C {arguments} | {reader}; exit ${{PIPESTATUS[0]}}")
-    assert (done.returncode, done.stderr) == (0, b"")
+    said = [line for line in done.stderr.splitlines() if not line.startswith(b"nothing is stored")]
+    assert (done.returncode, said) == (0, [])
 
 
 def test_a_start_without_streams(tmp_path, recordings):
