@@ -14,6 +14,7 @@ DATA holds the folder Nino_Dios with audio_16kHz and crepe_f0_center.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -111,15 +112,17 @@ def write_mixture(data: Path, out: Path, seconds: float | None = None) -> Path:
     import soundfile
 
     from umss_jax.data.excerpts import NINO_DIOS, singer_files
+    from umss_jax.files import make_whole
 
     voices = [soundfile.read(file)[0] for file in singer_files(data, NINO_DIOS)]
     length = min(len(voice) for voice in voices)
     if seconds:
         length = min(length, round(seconds * 16_000))
     mixture = np.sum([voice[:length] for voice in voices], axis=0)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "quartet4.wav"
-    soundfile.write(path, 0.9 * mixture / np.abs(mixture).max(), 16_000, subtype="PCM_24")
+    scaled = 0.9 * mixture / np.abs(mixture).max()
+    write = partial(soundfile.write, data=scaled, samplerate=16_000, subtype="PCM_24", format="WAV")
+    make_whole(path, write)
     return path
 
 

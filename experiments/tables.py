@@ -29,6 +29,7 @@ from experiments.table_runs import HERE, AbsentError, Row, Session, TestSet
 from experiments.table_text import markdown
 from umss_jax.bench.machine import commit
 from umss_jax.errors import UmssError, UsageError
+from umss_jax.files import write_text
 
 NAMES = ("1a", "1b", "2", "3")
 SCALE = ("mixture", "comb, reference F0", "ideal ratio masks")
@@ -120,10 +121,9 @@ def fill(name: str, session: Session) -> dict[str, Any]:
         "rows": [_filled(row, scores, reasons, tree["measures"]) for row in rows],
         "for_scale": {label: _ours(scores.get(label), ["si_sdr_db"]) for label in SCALE},
     }
-    session.out.mkdir(parents=True, exist_ok=True)
     path = session.out / f"table_{name}"
-    path.with_suffix(".json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+    write_text(path.with_suffix(".json"), json.dumps(table, indent=2) + "\n")
+    write_text(path.with_suffix(".md"), markdown(table))
     print(markdown(table), flush=True)
     return table
 

@@ -174,3 +174,15 @@ def test_the_demo_itself(tmp_path):
     assert accuracy > 0.7
     voices = [pcm(place / "demo" / f"{name}.wav") for name in (*VOICES, "residual")]
     np.testing.assert_array_equal(sum(voices), pcm(place / "demo" / "mixture.wav"))
+
+
+def test_what_is_no_folder_of_a_demo_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("somebody's")
+    foreign, out = tmp_path / "foreign", tmp_path / "out"
+    foreign.mkdir()
+    out.mkdir()
+    (out / demo.TARGETS).symlink_to(foreign)
+    for place, words in ((tmp_path / "file", "is a file"), (out, "leads elsewhere")):
+        with pytest.raises(OutputError, match=words):
+            demo.run_demo(place, overwrite=True)
+    assert not list(foreign.iterdir())

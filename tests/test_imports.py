@@ -13,9 +13,14 @@ import pytest
 from places import ROOT
 
 LAYERS = (
-    ("errors",),
-    ("files", "config", "config_tree", "trees"),
+    ("errors", "words", "interruption", "aside"),
+    ("files", "ranges"),
+    ("documents", "range_checks"),
+    ("config", "config_tree", "trees"),
+    ("kept_arrays",),
+    ("compiled_programs",),
     ("device", "dsp"),
+    ("progress",),
     ("synth", "pitch"),
     ("networks",),
     ("model",),

@@ -33,4 +33,9 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    from umss_jax.device import explained
+
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except Exception as error:  # of JAX, of what it reads in the environment
+        raise explained(error) or error from error

@@ -9,14 +9,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from umss_jax.audio.arguments import of_kind, path_of, text_of
+from umss_jax.audio.arrays import sound_of
+from umss_jax.audio.recording import scan
 from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
+from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
@@ -38,17 +44,20 @@ if TYPE_CHECKING:
     from umss_jax.model import ModelOutput, UnetSeparation
     from umss_jax.networks.registry import AssignerKind
 
+Result = TypeVar("Result", Separation, Track)
+
 
 class Separator:
     """A loaded model: networks with their weights, and segments, overlap and seed."""
 
     def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
-        self.config = config or SeparationConfig()
+        self.config = of_kind(config, SeparationConfig, "config")
 
-    def separate(self, audio: np.ndarray, sample_rate_hz: int) -> Separation:
-        """Separates ``[N]`` or ``[C, N]``: :func:`umss_jax.separation.stream.separate_array`."""
-        return separate_array(audio, sample_rate_hz, self.engine, self.config)
+    def separate(self, audio: ArrayLike, sample_rate_hz: float) -> Separation:
+        """Separates an array of audio: :func:`umss_jax.separation.stream.separate_array`."""
+        result = separate_array(audio, sample_rate_hz, self.engine, self.config)
+        return _warned(result, "the array")
 
     def separate_file(
         self,
@@ -58,26 +67,31 @@ class Separator:
         progress: Progress | None = None,
     ) -> Track:
         """Separates a file into a folder; see :func:`umss_jax.separation.stems.separate_file`."""
-        return separate_file(path, out, self.engine, self.config, options, progress)
+        path, out = path_of(path, "path"), path_of(out, "out")
+        options = of_kind(options, StemOptions, "options")
+        track = separate_file(path, out, self.engine, self.config, options, progress)
+        return _warned(track, str(path))
 
     def intermediates(
-        self, audio: np.ndarray, sample_rate_hz: int
+        self, audio: ArrayLike, sample_rate_hz: float
     ) -> Iterator[tuple[float, ModelOutput | UnetSeparation]]:
-        """Everything the model computes on the way from ``[N]`` or ``[C, N]``, by segments.
+        """Everything the model computes on the way from an array of audio, by segments.
 
-        Yields:
-            Start of the segment in seconds, and its intermediates (batch of 1): features,
-            salience, assigned salience, F0, latent, controls, harmonic and noise parts, voices;
-            of a model with a U-Net, its masks and magnitudes after the F0.
+        Returns:
+            Iterator over the start of each segment in seconds, and its intermediates (batch of 1):
+            features, salience, assigned salience, F0, latent, controls, harmonic and noise parts,
+            voices; of a model with a U-Net, its masks and magnitudes after the F0.
         """
         segments = segments_of_array(audio, sample_rate_hz, self.engine, self.config)
-        for start_s, mixture, seed in segments:
-            seeds = np.asarray([seed], np.uint32)
-            yield start_s, self.engine.intermediates(mixture[None], seeds)
+        ask = self.engine.intermediates
+        return (
+            (start_s, ask(mixture[None], np.asarray([seed], np.uint32)))
+            for start_s, mixture, seed in segments
+        )
 
 
 def load(
-    name: str = DEFAULT_MODEL,
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     assigner: str = Assigner.AUTO,
     device: str = "auto",
@@ -107,8 +121,9 @@ def load(
     """
     from umss_jax.inference import ModelEngine
 
-    config = config or SeparationConfig()
+    config = of_kind(config, SeparationConfig, "config")
     asked = _known(assigner, Assigner)
+    name = _model(name)
     variables, chosen, model_config, provenance = _open(name, asked, device, chain)
     variables = _complete(name, variables, chosen, model_config, init_missing, config.seed)
     return Separator(
@@ -117,23 +132,31 @@ def load(
 
 
 def separate(
-    recording: str | os.PathLike[str] | np.ndarray,
-    sample_rate_hz: int | None = None,
+    recording: str | os.PathLike[str] | ArrayLike,
+    sample_rate_hz: float | None = None,
     out: str | os.PathLike[str] = "separated",
     **options: Any,
 ) -> Separation | Track:
-    """Separates a file into the folder ``out``, or an array ``[N]`` or ``[C, N]`` in memory.
+    """Separates a file into the folder ``out``, or an array of audio in memory.
 
-    The options are those of :func:`load`; an array needs its sample rate.
+    The options are those of :func:`load`; an array needs its sample rate. What is wrong with the
+    recording is found before a model is loaded.
 
     Raises:
-        UsageError: an array without its rate; further errors as :func:`load`,
-            :meth:`Separator.separate` and :meth:`Separator.separate_file`.
+        UsageError: an array without its rate, a file with one, or neither; further errors as
+            :func:`load`, :meth:`Separator.separate` and :meth:`Separator.separate_file`.
     """
-    if not isinstance(recording, np.ndarray):
-        return load(**options).separate_file(recording, out)
+    if recording is None or isinstance(recording, (str, bytes, os.PathLike)):
+        path, folder = path_of(recording, "recording"), path_of(out, "out")
+        if sample_rate_hz is not None:
+            raise UsageError("a file says its sample rate itself", "leave sample_rate_hz out")
+        scanned = scan(path)
+        loaded = load(**options)
+        track = separate_file(path, folder, loaded.engine, loaded.config, recording=scanned)
+        return _warned(track, str(path))
     if sample_rate_hz is None:
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
+    sound_of(recording, sample_rate_hz)
     return load(**options).separate(recording, sample_rate_hz)
 
 
@@ -142,10 +165,10 @@ class PitchTracker:
 
     def __init__(self, engine: ModelEngine, config: SeparationConfig | None = None) -> None:
         self.engine = engine
-        self.config = config or SeparationConfig()
+        self.config = of_kind(config, SeparationConfig, "config")
 
-    def track(self, audio: np.ndarray, sample_rate_hz: int) -> PitchTracks:
-        """Pitches of ``[N]`` or ``[C, N]`` (:func:`umss_jax.separation.stream.track_array`)."""
+    def track(self, audio: ArrayLike, sample_rate_hz: float) -> PitchTracks:
+        """Pitches of an array of audio: :func:`umss_jax.separation.stream.track_array`."""
         return track_array(audio, sample_rate_hz, self.engine, self.config)
 
     def track_file(
@@ -156,11 +179,13 @@ class PitchTracker:
         progress: Progress | None = None,
     ) -> list[Path]:
         """Pitches of a file into a folder: :func:`umss_jax.separation.pitch_files.track_file`."""
+        path, out = path_of(path, "path"), path_of(out, "out")
+        options = of_kind(options, PitchOptions, "options")
         return track_file(path, out, self.engine, self.config, options, progress)
 
 
 def load_tracker(
-    name: str = DEFAULT_MODEL,
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     assigner: str = TrackAssigner.AUTO,
     device: str = "auto",
@@ -174,11 +199,20 @@ def load_tracker(
     """
     from umss_jax.inference import ModelEngine
 
+    config = of_kind(config, SeparationConfig, "config")
     asked = _known(assigner, TrackAssigner)
+    name = _model(name)
     variables, chosen, model_config, provenance = _open(name, asked, device, chain)
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
     return PitchTracker(engine, config)
+
+
+def _warned(result: Result, name: str) -> Result:
+    """Logs that a recording is not what the model is for, where it is not."""
+    if warning := result.likeness.warning(name):
+        logging.getLogger("umss_jax").warning(warning)
+    return result
 
 
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
@@ -188,6 +222,10 @@ def _known(assigner: str, kinds: type[AssignerKind]) -> AssignerKind:
     if assigner not in list(kinds):
         raise UsageError(f"no assigner is called {assigner!r}", f"choose from {', '.join(kinds)}")
     return kinds(assigner)
+
+
+def _model(name: str | os.PathLike[str]) -> str:
+    return text_of(name, "name", "name a model (umss-jax weights list) or a .safetensors file")
 
 
 def _open(
@@ -233,6 +271,7 @@ def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> N
         )
 
 
+@own_settings
 def _complete(
     name: str,
     variables: dict[str, Any],

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from umss_jax.errors import UsageError
+from umss_jax.errors import UsageError, brief
+from umss_jax.range_checks import refuse_contradictions
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
 """The voices, in the order of every voice axis J."""
@@ -182,8 +183,9 @@ class RefinerConfig:
     hop_samples: int = 512
     power: float = 1.6
     """Of the synthesised magnitudes in the ratio that it corrects."""
-    patch: tuple[int, int] = (4, 2)
-    """Bins and frames that make one cell of the next level."""
+    patch_bins: int = 4
+    patch_frames: int = 2
+    """So many bins and frames make one cell of the next level."""
     channels: tuple[int, int, int] = (8, 24, 48)
     blocks: int = 3
     """Of the lowest level."""
@@ -283,10 +285,11 @@ class ModelConfig:
     unet: UnetConfig = field(default_factory=UnetConfig)
 
     def __post_init__(self) -> None:
-        """Refuses rates of single stages that are not those of the audio.
+        """Refuses settings that cannot stand together.
 
         Raises:
-            UsageError: the first that differs.
+            UsageError: a rate of a single stage that is not that of the audio, frames that do not
+                fill an example, a transform shorter than its hop, or pitches out of reach.
         """
         rate_hz, hop = self.audio.sample_rate_hz, self.audio.hop_samples
         for name, value, expected in (
@@ -299,6 +302,7 @@ class ModelConfig:
                     f"{name} of the model is {value}, but audio.{name.split('.')[1]} {expected}",
                     "set them alike: there is one frame rate from encoder to synthesiser",
                 )
+        refuse_contradictions(self)
 
 
 def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
@@ -327,7 +331,7 @@ def with_networks(
     ):
         if name is not None and name not in known:
             raise UsageError(
-                f"no {kind} network is called {name!r}", f"choose from {', '.join(known)}"
+                f"no {kind} network is called {brief(name)}", f"choose from {', '.join(known)}"
             )
     if salience is not None:
         f0 = replace(config.f0, multi_f0_threshold=MULTI_F0_THRESHOLDS[salience])

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.recording import scan
+from umss_jax.audio.writing import write_sound
 from umss_jax.chorales.config import ChoraleConfig, DemoConfig
 from umss_jax.chorales.render import Rendering, render, write_rendering
 from umss_jax.chorales.scores import embedded_scores
@@ -31,6 +32,7 @@ from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.stems import separate_file
 from umss_jax.train.adapt import adapt_to_recording
 from umss_jax.train.config import AdaptationConfig
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -86,12 +88,16 @@ def run_demo(
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists", "use --overwrite or choose another -o")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file, not a folder", "choose another -o")
+    if (out / TARGETS).is_symlink():
+        raise OutputError(f"{out / TARGETS} leads elsewhere", "remove the link")
     with working_folder(out) as work:
         tell(f"synthetic singers sing {config.score!r}")
         score = next(one for one in embedded_scores() if one.title == config.score)
         rendering = render(score, seed, replace(ChoraleConfig(), longest_s=config.longest_s))
         mixture = rendering.stems.sum(axis=0)
-        soundfile.write(work / MIXTURE, mixture, rendering.sample_rate_hz, subtype="PCM_24")
+        write_sound(work / MIXTURE, mixture, rendering.sample_rate_hz, "PCM_24")
         engine = _engine(work / MIXTURE, seed, config, tell)
         tell("separating")
         separation = SeparationConfig(seed=seed)
@@ -125,7 +131,7 @@ def _engine(
     engine = api.load(config=SeparationConfig(seed=seed)).engine
     if not config.adapt_steps:
         return engine
-    tell(f"adapting in {config.adapt_steps} steps")
+    tell(f"adapting in {counted(config.adapt_steps, 'step')}")
     options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
     return adapt_to_recording(engine, scan(mixture), options)
 

@@ -1,15 +1,26 @@
-"""Choice of the device that JAX computes on, and what is kept of programs compiled for it."""
+"""How JAX is started: its environment, device, settings, and compiled programs that are kept."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
+import functools
+import hashlib
+import logging
 import os
-from collections.abc import Callable
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from umss_jax.errors import DeviceError
+from umss_jax.errors import DeviceError, OutputError, one_line
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Device(enum.StrEnum):
@@ -21,6 +32,31 @@ class Device(enum.StrEnum):
     TPU = "tpu"
 
 
+_OUR_SETTINGS = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_transfer_guard": "allow",
+    "jax_disable_jit": False,  # loops over frames and samples would take hours
+}
+"""What the computations of this package rely on, whatever the environment or the caller chose."""
+
+
+def as_device(name: str) -> Device:
+    """The device of a name, in capitals or not, as JAX calls it or not.
+
+    Raises:
+        DeviceError: nothing is called so.
+    """
+    kind, _, number = name.strip().lower().partition(":")
+    kind = {"cuda": "gpu", "rocm": "gpu"}.get(kind, kind)
+    if kind not in list(Device):
+        raise DeviceError(f"no device is called {name!r}", f"choose from {', '.join(Device)}")
+    if number:
+        chosen = f" with CUDA_VISIBLE_DEVICES={number} in the environment" if kind == "gpu" else ""
+        raise DeviceError(f"{name!r} names one of several devices", f"use -d {kind}{chosen}")
+    return Device(kind)
+
+
 def select_device(name: str = "auto") -> str:
     """Makes JAX compute on one kind of :class:`Device` from here on.
 
@@ -30,22 +66,164 @@ def select_device(name: str = "auto") -> str:
     Raises:
         DeviceError: There is no such name, or no such device on this machine.
     """
+    kind = as_device(name)
+    check_flags()
     import jax
 
-    if name not in list(Device):
-        raise DeviceError(f"no device is called {name!r}", f"choose from {', '.join(Device)}")
     try:
-        if name == Device.AUTO:
+        if kind == Device.AUTO:
             device = jax.devices()[0]
         else:
-            device = jax.devices(name)[0]
+            device = _first_device(kind)
             jax.config.update("jax_default_device", device)
-    except RuntimeError as error:
-        raise DeviceError(
-            f"no {name} is available to JAX on this machine",
-            "use -d auto or -d cpu, or install JAX for that device",
-        ) from error
+    except (RuntimeError, AssertionError) as error:
+        raise _no_device(kind) from error
     return f"{device.platform} ({device.device_kind})"
+
+
+def _first_device(kind: Device) -> Any:
+    import jax
+
+    try:
+        return jax.devices(kind)[0]
+    except (RuntimeError, AssertionError):
+        if kind != Device.CPU:
+            raise
+        # JAX_PLATFORMS names what is not there; the CPU always is, and it is what was asked for.
+        jax.config.update("jax_platforms", "cpu")
+        return jax.devices(kind)[0]
+
+
+def _no_device(kind: Device) -> DeviceError:
+    """Names the device that there is not, and the variables that may be why."""
+    named = _named(_CHOOSING)
+    if kind == Device.AUTO:
+        what = f"JAX finds no device by {named}" if named else "JAX finds no device"
+        return DeviceError(what, "unset it, or use -d cpu" if named else "use -d cpu")
+    why = f" ({named} may hide it)" if named else ""
+    return DeviceError(
+        f"no {kind} is available to JAX on this machine{why}",
+        "unset it or install what JAX needs"
+        if kind == Device.CPU
+        else "use -d auto or -d cpu, or install JAX for that device",
+    )
+
+
+def start_jax() -> None:
+    """Imports JAX for a command, with the settings that this package relies on.
+
+    Raises:
+        DeviceError: the environment holds what JAX does not take; it would end with a traceback,
+            or by a crash.
+    """
+    check_flags()
+    try:
+        import jax
+    except Exception as error:
+        raise explained(error) or error from error
+    for name, value in _OUR_SETTINGS.items():
+        jax.config.update(name, value)
+
+
+def own_settings(function: _Function) -> _Function:
+    """Runs a function with the settings that this package relies on, and leaves the caller's."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        import jax
+
+        with (
+            jax.enable_x64(False),
+            jax.numpy_dtype_promotion("standard"),
+            jax.transfer_guard("allow"),
+            jax.disable_jit(False),
+        ):
+            return function(*arguments, **keywords)
+
+    return cast("_Function", run)
+
+
+_CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES", "CUDA_VISIBLE_DEVICES")
+
+
+def _named(names: Iterable[str]) -> str:
+    """Those of some variables that are set, with their values."""
+    return ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+
+
+def explained(error: BaseException) -> DeviceError | None:
+    """What an error of JAX has to do with its environment; None where nothing.
+
+    JAX reads some hundred variables; what it does not take it names in its error, or it fails where
+    it makes devices.
+    """
+    words = str(error).lower()
+    variables = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
+    named = _named(
+        name
+        for name in variables
+        if name.lower() in words
+        or (name.count("_") > 1 and name.lower().removeprefix("jax_") in words)
+    )
+    frames = traceback.extract_tb(error.__traceback__)
+    is_start = bool(frames) and Path(frames[-1].filename).name in ("xla_bridge.py", "config.py")
+    if not named and is_start and "jax" in Path(frames[-1].filename).parts:
+        named = _named(_CHOOSING)
+    if not named:
+        return None
+    reason = one_line(f"{type(error).__name__}: {error}".strip(": "))
+    return DeviceError(f"JAX fails by {named} ({reason[:200]})", "unset it or choose another value")
+
+
+def check_flags() -> None:
+    """Finds out in a process of its own whether XLA takes ``XLA_FLAGS``: otherwise it aborts.
+
+    Flags that were taken once are remembered, by a file below :func:`umss_jax.files.home`.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    if os.environ.get("XLA_FLAGS", "").strip():
+        _check_flags(os.environ["XLA_FLAGS"].strip())
+
+
+@functools.cache
+def _check_flags(flags: str) -> None:
+    import subprocess
+    from importlib import metadata
+
+    from umss_jax.files import home, write_bytes
+
+    known = f"{metadata.version('jaxlib')} {flags}".encode()
+    mark = home() / "xla_flags" / hashlib.sha256(known).hexdigest()[:32]
+    is_file = not flags.startswith("--")  # whose contents may change
+    if not sys.executable or (mark.exists() and not is_file):
+        return
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    tried = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"],
+        env={**kept, "JAX_PLATFORMS": "cpu"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if tried.returncode < 0 or "XLA_FLAGS" in tried.stderr:
+        found = re.search(r"\] (.*XLA_FLAGS.*)", tried.stderr)
+        reason = f" ({found[1]})" if found else ""
+        raise DeviceError(f"XLA does not take XLA_FLAGS={flags}{reason}", "mend or unset it")
+    if not is_file:
+        with contextlib.suppress(OutputError):
+            write_bytes(mark, b"")
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        # Programs are run as they are read, so nobody else may put any there.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def enable_compilation_cache() -> Path | None:
@@ -53,29 +231,64 @@ def enable_compilation_cache() -> Path | None:
 
     To be called before JAX compiles anything: it decides once whether it uses a cache. A cache
     that was chosen already (``JAX_COMPILATION_CACHE_DIR``) stays. JAX tells programs of other
-    versions, devices and shapes apart; nothing is ever deleted, and the folder may be at any time.
+    versions, devices and shapes apart; only what is damaged is ever deleted, and the folder may be
+    at any time.
 
     Returns:
         The folder in use; None where none can be written, which costs time and nothing else.
     """
     import jax
 
+    from umss_jax.compiled_programs import drop_damaged
     from umss_jax.files import home
 
+    watch_compilation()
     settings: Any = jax.config  # whose attributes type checkers do not see
-    if settings.jax_compilation_cache_dir:
-        return Path(settings.jax_compilation_cache_dir)
+    chosen = settings.jax_compilation_cache_dir
+    if chosen:
+        if "://" in chosen or _is_writable(Path(chosen)):
+            return Path(chosen)
+        # JAX would warn at every program.
+        jax.config.update("jax_enable_compilation_cache", False)
+        text = "JAX_COMPILATION_CACHE_DIR=%s cannot be written: compiled programs are not kept"
+        logging.getLogger("umss_jax").warning(text, chosen)
+        return None
     folder = home() / "compiled"
-    try:
-        # Programs are run as they are read, so nobody else may put any there.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    if not _is_writable(folder):
         return None
-    if not os.access(folder, os.W_OK):
-        return None
+    drop_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
+
+
+_compiling: dict[int, float] = {}
+"""Threads that compile, and since when."""
+_is_watched = False
+
+
+def watch_compilation() -> None:
+    """From here on :func:`compiling_s` knows of the programs that JAX compiles."""
+    global _is_watched
+    if _is_watched:
+        return
+    _is_watched = True
+    import jax.monitoring
+
+    def hear(event: str, duration_secs: float, **about: str | int) -> None:
+        # What JAX says when a stage of a compilation is over: lowered, then compiled.
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            _compiling[threading.get_ident()] = time.monotonic()
+        elif event == "/jax/core/compile/backend_compile_duration":
+            _compiling.pop(threading.get_ident(), None)
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+
+
+def compiling_s() -> float:
+    """For how many seconds a program has been compiled by now; 0 where none is."""
+    since = list(_compiling.values())
+    return time.monotonic() - min(since) if since else 0.0
 
 
 def compile_ahead(jitted: Any, *arguments: Any) -> Callable[..., Any]:

@@ -7,6 +7,51 @@ others may still be done.
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
+
+_OBEYED = {"Cc", "Cs", "Zl", "Zp"} | {
+    *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
+}
+"""Control characters, line breaks, bytes that are not UTF-8, turns of the direction of writing."""
+
+
+def printable(text: str) -> str:
+    r"""A text, such as a file's name, as a terminal may get it: what it would obey is spelt out.
+
+    Escape codes, line breaks and the like become ``\x1b``, ``\n`` …; blanks stay as they are.
+    """
+    return "".join(
+        _spelt(character)
+        if {unicodedata.category(character), unicodedata.bidirectional(character)} & _OBEYED
+        else character
+        for character in text
+    )
+
+
+def one_line(text: str) -> str:
+    """A message from elsewhere on one line, as a terminal may get it."""
+    return printable(" ".join(text.split()))
+
+
+def brief(value: object, most: int = 60) -> str:
+    """A value as Python writes it, on one line and cut, for messages."""
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxlong = shortened.maxother = most
+    try:
+        text = printable(shortened.repr(value))
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a {type(value).__name__} that is too long to show"
+    return text if len(text) <= most + 2 else f"{text[:most]}…"
+
+
+def _spelt(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
 
 class UmssError(Exception):
     """Something a user can put right.
@@ -25,7 +70,7 @@ class UmssError(Exception):
 
     def __str__(self) -> str:
         """Both parts on one line."""
-        return " ".join(f"{self.message}: {self.remedy}".split())
+        return printable(f"{self.message}: {self.remedy}")
 
 
 class UsageError(UmssError):

@@ -7,19 +7,25 @@ leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import secrets
-import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from umss_jax.aside import hidden_folder
 from umss_jax.errors import OutputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+_NAME_KEPT_BYTES = 80
+"""Of a file's name in that of its working copy; the shortest limit in use is 143 (eCryptfs)."""
+_WORKING_PATH_BYTES = 64
+"""What the path of a working file is longer than that of the result."""
 
 
 def home() -> Path:
@@ -49,22 +55,23 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def make_whole(path: Path, make: Callable[[Path], object]) -> None:
-    """As :func:`write_whole`, for what makes the file or folder of a path that it is given."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    """As :func:`write_whole`, for what makes the file or folder of a path that it is given.
+
+    A symbolic link that is there is replaced, what it points to stays. Devices, pipes and folders
+    are not replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is there and no regular file", "choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        make(aside)
-        os.replace(aside, path)
+        with hidden_folder(path.parent) as work:
+            make(work / "result")
+            os.replace(work / "result", path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error})",
             "make room or choose a folder that is writable (UMSS_JAX_HOME moves the store)",
         ) from error
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -89,26 +96,95 @@ def working_folder(result: Path) -> Iterator[Path]:
     """A hidden folder beside a result, in which it is made, and which vanishes whatever happens.
 
     It lies on the same disk as the result, so that what is finished only needs renaming. The folder
-    that the result is in is made where missing.
+    that the result is in is made where missing. Those that killed processes left beside it are
+    removed.
 
     Raises:
         OutputError: The system refuses to write.
     """
     import soundfile
 
-    work: Path | None = None
     try:
         result.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=result.parent))
-        yield work
+        with hidden_folder(result.parent) as work:
+            yield work
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise OutputError(
             f"{result} cannot be written ({reason})", "free some space or choose another -o"
         ) from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
+
+
+def regular_bytes(path: Path, at_most: int | None = None) -> int:
+    """The size of a regular file; what else a path can name may never end, or wait for ever.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is no regular file, or larger than ``at_most`` bytes.
+    """
+    found = path.stat()
+    _refuse_irregular(found, at_most)
+    return found.st_size
+
+
+def open_regular(path: Path, at_most: int | None = None) -> IO[bytes]:
+    """Opens a file to read, if it is one that :func:`regular_bytes` gives the size of.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        ValueError: it is no regular file, or larger than ``at_most`` bytes.
+    """
+    # Not to wait for a pipe's other end.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _refuse_irregular(os.fstat(descriptor), at_most)
+    except ValueError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _refuse_irregular(found: os.stat_result, at_most: int | None) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a regular file")
+    if at_most is not None and found.st_size > at_most:
+        raise ValueError(f"it has {found.st_size} bytes, more than any such file")
+
+
+def check_place(result: Path) -> None:
+    """Finds out before the work whether a file or folder can be written; makes nothing.
+
+    Raises:
+        OutputError: its name is too long, a file is where a folder must be, or the system refuses.
+    """
+    another = "choose another place (-o)"
+    try:
+        existing, missing = result.parent, [result.name]
+        while not (existing.exists() or existing == existing.parent):
+            missing.append(existing.name)
+            existing = existing.parent
+        longest, path_longest = _longest(existing)
+        if any(len(os.fsencode(name)) > longest for name in missing):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if len(os.fsencode(result)) + _WORKING_PATH_BYTES > path_longest:
+            raise OSError(errno.ENAMETOOLONG, "Path too long")
+        if not existing.is_dir():
+            raise OutputError(f"{result} cannot be written ({existing} is a file)", another)
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        remedy = "rename the recording, or choose a shorter -o" if too_long else another
+        raise OutputError(f"{result} cannot be written ({error.strerror})", remedy) from error
+
+
+def _longest(folder: Path) -> tuple[int, int]:
+    """Bytes that a name in a folder and a path may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255, 4096
 
 
 def file_sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
+from umss_jax.device import own_settings
 from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -64,7 +65,8 @@ class ModelEngine:
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment.
         """
         voices = self._run(mixture_16k, channels_16k, seeds)
-        return SegmentStems(np.asarray(voices.stems), self.reported_f0(voices.output))
+        stems, f0_hz = np.asarray(voices.stems), self.reported_f0(voices.output)
+        return SegmentStems(stems, f0_hz, self._pitches_of(voices.output.salience, f0_hz.shape[-1]))
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
@@ -82,10 +84,12 @@ class ModelEngine:
         """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
         return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth)
 
+    @own_settings
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
         return np.asarray(_salience(self.variables, mixture_16k, self.config))
 
+    @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
         if self.assigner != Assigner.HEURISTIC:
@@ -143,6 +147,16 @@ class ModelEngine:
         reported: np.ndarray = f0_hz_cqt[..., nearest_frames(f0_hz_cqt.shape[-1], frames)]
         return reported
 
+    def _pitches_of(self, salience: jax.Array | None, frames: int) -> np.ndarray | None:
+        """How many pitches a salience ``[B, bins, …]`` shows in every frame, ``[B, frames]``."""
+        if salience is None:
+            return None
+        nearest = np.asarray(salience)[..., nearest_frames(salience.shape[-1], frames)]
+        threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
+        peaks = [multi_f0_peaks(one, threshold, grid) for one in nearest]
+        return np.stack([np.count_nonzero(one, axis=1) for one in peaks])
+
+    @own_settings
     def _run(
         self,
         mixture: np.ndarray,

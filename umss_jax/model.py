@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import VOICES, MaskConfig, ModelConfig
+from umss_jax.device import own_settings
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
 from umss_jax.dsp.masks import apply_masks_to_channels, soft_mask_channels
 from umss_jax.dsp.resample import resample
@@ -310,6 +311,7 @@ def refined_masks(
     return masks
 
 
+@own_settings
 def init_variables(
     key: jax.Array, config: ModelConfig, parts: tuple[str, ...] = PARTS
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ by ``/`` (``params/salience/output/bias``).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,13 @@ import numpy as np
 from umss_jax.errors import WeightsError
 
 Shape = tuple[int, ...]
+MAX_BYTES = 1 << 30
+"""No file of weights is larger: the largest network known has 44 MB."""
+MAX_ARRAYS = 10_000
+MAX_DIMENSIONS = 8
+MAX_SHOWN = 500
+"""Problems in one message: more than any network has arrays."""
+_MAX_NAME = 300
 Variables = dict[str, Any]
 
 
@@ -26,7 +34,9 @@ class WrongTreeError(WeightsError):
 
     def __init__(self, what: str, problems: Iterable[str], remedy: str) -> None:
         self.problems = tuple(problems)
-        super().__init__(f"{what} ({len(self.problems)} wrong: {'; '.join(self.problems)})", remedy)
+        shown = "; ".join(self.problems[:MAX_SHOWN])
+        more = f"; … and {len(self.problems) - MAX_SHOWN} more" * (len(self.problems) > MAX_SHOWN)
+        super().__init__(f"{what} ({len(self.problems)} wrong: {shown}{more})", remedy)
 
 
 def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
@@ -137,3 +147,25 @@ def value_problems(flat: Mapping[str, np.ndarray]) -> list[str]:
         elif name.startswith("batch_stats/") and name.endswith("/var") and (array < 0).any():
             lines.append(f"{name} is a variance and holds numbers below 0")
     return lines
+
+
+def name_problems(names: list[str]) -> list[str]:
+    """Flat names of arrays that are no paths, or that stand for an array and a folder at once."""
+    lines = []
+    for name in names:
+        folders = name.split("/")
+        if len(name) > _MAX_NAME or not name.isprintable() or {"", ".", ".."} & set(folders):
+            lines.append(f"an array is called {shortened(name)}, which is no plain name")
+    # Sorted by their folders, whatever lies below an array follows it.
+    paths = sorted(name.split("/") for name in names)
+    for above, below in itertools.pairwise(paths):
+        if below[: len(above)] == above and len(below) > len(above):
+            lines.append(
+                f"{shortened('/'.join(above))} is an array, and {shortened('/'.join(below))} is too"
+            )
+    return lines
+
+
+def shortened(text: str) -> str:
+    """A name out of a file, so that it can stand in a message."""
+    return repr(text if len(text) <= 100 else f"{text[:100]}…")

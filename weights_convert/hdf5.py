@@ -12,9 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from umss_jax.files import regular_bytes
+from umss_jax.trees import MAX_ARRAYS, MAX_BYTES
+from weights_convert.limits import check_total
 from weights_convert.table import Arrays, RefusedFileError, Table
 
 MAX_LAYERS = 1000
+_MAX_DEPTH = 8
+_MAX_NAME = 300
+_MAX_NAMES_BYTES = 1 << 30
 _NORM = re.compile(r"batch_normalization(?:_v[12])?(?:_(\d+))?")
 _LEFT_ASIDE = ("optimizer_weights",)
 # Later Keras 2 adds this group without listing it; it is read as a layer, so it must be empty.
@@ -37,14 +43,24 @@ def read(path: Path) -> tuple[Arrays, list[str]]:
     import h5py
 
     try:
+        file_bytes = regular_bytes(path, MAX_BYTES)
         with h5py.File(path, "r") as file:
             group, left_aside = _weights_group(file)
-            layers = _layers(group)
-            arrays = _renamed(layers)
+            found = _layers(group, file_bytes)
+            count = sum(map(len, found.values()))
+            total = sum(item.nbytes for layer in found.values() for item in layer.values())
+            check_total(count, total, file_bytes)
+            arrays = _renamed(
+                {
+                    layer: {name: np.asarray(item[()], np.float32) for name, item in items.items()}
+                    for layer, items in found.items()
+                }
+            )
     except RefusedFileError:
         raise
     except Exception as error:  # h5py raises many types where a file is garbled
-        raise RefusedFileError([f"HDF5 is cut short or garbled ({error})"]) from error
+        reason = str(error)[:300]
+        raise RefusedFileError([f"HDF5 is cut short or garbled ({reason})"]) from error
     return arrays, left_aside
 
 
@@ -58,13 +74,23 @@ def _weights_group(file: Any) -> tuple[Any, list[str]]:
         raise RefusedFileError(
             ["there is neither layer_names nor model_weights, so not of Keras 2"]
         )
-    extra = [name for name in file if name not in ("model_weights", *_LEFT_ASIDE)]
+    extra = [name for name in _members(file) if name not in ("model_weights", *_LEFT_ASIDE)]
     if extra:
         raise RefusedFileError([f"extra group {name}" for name in extra])
-    return file["model_weights"], [name for name in _LEFT_ASIDE if name in file]
+    group = file["model_weights"]
+    if not isinstance(group, h5py.Group):
+        raise RefusedFileError(["model_weights is no group"])
+    return group, [name for name in _LEFT_ASIDE if file.get(name, getlink=True) is not None]
 
 
-def _names(attributes: Any, key: str) -> list[str]:
+def _members(group: Any) -> list[str]:
+    """Names in a group, of which there are not too many."""
+    if len(group) > MAX_LAYERS:
+        raise RefusedFileError([f"a group has {len(group)} members, {MAX_LAYERS} at most are read"])
+    return list(group)
+
+
+def _names(attributes: Any, key: str, file_bytes: int) -> list[str]:
     """A list of names in the attributes, which Keras splits where it is long."""
     chunks = [key] if key in attributes else []
     chunks += [f"{key}{n}" for n in range(MAX_LAYERS) if not chunks and f"{key}{n}" in attributes]
@@ -75,34 +101,43 @@ def _names(attributes: Any, key: str) -> list[str]:
             raise RefusedFileError([f"{key} is no list of at most {MAX_LAYERS} names"])
         if stored.shape[0] == 0:
             continue
-        if stored.get_storage_size() > 1 << 20:
+        # Names of any length lie elsewhere in the file, where all can be the same long one.
+        is_anywhere = stored.dtype.kind == "O" and stored.shape[0] * file_bytes > _MAX_NAMES_BYTES
+        if stored.get_storage_size() > 1 << 20 or is_anywhere:
             raise RefusedFileError([f"{key} is too long"])
         for name in attributes[chunk]:
             text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             if not isinstance(text, str):
                 raise RefusedFileError([f"{key} holds something else than names"])
+            if len(text) > _MAX_NAME or not text.isprintable():
+                raise RefusedFileError([f"{key} holds {text[:60]!r}, which is no plain name"])
             if key == "layer_names" and "/" in text:
                 raise RefusedFileError([f"layer {text} has a path for a name"])
             names.append(text)
     return names
 
 
-def _layers(group: Any) -> dict[str, Arrays]:
-    """Weights by name of each layer that has any."""
+def _layers(group: Any, file_bytes: int) -> dict[str, dict[str, Any]]:
+    """Datasets by name of each layer that has any: looked at, but not read."""
     import h5py
 
-    names = _names(group.attrs, "layer_names")
+    names = _names(group.attrs, "layer_names", file_bytes)
     problems = [f"layer {name} is listed twice" for name in set(names) if names.count(name) > 1]
-    names += [name for name in _UNLISTED if name in group]
-    problems += [f"extra layer {name} (not listed)" for name in group if name not in names]
-    layers: dict[str, Arrays] = {}
+    names += [name for name in _UNLISTED if group.get(name, getlink=True) is not None]
+    problems += [
+        f"extra layer {name} (not listed)" for name in _members(group) if name not in names
+    ]
+    layers: dict[str, dict[str, Any]] = {}
+    count = 0
     for name in dict.fromkeys(names):
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink) or not isinstance(group[name], h5py.Group):
             problems.append(f"missing layer {name} (listed)")
             continue
-        weights: Arrays = {}
-        listed = _names(group[name].attrs, "weight_names")
+        weights: dict[str, Any] = {}
+        listed = _names(group[name].attrs, "weight_names", file_bytes)
+        count += len(listed)
+        check_total(count, 0, file_bytes)
         for path in listed:
             short = path.rsplit("/", 1)[-1].split(":")[0]
             try:
@@ -122,15 +157,29 @@ def _layers(group: Any) -> dict[str, Arrays]:
 
 
 def _datasets(layer: Any) -> list[str]:
+    """Paths of the datasets below a layer, found without trusting that its groups end."""
     import h5py
 
     found: list[str] = []
-    layer.visititems(lambda n, item: found.append(n) if isinstance(item, h5py.Dataset) else None)
+    waiting, looked_at = [("", layer, 0)], 0
+    while waiting:
+        above, group, depth = waiting.pop()
+        for name in _members(group):
+            looked_at += 1
+            if depth == _MAX_DEPTH or looked_at > MAX_ARRAYS:
+                raise RefusedFileError(["its groups are nested too deep, or have no end"])
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue  # where listed, refused by its name
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                waiting.append((f"{above}{name}/", item, depth + 1))
+            elif isinstance(item, h5py.Dataset):
+                found.append(f"{above}{name}")
     return found
 
 
-def _array(layer: Any, path: str) -> np.ndarray:
-    """A plain array inside the file, link by link."""
+def _array(layer: Any, path: str) -> Any:
+    """The dataset of a plain array inside the file, link by link."""
     import h5py
 
     item = layer
@@ -145,13 +194,15 @@ def _array(layer: Any, path: str) -> np.ndarray:
         item = item[name]
     if not isinstance(item, h5py.Dataset):
         raise ValueError("it is no array")
+    if item.shape is None:
+        raise ValueError("it has no numbers")
     if item.dtype != np.dtype("<f4") and item.dtype != np.dtype(">f4"):
         raise ValueError(f"it holds {item.dtype} instead of float32")
     if item.id.get_create_plist().get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise ValueError("it is stored in pieces or through a filter")
     if item.external or item.id.get_storage_size() != item.nbytes:
         raise ValueError(f"shape {list(item.shape)} is promised, but its numbers are not there")
-    return np.asarray(item[()], np.float32)
+    return item
 
 
 def _renamed(layers: dict[str, Arrays]) -> Arrays:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from umss_jax.files import regular_bytes
+from umss_jax.trees import MAX_DIMENSIONS
+from weights_convert.limits import check_total, most_bytes
 from weights_convert.restricted_pickle import RefusedPickleError, load_arrays
 from weights_convert.table import Arrays, RefusedFileError, Table
 
@@ -14,7 +17,6 @@ SUBFOLDERS = ("multi-f0_estimator", "multi-f0_assigner")
 """Folders of the 2024 code, read as one where the folder above them is given."""
 
 _MAX_HEADER_CHARACTERS = 10_000
-_MAX_FILE_BYTES = 1 << 28
 _GLOBAL = "c{}.multiarray\n_reconstruct\n"
 
 
@@ -25,18 +27,24 @@ def read_file(path: Path) -> Arrays:
         ValueError: the file is cut short, garbled, too long, of another type or unsafe.
         OSError: it cannot be read.
     """
-    if path.stat().st_size > _MAX_FILE_BYTES:
+    if regular_bytes(path) > most_bytes("npy"):
         raise ValueError("it is larger than any such file")
     with open(path, "rb") as file:
         try:
-            if np.lib.format.read_magic(file) == (1, 0):
+            version = np.lib.format.read_magic(file)
+            if version not in ((1, 0), (2, 0), (3, 0)):
+                raise ValueError(f"version {version} is not known")
+            if version == (1, 0):
                 header = np.lib.format.read_array_header_1_0(file, _MAX_HEADER_CHARACTERS)
             else:
                 header = np.lib.format.read_array_header_2_0(file, _MAX_HEADER_CHARACTERS)
         except Exception as error:  # NumPy parses the header as Python and raises as Python does
-            raise ValueError(f"its header is cut short or garbled ({error})") from error
+            reason = str(error)[:300]
+            raise ValueError(f"its header is cut short or garbled ({reason})") from error
         shape, fortran, dtype = header
-        content = file.read()
+        content = file.read(most_bytes("npy"))
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"its header tells an array of {len(shape)} dimensions")
     if dtype == np.dtype(object):
         layers = load_arrays(content)
         if shape != (len(layers),):
@@ -76,7 +84,9 @@ def read(folder: Path) -> tuple[Arrays, list[str]]:
     """
     arrays: Arrays = {}
     problems = []
-    for name, path in files_of(folder).items():
+    files = files_of(folder)
+    _check_files(files)
+    for name, path in files.items():
         try:
             found = read_file(path)
         except (OSError, ValueError) as error:
@@ -86,6 +96,19 @@ def read(folder: Path) -> tuple[Arrays, list[str]]:
     if problems:
         raise RefusedFileError(problems)
     return arrays, []
+
+
+def _check_files(files: dict[str, Path]) -> None:
+    """Refuses a folder before it is read whose files are too large together, or are none."""
+    problems, total = [], 0
+    for name, path in files.items():
+        try:
+            total += regular_bytes(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"{name}.npy: {error}")
+    if problems:
+        raise RefusedFileError(problems)
+    check_total(len(files), total, most_bytes("npy"))
 
 
 def write(arrays: Arrays, _: Table, folder: Path) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from umss_jax.errors import WeightsError
+from umss_jax.files import regular_bytes
+from umss_jax.trees import MAX_BYTES
 from weights_convert import npy
+from weights_convert.limits import most_bytes
 from weights_convert.table import Table
 from weights_convert.tables import tables_of
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 NPY_SIGNATURE = b"\x93NUMPY"
-MAX_BYTES = 1 << 30
 _LEAST_LIKENESS = 0.2
 
 _KNOWN = (
@@ -29,22 +31,24 @@ def origin(path: Path) -> str:
     Raises:
         WeightsError: neither, too large, or not there.
     """
-    if path.is_dir():
-        if npy.files_of(path):
-            return "npy"
-        raise WeightsError(f"{path} holds no .npy files", _KNOWN)
     try:
+        if path.is_dir():
+            if npy.files_of(path):
+                return "npy"
+            raise WeightsError(f"{path} holds no .npy files", _KNOWN)
+        size = regular_bytes(path)
         with open(path, "rb") as file:
             start = file.read(16)
-        size = path.stat().st_size
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror})", _KNOWN) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise WeightsError(f"{path} cannot be read ({reason})", _KNOWN) from error
     if size > MAX_BYTES:
         raise WeightsError(f"{path} is larger than any weight file known here", _KNOWN)
-    if start.startswith(HDF5_SIGNATURE):
-        return "keras"
-    if start.startswith(ZIP_SIGNATURE):
-        return "torch"
+    for signature, name in ((HDF5_SIGNATURE, "keras"), (ZIP_SIGNATURE, "torch")):
+        if start.startswith(signature):
+            if size > most_bytes(name):
+                raise WeightsError(f"{path} is larger than any weight file known here", _KNOWN)
+            return name
     if start.startswith(NPY_SIGNATURE):
         raise WeightsError(
             f"{path} is one of several .npy files", f"give the whole folder, {path.parent}"
@@ -73,6 +77,6 @@ def closest(names: Iterable[str], origin_name: str, path: Path) -> Table:
 
     best = max(tables_of(origin_name), key=likeness)
     if likeness(best) < _LEAST_LIKENESS:
-        some = ", ".join(sorted(found)[:6]) or "nothing"
+        some = ", ".join(name[:100] for name in sorted(found)[:6]) or "nothing"
         raise WeightsError(f"{path} is of no known kind (it holds {some}, …)", _KNOWN)
     return best

@@ -139,12 +139,25 @@ def load_arrays(content: bytes) -> list[list[np.ndarray]]:
     shape, _, elements = _state(outer, "O8")
     if not isinstance(elements, list) or shape != (len(elements),):
         raise RefusedPickleError("the outer array is no list of layers")
-    layers = []
+    _check_sharing(elements, len(content))
+    return [[_array(array) for array in element] for element in elements]
+
+
+def _check_sharing(elements: list[Any], file_bytes: int) -> None:
+    """Refuses, before any array is made, what stands in the file once and is meant many times."""
+    seen: set[int] = set()
+    total = 0
     for element in elements:
         if not isinstance(element, list):
             raise RefusedPickleError("a layer is no list of arrays")
-        layers.append([_array(array) for array in element])
-    return layers
+        for item in (element, *element):
+            if id(item) in seen:
+                raise RefusedPickleError("several of its arrays are one and the same")
+            seen.add(id(item))
+            held = item.state[4] if isinstance(item, _Array) and item.state else b""
+            total += len(held) if isinstance(held, bytes) else 0
+            if total > file_bytes:
+                raise RefusedPickleError("its arrays share their numbers")
 
 
 def _state(array: object, code: str) -> tuple[tuple[int, ...], bool, object]:

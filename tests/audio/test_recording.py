@@ -139,3 +139,21 @@ def test_notices_a_file_that_changes(tmp_path):
     recording.path.unlink()
     with pytest.raises(AudioError, match="changed"):
         list(read_blocks(recording, 4096))
+
+
+def touched(path):
+    write(path, tone(1.0, peak=0.25))
+
+
+@pytest.mark.parametrize("change", [touched, os.unlink, lambda path: os.truncate(path, 5000)])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_notices_a_file_that_changes_while_it_is_read(tmp_path, change, after):
+    """Also where length, rate and channels stay: then by the time of its last change."""
+    recording = scan(write(tmp_path / "a.wav", tone(1.0)))
+    blocks = read_blocks(recording, 4096)
+    for _ in range(after):
+        next(blocks)
+    os.utime(recording.path, ns=(0, 0))  # clocks of some file systems are slow
+    change(recording.path)
+    with pytest.raises(AudioError, match=r"a\.wav changed while it was being read"):
+        list(blocks)

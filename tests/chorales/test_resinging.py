@@ -8,7 +8,7 @@ from umss_jax.chorales.bank import RATE_HZ, load_bank, make_bank, save_bank
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.render import render
 from umss_jax.chorales.scores import embedded_scores
-from umss_jax.errors import DatasetError
+from umss_jax.errors import DatasetError, UmssError
 
 pyworld = pytest.importorskip("pyworld", reason="pyworld takes singers apart")
 
@@ -22,7 +22,7 @@ def voice(hz, seed):
         for n in range(1, int(7000 / hz))
     )
     fade = np.minimum(1, np.minimum(time, time[::-1]) / 0.03)
-    hiss = 0.05 * rng.standard_normal(int(0.1 * RATE_HZ))
+    hiss = 0.02 * np.diff(rng.standard_normal(int(0.1 * RATE_HZ) + 2), 2)
     silence = np.zeros(int(0.3 * RATE_HZ))
     syllable = np.concatenate([silence, hiss, 0.2 * tone * fade])
     return np.concatenate([syllable] * 3 + [silence])
@@ -62,7 +62,7 @@ def test_what_is_no_bank_is_refused(content, tmp_path):
 
 def test_silence_is_no_singer(tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE_HZ), RATE_HZ)
-    with pytest.raises(DatasetError, match=r"nothing that is sung|silent"):
+    with pytest.raises(UmssError, match=r"nothing that is sung|silent"):
         make_bank([tmp_path / "silence.wav"])
 
 

@@ -101,7 +101,7 @@ def test_wrong_layouts_are_one_line_errors(tiny):
     soundfile.write(soprano, np.zeros(100_000), 16_000)
     assert f"{soprano} ends at sample 100000" in error()
     soundfile.write(soprano, np.zeros(100_000), 22_050)
-    assert "22050 Hz, 1 channels: convert it to 16000 Hz mono" in error()
+    assert "22050 Hz, 1 channel: convert it to 16000 Hz mono" in error()
     soprano.write_bytes(b"no audio")
     assert "is not readable audio" in error()
     soprano.unlink()

@@ -176,7 +176,7 @@ def test_lengths_and_rates_that_do_not_fit_are_named(cantoria, bcbsq, folder):
     assert f"{alto} ends at sample 480000: replace it by a recording of at least" in text
     write(alto, 37, rate_hz=22_050)
     text = error("cantoria", cantoria, ["HCB"], cut=True)
-    assert f"{alto} has 22050 Hz, 1 channels: convert it to 16000 Hz mono" in text
+    assert f"{alto} has 22050 Hz, 1 channel: convert it to 16000 Hz mono" in text
     write(folder / "psalm" / "bass.wav", 10)
     text = error("folder", folder)
     assert f"{folder / 'psalm' / 'bass.wav'} is 10.00 s long and" in text

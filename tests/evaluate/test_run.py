@@ -1,6 +1,8 @@
 """Rows of models, scores that are kept, and evaluations that go on where they were stopped."""
 
+import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +11,6 @@ from small_engine import F0_HZ, small_engine
 from umss_jax import api
 from umss_jax.config import Assigner
 from umss_jax.data.excerpts import Excerpt
-from umss_jax.errors import OutputError
 from umss_jax.evaluate import protocol as evaluation
 from umss_jax.evaluate import rows as evaluation_rows
 from umss_jax.evaluate.config import EvaluationConfig, F0Source, F0Windows
@@ -111,13 +112,71 @@ def test_what_scores_depend_on_is_scored_anew(excerpts, tmp_path):
     assert asked(moved, weights="a") == ["quiet"]
 
 
-def test_a_damaged_file_of_scores_is_named(excerpts, tmp_path):
-    run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path)
+def in_a_folder(file, rng):
+    file.unlink()
+    file.mkdir()
+
+
+def in_a_pipe(file, rng):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def other_text(file, rng):
+    file.write_text("{}\nnothing\n" + "[" * 100_000 + "\n[]\n3\n")
+
+
+def other_values(file, rng):
+    lines = file.read_text().splitlines()
+    wrong = ["[" * 50_000, "[]", "3", '"a"', "null", '{"excerpt": []}', '{"excerpt": "quiet"}']
+    file.write_text("\n".join([lines[0], *wrong, lines[2]]) + "\n")
+
+
+def sealed(record):
+    """A line whose hash fits, whatever it holds."""
+    content = {key: value for key, value in record.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return json.dumps({**content, "sha256": digest}) + "\n"
+
+
+def other_shapes(file, rng):
+    about, *records = map(json.loads, file.read_text().splitlines())
+    for record in records:
+        record["stems"]["energy"] = record["stems"]["energy"][:2]
+    file.write_text("".join(map(sealed, (about, *records))))
+
+
+def cut(file, rng):
+    os.truncate(file, int(rng.integers(file.stat().st_size)))
+
+
+def flipped(file, rng):
+    content = bytearray(file.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [in_a_folder, in_a_pipe, other_text, other_values, other_shapes, cut, flipped]
+)
+def test_a_damaged_file_of_scores_mends_itself(excerpts, tmp_path, damage):
+    whole = run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path)
     (file,) = tmp_path.iterdir()
     assert json.loads(file.read_text().splitlines()[0])["row"] == "model"
-    file.write_text("{}\nnothing\n")
-    with pytest.raises(OutputError, match=r"is damaged .* delete it"):
-        run_evaluation(excerpts, [row(Counting())], keep=tmp_path)
+    rng = np.random.default_rng(3)
+    for _ in range(12 if damage in (cut, flipped) else 1):
+        damage(file, rng)
+        same(run_evaluation(excerpts, [row(Counting(f0=False))], keep=tmp_path), whole)
+        once_more = Counting(most=0, f0=False)
+        same(run_evaluation(excerpts, [row(once_more)], keep=tmp_path), whole)
+
+
+def test_scores_that_cannot_be_kept_are_given_all_the_same(excerpts, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    whole = run_evaluation(excerpts, [row(Counting())])
+    same(run_evaluation(excerpts, [row(Counting())], keep=tmp_path / "file" / "scores"), whole)
+    (line,) = caplog.messages
+    assert "scores are not kept" in line
 
 
 def test_baselines(excerpts):

@@ -1,12 +1,16 @@
 """Weight files for tests, made at test time from random numbers and the conversion tables."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
+from umss_jax.files import file_sha256
 from umss_jax.trees import flatten, unflatten
 from umss_jax.weights import store
 from umss_jax.weights.recognise import recognised
+from umss_jax.weights.stored_file import content_of, read_header
 from weights_convert import TABLES, export_file, table_of_kind
 
 KINDS = tuple(table.kind for table in TABLES)
@@ -42,3 +46,25 @@ def assert_same(found: dict, expected: dict) -> None:
         assert found[path].dtype == np.float32
         assert found[path].flags["C_CONTIGUOUS"], path
         assert found[path].tobytes() == np.ascontiguousarray(leaf).tobytes(), path
+
+
+def change_metadata(path: Path, **changes) -> None:
+    """Stores weights again with other metadata, which agree with themselves."""
+    metadata = read_header(path).metadata
+    del metadata["tensors_sha256"]
+    path.write_bytes(content_of(load_file(path), {**metadata, **changes}))
+
+
+def as_earlier_version(path: Path) -> Path:
+    """Turns stored weights into the two files of earlier versions; returns that of metadata."""
+    metadata = read_header(path).metadata
+    save_file(load_file(path), path)
+    beside = path.with_suffix(".json")
+    metadata["tensors_sha256"] = file_sha256(path)
+    beside.write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+    return beside
+
+
+def change_json(path: Path, **changes) -> None:
+    """Changes the metadata beside the tensors."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

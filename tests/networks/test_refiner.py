@@ -40,8 +40,9 @@ def test_voices_are_exchangeable(network):
     mixture, each = spectra()
     order = np.array([2, 0, 3, 1])
     masks, exchanged = (module.apply(variables, mixture, v) for v in (each, each[:, order]))
-    np.testing.assert_allclose(exchanged[:, :-1], masks[:, order], atol=1e-5)
-    np.testing.assert_allclose(exchanged[:, -1], masks[:, -1], atol=1e-5)
+    # Sums over the voices round otherwise, and norms of random layers enlarge that.
+    np.testing.assert_allclose(exchanged[:, :-1], masks[:, order], atol=3e-4)
+    np.testing.assert_allclose(exchanged[:, -1], masks[:, -1], atol=3e-4)
 
 
 def test_begins_with_the_ratio_of_the_voices(network):

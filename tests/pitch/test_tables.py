@@ -25,10 +25,13 @@ HOP_S = 0.016
 ROWS = [(n / 100, 200.0 if n < 10 else 0.0 if n < 20 else 300.0) for n in range(31)]
 # Frames at 0, 16 … 80 ms; 96 ms is nearest to 100 ms, 192 ms to 190 ms; the last is at 304 ms.
 FRAMES = [200.0] * 6 + [0.0] * 7 + [300.0] * 7
-# Where unvoiced rows are left out, 96 and 192 ms are within a spacing of a voiced row.
-FRAMES_OF_VOICED = [200.0] * 7 + [0.0] * 5 + [300.0] * 8
 
 PRAAT = "   --undefined--"
+
+
+def comma(text):
+    """With decimal commas; ``_`` stands for a comma between cells."""
+    return text.replace(".", ",").replace("_", ",")
 
 
 def lines(form, only_voiced=False):
@@ -61,6 +64,27 @@ FORMATS = {
     + lines(lambda t, hz: f"{float(hz > 0)},-3,{hz},{t}\n"),
     "milliseconds": "time (ms),frequency [Hz]\n" + lines(lambda t, hz: f"{1000 * t:.0f},{hz}\n"),
     "one voice by name": "time_s,alto\n" + lines(lambda t, hz: f"{t},{hz}\n"),
+    "decimal commas and semicolons": "time;frequency\n" + lines(lambda t, hz: comma(f"{t};{hz}\n")),
+    "decimal commas and tabs": lines(lambda t, hz: comma(f"{t}\t{hz}\n")),
+    "decimal commas and blanks": lines(lambda t, hz: comma(f"{t:.3f}   {hz:.2f}\n")),
+    "decimal commas in quotes": '"time","f0"\n' + lines(lambda t, hz: comma(f'"{t}"_"{hz}"\n')),
+    "comments by semicolons": "; made by hand\n; 0.1 is the hop\n"
+    + lines(lambda t, hz: f"{t} {hz}\n"),
+    "comments by slashes": "// made by hand\n" + lines(lambda t, hz: f"{t},{hz}\n"),
+    "semicolons without file": ";0;200\n" + lines(lambda t, hz: f";{t};{hz}\n" if t else ""),
+    "everything in quotes": lines(lambda t, hz: f'"{t}","{hz}"\n'),
+    "row numbers of pandas": ",time,f0,confidence\n"
+    + lines(lambda t, hz: f"{round(100 * t)},{t},{hz},0.9\n"),
+    "row numbers of Praat": "row\ttime(s)\tpitch(Hz)\tintensity(dB)\n"
+    + lines(lambda t, hz: f"{round(100 * t) + 1}\t{t}\t{hz or '--undefined--'}\t60\n"),
+    "missing by R": "time,f0\n" + lines(lambda t, hz: f"{t},{hz or 'NA'}\n"),
+    "missing by an old C library": lines(lambda t, hz: f"{t},{hz or '-1.#IND'}\n"),
+    "missing with its confidence": "time,f0,confidence\n"
+    + lines(lambda t, hz: f"{t},{hz or 'nan'},{0.9 if hz else 'nan'}\n"),
+    "milliseconds by name": "timestamp_ms;f0_hz\n" + lines(lambda t, hz: f"{1000 * t:g};{hz}\n"),
+    "milliseconds in brackets": "Time [ms]\tF0 [Hz]\n"
+    + lines(lambda t, hz: f"{1000 * t:g}\t{hz}\n"),
+    "frequency and MIDI note": "time,midi,frequency\n" + lines(lambda t, hz: f"{t},60,{hz}\n"),
 }
 FORMATS_OF_VOICED = {
     "Tony": lines(lambda t, hz: f"{t:.9f},{hz}\n", only_voiced=True),
@@ -91,7 +115,7 @@ def test_what_a_tool_writes_is_read(tool, at):
 @pytest.mark.parametrize("tool", FORMATS_OF_VOICED)
 def test_rows_that_are_left_out_are_unvoiced(tool, at):
     track = read_track(at(FORMATS_OF_VOICED[tool]), HOP_S)
-    np.testing.assert_array_equal(track, FRAMES_OF_VOICED)
+    np.testing.assert_array_equal(track, FRAMES)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +125,10 @@ def test_rows_that_are_left_out_are_unvoiced(tool, at):
         lambda text: text.replace("\n", "\r\n").encode(),
         lambda text: text.replace("\n", "\r").encode(),
         lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode("utf-16-be"),
+        lambda text: text.encode("utf-32"),
+        lambda text: ("\n\n" + text).encode(),
         lambda text: text.rstrip("\n").encode(),
     ],
 )
@@ -113,6 +141,29 @@ def test_confidence_counts_from_the_threshold_on(at):
     path = at("time,frequency,confidence\n0,200,0.4\n0.016,210,0.399\n0.032,220,0.7\n")
     np.testing.assert_array_equal(read_track(path, HOP_S), [200, 0, 220])
     np.testing.assert_array_equal(read_track(path, HOP_S, 0.5), [0, 0, 220])
+
+
+@pytest.mark.parametrize("name", ["midi", "pitch_midi", "F0 (MIDI)", "midi note"])
+def test_midi_notes_are_converted_where_a_name_says_so(name, at):
+    path = at(f"time,{name}\n0,69\n0.016,57.5\n0.032,0\n0.048,nan\n")
+    np.testing.assert_allclose(read_track(path, HOP_S), [440, 440 * 2 ** (-11.5 / 12), 0, 0])
+
+
+@pytest.mark.parametrize("steps", [(1,), (0.99, 1.01)])
+@pytest.mark.parametrize("spacing_s", [0.0058, 0.01, 0.016, 0.02322, 0.1])
+def test_rows_left_out_say_the_same_as_rows_of_zero(spacing_s, steps, at):
+    """A voiced row does not reach into what was left out."""
+    times = np.cumsum(np.resize(steps, 60)) * spacing_s
+    f0_hz = np.where(np.arange(60) // 12 % 2, 0.0, 200.0 + np.arange(60))
+    whole, voiced = (
+        "".join(f"{t:.6f},{hz:.1f}\n" for t, hz in zip(times, f0_hz, strict=True) if hz or keep)
+        for keep in (True, False)
+    )
+    expected, found = read_track(at(whole), HOP_S), read_track(at(voiced), HOP_S)
+    end = min(len(expected), len(found))
+    assert np.count_nonzero(expected) > 0
+    np.testing.assert_array_equal(found[:end], expected[:end])
+    assert not expected[end:].any()
 
 
 def test_several_pitches_at_a_time(at):
@@ -148,7 +199,7 @@ REFUSED = {
     "time,frequency\n0,1_00\n": "line 2, .*the F0 is no number",
     "time,frequency\n0,\u0661\n": "line 2, .*the F0 is no number",
     "time,frequency\n0,\x1b[31m\n": r"line 2, '0, \\x1b\[31m': the F0 is no number",
-    "time;frequency\n0,016;110,5\n": "line 2, .*the time is no number",
+    "time;frequency\n1.000,5;110\n": "line 2, .*the time is no number",
     "time,frequency\n-0.1,100\n": "line 2, .*the time is not within a day",
     "time,frequency\nnan,100\n": "line 2, .*the time is not within a day",
     "time,frequency\n1e308,100\n": "line 2, .*the time is not within a day",
@@ -167,8 +218,8 @@ REFUSED = {
     "time,alto,f0\n0,100,100\n": "line 1, .*tell 2 columns of F0",
     "time,frequency,unvoiced\n0,100,1\n": "line 1, .*tell a column unvoiced",
     "time,frequency,confidence,periodicity\n0,100,1,1\n": "line 1, .*tell several confidences",
-    "TIME,VALUE,DURATION,LEVEL,LABEL\n0,100,1,1,\n": "line 1, .*tell a column duration",
-    "FRAME,VALUE,LABEL\n0,100,\n": "line 1, .*tell 0 columns of time",
+    "TIME,VALUE,DURATION,LEVEL,LABEL\n0,100,1,1,\n": "line 1, .*tell notes, .*duration",
+    "FRAME,VALUE,LABEL\n0,100,\n": "line 1, .*tell time in another unit, frame",
     "100\n200\n": "line 1, '100': there is one column",
     "0,0.5\n0.1,0.6\n": "line 1, .*something else than F0.: name the columns",
     "100,0.0\n110,0.1\n": "something else than F0",
@@ -178,9 +229,54 @@ REFUSED = {
     "0,100,0.2,0.8,\n0.3,110,0.1,0.8,\n": "something else than F0.: name the columns",
     "0,100\n256,100\n512,100\n": "rows are 256 s apart",
     "0.0," + ",".join(["100"] * 100): "there are 101 columns",
-    '{"time": [0, 1]}\n': "line 1, .*tell 0 columns of time",
+    '{"time": [0, 1]}\n': "is JSON",
+    "Zeit,Hoehe\n0,100\n": "line 1, .*tell 0 columns of time",
     'File type = "ooTextFile"\nObject class = "PitchTier"\n': "is an object of Praat.*listing",
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n': "is an object of Praat.*listing",
     '"ooTextFile"\n"PitchTier"\n0 1 2\n0.1\t100\n': "is an object of Praat",
+    "ooBinaryFile\x07PitchTier": "is an object of Praat",
+    '<?xml version="1.0"?>\n<!DOCTYPE sonic-visualiser>\n<sv>': "is XML.*as CSV",
+    "<sv><data>": "is XML.*as CSV",
+    "BZh91AY&SY": "is compressed or a session of Sonic Visualiser or Tony",
+    '{"annotations": []}': "is JSON",
+    "[[0, 100], [0.1, 100]]": "is JSON",
+    "@prefix dc: <http://purl.org/dc/elements/1.1/> .": "is RDF",
+    "EST_File Track\nDataType ascii\nEST_Header_End\n0 1 100\n": "is a track of the Edinburgh",
+    "MThd\0\0\0\6": "is MIDI, notes",
+    "RIFF\0\0\0\0WAVE": "is audio",
+    "fLaC\0\0\0\x22": "is audio",
+    "PK\3\4": "is an archive of NumPy or a spreadsheet",
+    b"\x93NUMPY\1\0": "is an array of NumPy",
+    b"\1\2\0\0\0\3": "is no text",
+    b"%PDF-1.7": "is no text",
+    b"\x1f\x8b\x08": "is compressed or",
+    "time,f0_midi,pitch_midi\n0,60,60\n": "tell 2 columns of F0",
+    "time,pitch_cents\n0,1200\n": "tell F0 in another unit, pitch_cents",
+    "Time (s)\tF0 (semitones re 1 Hz)\n0\t90\n": "tell F0 in another unit, f0_semitones_re_1_hz",
+    "time,log_f0\n0,5.3\n": "tell F0 in another unit, log_f0",
+    "time,f0 (mel)\n0,300\n": "tell F0 in another unit, f0_mel",
+    "time,frequency_khz\n0,0.3\n": "tell F0 in another unit, frequency_khz",
+    "time,pitch\n0,60\n0.1,62\n": "line 2, .*may be Hz or MIDI notes",
+    "TIME,VALUE,LABEL\n0,60,\n0.1,62,\n": "line 2, .*may be Hz or MIDI notes",
+    "time,f0\n0,5.3\n0.1,5.2\n": "line 2, .*may be Hz or MIDI notes or something else",
+    "time (samples),f0\n0,100\n": "tell time in another unit, time_samples",
+    "time_frames,f0\n0,100\n": "tell time in another unit, time_frames",
+    "frame,f0\n0,100\n": "tell time in another unit, frame",
+    "sample;f0\n0;100\n": "tell time in another unit, sample",
+    "start_time_s,end_time_s,pitch_midi,velocity\n0,1,60,80\n": "tell notes, .*end_time_s",
+    "start,end,pitch,velocity,instrument\n0,1,60,80,0\n": "tell notes, .*end",
+    "onset,offset,frequency\n0,1,200\n": "tell notes, .*offset",
+    "onset,duration,median_pitch\n0,1,200\n": "tell notes, .*duration",
+    "time,f0,velocity\n0,200,80\n": "tell notes, .*velocity",
+    "0.5,220.0,0.31,1,\n1.0,330.0,1.2,1,\n": "something else than F0",
+    "0.5,220.0,0.31\n1.0,330.0,1.2\n": "something else than F0",
+    "0.5\t0.31\t220\n1.0\t1.2\t330\n": "something else than F0",
+    "0.0\n0.016\n0.032\n": "there is one column",
+    "0,100\n10,100\n20,100\n": "rows are 10 s apart.*time_ms",
+    "time,frequency\n0,1e400\n": "line 2, .*the F0 is no pitch",
+    "time,frequency\n0:01.5,100\n": "line 2, .*the time is no number",
+    "0,016,110,5\n0,032,110,5\n": "something else than F0",
+    "time,frequency,confidence\n0,100,\n": "line 2, .*the confidence is not within 0 and 1",
 }
 
 

@@ -50,7 +50,7 @@ def test_file_and_overrides_over_defaults():
         ("batch=many", "batch is 'many'"),
         ("batch=1.5", "batch is 1.5"),
         ("batch=true", "batch is True"),
-        ("batch=0", "batches of 0"),
+        ("batch=0", "batch is 0: give a number from 1 to 4096"),
         ("batch=2000", "an epoch of 1600 examples"),
         ("parallel=vmap", "choose from pmap, shard_map"),
         ("strategy=w_down", "no strategy is called 'w_down'"),

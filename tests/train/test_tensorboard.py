@@ -90,3 +90,21 @@ def test_picture_of_f0():
     f0_hz[[1, 2]] = f0_hz[[2, 1]]
     other = f0_picture(f0_hz, CONFIG)
     assert not np.allclose(other[299, 2], picture[299, 2])
+
+
+@pytest.mark.parametrize("call", ["__init__", "write_event", "flush"])
+def test_a_full_disk_ends_the_board_and_not_the_run(tmp_path, monkeypatch, caplog, call):
+    """More points than its queue holds: nobody waits for a thread that has ended."""
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    event_file_writer = pytest.importorskip("tensorboardX.event_file_writer")
+    board = None if call == "__init__" else Board(tmp_path)
+    monkeypatch.setattr(event_file_writer.EventsWriter, call, full)
+    board = board or Board(tmp_path)
+    for step in range(200):
+        board.scalars("train", {"total": 1.0}, step)
+    board.close()
+    (record,) = caplog.records
+    assert f"{tmp_path} cannot be written (No space left on device)" in record.getMessage()

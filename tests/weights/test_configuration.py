@@ -10,6 +10,7 @@ import small_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_engine import SMALL
+from weight_files import change_metadata
 
 from umss_jax import api, model
 from umss_jax.cli import run
@@ -134,11 +135,8 @@ def test_a_configuration_that_is_not_known_is_refused_in_one_line(
 ):
     loaded = load_weights(str(trained))
     path = store.save(tmp_path / "later.safetensors", loaded.variables, loaded.config)
-    metadata = json.loads(store.metadata_path(path).read_text())
-    metadata["configuration"] = (
-        {**metadata["configuration"], **change} if isinstance(change, dict) else change
-    )
-    store.metadata_path(path).write_text(json.dumps(metadata))
+    known = store.read_metadata(path)["configuration"]
+    change_metadata(path, configuration={**known, **change} if isinstance(change, dict) else change)
     with pytest.raises(WeightsError, match=message) as caught:
         load_weights(str(path))
     assert "\n" not in str(caught.value)

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from weight_files import assert_same, random_variables, save_recognised
+from weight_files import (
+    as_earlier_version,
+    assert_same,
+    change_json,
+    change_metadata,
+    random_variables,
+    save_recognised,
+)
 
 import umss_jax
 from umss_jax.cli import run
@@ -45,11 +52,6 @@ def store(tmp_path, monkeypatch):
     return tmp_path / "home" / "weights"
 
 
-def edit_metadata(store, **changes):
-    path = store / "x.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 @pytest.mark.parametrize("kind", ["npy-voas-cnn", "torch-umss-2024", "torch-unet-original"])
 def test_round_trip(kind):
     variables = random_variables(kind)
@@ -78,7 +80,7 @@ def test_jax_arrays_and_views_are_stored_as_they_read():
 def test_paths_stand_for_themselves(tmp_path, store):
     path = weights.save(tmp_path / "deep" / "mine", VARIABLES, CONFIG)
     assert path == tmp_path / "deep" / "mine.safetensors"
-    assert (tmp_path / "deep" / "mine.json").is_file()
+    assert [file.name for file in path.parent.iterdir()] == ["mine.safetensors"]
     assert not store.exists()
     assert_same(weights.load(tmp_path / "deep" / "mine").variables, VARIABLES)
 
@@ -127,6 +129,7 @@ def test_changed_tensors_are_refused(store):
 
 def test_tensors_without_metadata_and_the_reverse_are_refused(store):
     path = weights.save("x", VARIABLES, CONFIG)
+    as_earlier_version(path)
     (store / "x.json").rename(store / "y.json")
     with pytest.raises(WeightsError, match=r"x\.json cannot be read"):
         weights.load("x")
@@ -148,15 +151,19 @@ def test_tensors_without_metadata_and_the_reverse_are_refused(store):
     ],
 )
 def test_damaged_metadata_are_refused(text, message, store):
-    weights.save("x", VARIABLES, CONFIG)
+    as_earlier_version(weights.save("x", VARIABLES, CONFIG))
     (store / "x.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(WeightsError, match=message):
         weights.load("x")
 
 
 def test_later_formats_are_refused(store):
-    weights.save("x", VARIABLES, CONFIG)
-    edit_metadata(store, format=3)
+    path = weights.save("x", VARIABLES, CONFIG)
+    change_metadata(path, format=3)
+    with pytest.raises(WeightsError, match="update umss-jax"):
+        weights.load("x")
+    change_metadata(path, format=2)
+    change_json(as_earlier_version(path), format=3)
     with pytest.raises(WeightsError, match="update umss-jax"):
         weights.load("x")
 
@@ -185,12 +192,14 @@ def test_a_tree_that_is_not_of_its_configuration_is_refused(store):
 def test_values_are_checked_when_read(store):
     """A file that another program wrote, with metadata that agree."""
     path = weights.save("x", VARIABLES, CONFIG)
-    save_file({"params/encoder/x": np.full((2, 3), np.nan, np.float32)}, path)
-    edit_metadata(store, tensors_sha256=file_sha256(path))
+    beside = as_earlier_version(path)
+    nan = {name: np.full_like(leaf, np.nan) for name, leaf in flatten(VARIABLES).items()}
+    save_file(nan, path)
+    change_json(beside, tensors_sha256=file_sha256(path))
     with pytest.raises(WrongTreeError, match="not finite"):
         weights.load("x")
     path.write_bytes(b"\xff" * 64)
-    edit_metadata(store, tensors_sha256=file_sha256(path))
+    change_json(beside, tensors_sha256=file_sha256(path))
     with pytest.raises(WeightsError, match="is no safetensors file"):
         weights.load("x")
 
@@ -261,7 +270,7 @@ def test_parts():
 
 def test_the_starter_weights_are_those_of_the_package(store):
     """Whatever lies in the store under their name."""
-    weights.save("x", VARIABLES, CONFIG)
+    as_earlier_version(weights.save("x", VARIABLES, CONFIG))
     for ending in ("safetensors", "json"):
         (store / f"x.{ending}").rename(store / f"starter.{ending}")
     assert weights.stored_names() == []

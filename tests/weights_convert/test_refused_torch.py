@@ -114,7 +114,7 @@ TORCH = {
         ["encoder.dense.bias claims more numbers than it has"],
     ),
     "list": (changed(lambda content, _: list(content)), ["it holds a list, no state dict"]),
-    "runs a command": (malicious_checkpoint, ["PyTorch refuses it"]),
+    "runs a command": (malicious_checkpoint, ["it asks for", "mkdir"]),
     "truncated": (truncate, ["cut short or garbled"]),
     "one byte flipped": (flip_in_a_tensor, ["is damaged"]),
     "compressed": (lambda path: repack(path, zipfile.ZIP_DEFLATED), ["is compressed"]),

@@ -1,7 +1,8 @@
 """Recordings decoded once: mono, 16 kHz, kept on disk by the content of the file.
 
 The folder is ``$UMSS_JAX_HOME/audio_16k`` (by default in the user's cache folder). A file is found
-again under another name or place, and decoded anew once its bytes change.
+again under another name or place, and decoded anew once its bytes change. Damaged entries are made
+again (:mod:`umss_jax.kept_arrays`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import numpy as np
 from umss_jax.audio.recording import scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.config import AudioConfig
-from umss_jax.errors import OutputError
-from umss_jax.files import file_sha256, home, write_array
+from umss_jax.errors import AudioError
+from umss_jax.files import file_sha256, home
+from umss_jax.kept_arrays import KeptArray, KeptArrays
 
-_VERSION = 1  # of decoding and resampling: another one must not read what this one kept
+_VERSION = 2  # of decoding, resampling and format: another one must not read what this one kept
 
 
 class DecodedAudio:
     """Decodes recordings and keeps what it decoded in a folder, by default as said above."""
 
     def __init__(self, folder: Path | None = None, audio: AudioConfig = AudioConfig()) -> None:
-        self._folder = folder or home() / f"audio_{audio.sample_rate_hz // 1000}k"
+        folder = folder or home() / f"audio_{audio.sample_rate_hz // 1000}k"
+        self._kept = KeptArrays(folder, "decoded recordings")
         self._audio = audio
 
     def load(self, path: Path) -> np.ndarray:
@@ -32,19 +35,21 @@ class DecodedAudio:
         Channels are mixed down as for separation (:func:`umss_jax.audio.recording.scan`).
 
         Raises:
-            AudioError: missing, unreadable, truncated, silent, or not finite.
+            AudioError: missing, unreadable, truncated, silent, not finite, or changed meanwhile.
         """
-        if not path.is_file():
-            scan(path)  # which knows how to say what is wrong
-        kept = self._folder / f"{file_sha256(path)}-v{_VERSION}.npy"
-        if not kept.is_file():
+        return self.load_known(path).array
+
+    def load_known(self, path: Path) -> KeptArray:
+        """As :meth:`load`, with a digest that tells whether two recordings sound the same."""
+        before = _content(path)
+        name = f"{before}-v{_VERSION}"
+        kept = self._kept.get(name)
+        if kept is None:
             samples = decode_16k(path, self._audio)
-            try:
-                write_array(kept, samples)
-            except OutputError:
-                return samples  # no room to keep it: only slower
-        mapped: np.ndarray = np.load(kept, mmap_mode="r", allow_pickle=False)
-        return mapped
+            if _content(path) != before:
+                raise _changed(path)
+            kept = self._kept.put(name, samples)
+        return kept
 
 
 def decode_16k(path: Path, audio: AudioConfig) -> np.ndarray:
@@ -52,3 +57,20 @@ def decode_16k(path: Path, audio: AudioConfig) -> np.ndarray:
     sound = read_16k(scan(path), audio)
     downmix = np.asarray(sound.downmix, np.float32)
     return np.concatenate([downmix @ block for block in sound.blocks])
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a recording's bytes; errors as :func:`scan`."""
+    if not path.is_file():
+        scan(path)  # which knows how to say what is wrong
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        scan(path)
+        raise _changed(path) from error
+
+
+def _changed(path: Path) -> AudioError:
+    return AudioError(
+        f"{path} changed while it was being read", "run the command again once it stays as it is"
+    )

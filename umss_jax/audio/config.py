@@ -11,9 +11,34 @@ class FileConfig:
 
     block_samples: int = 65_536
     """Samples per channel that are in memory at once while a file is read or written."""
+    block_values: int = 1 << 22
+    """Samples of all channels together that a block may have, before and after resampling."""
+    lowest_rate_hz: int = 1_000
+    highest_rate_hz: int = 1_000_000
+    """Rates that are read. Recordings have 8 to 384 kHz; resampling from rates further out costs
+    memory or time without end, which a header of a few bytes could ask for."""
+    most_channels: int = 32
+    """Channels that are read. The largest consoles record more, but no choir's mixture has them,
+    and memory grows with them."""
+    largest_sample: float = 2.0**40
+    """Floating point beyond this (+240 dB) is refused; integers stored as floats lie far below."""
     silence_peak: float = 1e-6
     """A recording whose peak lies below this (-120 dB) is refused as silent."""
     cancelled_downmix: float = 1e-3
     """Channels whose mean lies this far below their peak cancel each other out (-60 dB)."""
     rescaled_peak: float = 0.999
     """Peak after `--clip-mode rescale` had to turn the stems down."""
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """Recordings in memory."""
+
+    lowest_rate_hz: int = FileConfig.lowest_rate_hz
+    highest_rate_hz: int = FileConfig.highest_rate_hz
+    most_channels: int = FileConfig.most_channels
+    silence_peak: float = FileConfig.silence_peak
+    highest_peak: float = 1e12
+    """Beyond it squares of sums would leave the range of single precision."""
+    bytes_per_sample: int = 64
+    """Of the result and what leads to it: four stems and a residual, at two rates."""

@@ -6,7 +6,6 @@ however much audio follows it; so both are looked through here, page by page and
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,14 +52,21 @@ def mp3_length(path: Path) -> Mp3Length | None:
         None where the file is not plain layer III, of which nothing is claimed.
     """
     at, samples, frames, stated, first = 0, 0, 0, None, True
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
-            at += 10 + sum((data[at + 6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
-        while (header := _frame(data[at : at + 4])) is not None:
+    size = path.stat().st_size
+    # Not mapped into memory: where a mapped file is cut by another program, this one is ended.
+    with path.open("rb") as file:
+
+        def bytes_at(at: int, count: int) -> bytes:
+            file.seek(at)
+            return file.read(count)
+
+        while (tag := bytes_at(at, 10))[:3] == b"ID3" and len(tag) == 10:
+            at += 10 + sum((tag[6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
+        while (header := _frame(bytes_at(at, 4))) is not None:
             length, frame_samples = header
-            if at + length > len(data):
+            if at + length > size:
                 break
-            found = _stated_frames(data[at : at + min(length, 256)]) if first else None
+            found = _stated_frames(bytes_at(at, min(length, 256))) if first else None
             if found is not None:
                 stated = found
             else:
@@ -89,7 +95,7 @@ def _stated_frames(frame: bytes) -> int | None:
     """Number of frames in a Xing, Info or VBRI header, which takes the place of the first frame."""
     for tag in (b"Xing", b"Info"):
         at = frame.find(tag, 0, 48)
-        if at >= 0 and frame[at + 7] & 1:
+        if at >= 0 and len(frame) >= at + 12 and frame[at + 7] & 1:
             return int.from_bytes(frame[at + 8 : at + 12], "big")
     at = frame.find(b"VBRI", 0, 48)
     return int.from_bytes(frame[at + 14 : at + 18], "big") if at >= 0 else None

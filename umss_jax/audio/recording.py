@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from umss_jax.audio.arguments import path_of
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
+from umss_jax.interruption import check
 
-_CONVERT = "convert it to WAV, FLAC, OGG or MP3 (ffmpeg -i FILE FILE.wav)"
+_NO_NUMBERS = "not numbers (NaN or infinite)"
 _EXPORT_AGAIN = "copy or export it again"
 # libsndfile repairs the length of a cut WAV or AIFF silently; only its log tells.
 _CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -42,6 +45,8 @@ class Recording(NamedTuple):
     """Largest absolute sample of any channel, 1 at full scale."""
     downmix: tuple[float, ...]
     """Weight of each channel in the mono mixture that the model hears."""
+    stamp: tuple[int, int] | None = None
+    """Size in bytes and time of the last change (ns) when the scan began; None where not known."""
 
     @property
     def duration_s(self) -> float:
@@ -52,27 +57,24 @@ class Recording(NamedTuple):
 def scan(path: str | os.PathLike[str]) -> Recording:
     """Reads a file once, block by block, and refuses what cannot be separated.
 
-    Any rate and number of channels will do. The mono mixture is the mean of the channels; where
-    these cancel (one side inverted), it is the channel with the highest peak instead.
+    Rates of 1 kHz to 1 MHz and up to 32 channels will do (:class:`FileConfig`). The mono mixture is
+    the mean of the channels; where these cancel (one side inverted), it is the channel with the
+    highest peak instead. Memory depends neither on the length nor on what the header says.
 
     Raises:
         AudioError: The file is missing, a directory, unreadable, empty, not audio, truncated,
-            silent, or holds NaN or infinite samples.
+            silent, of another rate or more channels, or holds samples that are NaN, infinite or
+            beyond +240 dB.
     """
-    path = Path(path)
+    path = path_of(path, "path")
     _check_path(path)
+    stamp = _stamp(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:
         channel_peaks = np.zeros(file.channels)
         try:
             for block in _blocks(file, FileConfig.block_samples):
-                if not np.isfinite(block).all():
-                    first = samples + int(np.argmin(np.isfinite(block).all(axis=0)))
-                    raise AudioError(
-                        f"{path} holds samples that are not numbers (NaN or infinite), the first "
-                        f"at {first / file.samplerate:.3f} s",
-                        "export it again or cut that part out",
-                    )
+                _check_values(path, block, samples, file.samplerate)
                 samples += block.shape[1]
                 channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
                 mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
@@ -84,7 +86,7 @@ def scan(path: str | os.PathLike[str]) -> Recording:
     if peak < FileConfig.silence_peak:
         raise AudioError(f"{path} is silent", "check the export or the choice of the track")
     downmix = choose_downmix(channel_peaks, mono_peak)
-    return Recording(path, rate, channels, samples, peak, downmix)
+    return Recording(path, rate, channels, samples, peak, downmix, stamp)
 
 
 def read_blocks(
@@ -102,7 +104,7 @@ def read_blocks(
     changed = AudioError(
         f"{recording.path} changed while it was being read", "run the command again"
     )
-    if not recording.path.is_file():
+    if not recording.path.is_file() or _has_changed(recording):
         raise changed
     samples = 0
     with _open(recording.path) as file:
@@ -116,8 +118,21 @@ def read_blocks(
                 yield block
         except soundfile.SoundFileError as error:
             raise changed from error
-    if samples != recording.samples:
+    if samples != recording.samples or _has_changed(recording):
         raise changed
+
+
+def _has_changed(recording: Recording) -> bool:
+    return recording.stamp is not None and _stamp(recording.path) != recording.stamp
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes with a file; None where it is gone."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
 
 
 def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, ...]:
@@ -133,7 +148,19 @@ def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, 
 
 def system_name(path: Path) -> str | bytes:
     """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
+    name = _no_option(path)
+    return os.fsencode(name) if os.name == "posix" else name
+
+
+def _conversion(path: Path) -> str:
+    """The command that makes a WAV of a file, under a name that it does not have already."""
+    made = path.with_suffix(".wav" if path.suffix.lower() != ".wav" else ".converted.wav")
+    return f"ffmpeg -i {shlex.quote(_no_option(path))} {shlex.quote(_no_option(made))}"
+
+
+def _no_option(path: Path) -> str:
+    """A path that no program takes for an option, nor libsndfile for the standard input."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
 def _check_path(path: Path) -> None:
@@ -165,17 +192,54 @@ class _Reader(soundfile.SoundFile):
 
 
 def _open(path: Path) -> soundfile.SoundFile:
+    """Opens a file whose header asks for nothing out of the ordinary.
+
+    Whatever follows allocates by the rate and the channels, so they are looked at here.
+    """
     try:
         with _quiet_decoder():
-            return _Reader(system_name(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(f"{path} is not audio that can be decoded", _CONVERT) from error
+            file = _Reader(system_name(path))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
+        remedy = f"convert it to WAV, FLAC, OGG or MP3 ({_conversion(path)})"
+        raise AudioError(f"{path} is not audio that can be decoded", remedy) from error
+    limits = FileConfig
+    if not limits.lowest_rate_hz <= file.samplerate <= limits.highest_rate_hz:
+        problem, remedy = (
+            f"says that it has {file.samplerate} samples a second, which no recording has",
+            f"export it again, at {limits.lowest_rate_hz} to {limits.highest_rate_hz} Hz",
+        )
+    elif not 1 <= file.channels <= limits.most_channels:
+        problem, remedy = (
+            f"has {file.channels} channels",
+            f"choose those of the mixture, {limits.most_channels} at most",
+        )
+    else:
+        return file
+    file.close()
+    raise AudioError(f"{path} {problem}", remedy)
+
+
+def _check_values(path: Path, block: np.ndarray, before: int, rate_hz: int) -> None:
+    """Refuses a block with samples that are no numbers, or whose sums could overflow."""
+    with np.errstate(invalid="ignore"):
+        is_sound = (np.abs(block) <= FileConfig.largest_sample).all(axis=0)
+    if is_sound.all():
+        return
+    first = int(np.argmin(is_sound))
+    finite = np.isfinite(block[:, first]).all()
+    raise AudioError(
+        f"{path} holds samples that are "
+        + (f"{np.abs(block[:, first]).max():.2g} times full scale" if finite else _NO_NUMBERS)
+        + f", the first at {(before + first) / rate_hz:.3f} s",
+        "export it again or cut that part out",
+    )
 
 
 def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarray]:
     while True:
         with _quiet_decoder():
             block = file.read(block_samples, dtype="float32", always_2d=True)
+        check()
         if len(block) == 0:
             return
         yield block.T
@@ -208,7 +272,7 @@ def _check_mp3(path: Path, samples: int, file: soundfile.SoundFile) -> None:
         raise AudioError(
             f"{path} says it is {samples / file.samplerate:.2f} s long but holds "
             f"{length.samples / file.samplerate:.2f} s",
-            "convert it to WAV or FLAC (ffmpeg -i FILE FILE.wav)",
+            f"convert it to WAV or FLAC ({_conversion(path)})",
         )
 
 
@@ -224,7 +288,8 @@ def _quiet_decoder() -> Iterator[None]:
     mpg123 prints from C, so only the file descriptor can be turned away; what is wrong with the
     file is found out and reported by this module.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed: nothing to keep quiet

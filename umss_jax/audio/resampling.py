@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
+from umss_jax.audio.arrays import Sound
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import Recording, choose_downmix, read_blocks
 from umss_jax.config import AudioConfig
-from umss_jax.errors import AudioError
 
 
 class Sound16k(NamedTuple):
@@ -74,43 +74,37 @@ def resampled_samples(samples: int, from_hz: int, to_hz: int) -> int:
     return -(-samples * to_hz // from_hz)
 
 
+def block_length(rows: int, from_hz: int, to_hz: int, at_most: int) -> int:
+    """Samples per row to resample at once, so that neither side exceeds what a block may hold."""
+    from_one = rows * max(1, -(-to_hz // from_hz))
+    return max(1, min(at_most, FileConfig.block_values // from_one))
+
+
 def read_16k(recording: Recording, audio: AudioConfig) -> Sound16k:
     """A scanned recording, read and resampled to the model's rate as its blocks are asked for."""
     from_hz, to_hz = recording.sample_rate_hz, audio.sample_rate_hz
     samples = resampled_samples(recording.samples, from_hz, to_hz)
 
+    length = block_length(recording.channels, from_hz, to_hz, FileConfig.block_samples)
+
     def blocks() -> Iterator[np.ndarray]:
         resampler = StreamResampler(from_hz, to_hz, recording.channels, samples)
-        for block in read_blocks(recording):
+        for block in read_blocks(recording, length):
             yield resampler.push(block)
         yield resampler.finish()
 
     return Sound16k(blocks(), samples, recording.downmix, recording.peak)
 
 
-def array_16k(array: np.ndarray, sample_rate_hz: int, audio: AudioConfig) -> Sound16k:
-    """A recording in memory, ``[N]`` or ``[C, N]`` of any level, resampled, in one block.
-
-    Raises:
-        AudioError: no samples, samples that are not numbers, or nothing but silence.
-    """
-    channels = np.atleast_2d(np.asarray(array, np.float32))
-    if channels.ndim != 2 or channels.size == 0:
-        raise AudioError(
-            f"an array of shape {np.shape(array)} is no recording",
-            "pass [samples] or [channels, samples]",
-        )
-    if not np.isfinite(channels).all():
-        raise AudioError("the array holds samples that are not numbers", "cut that part out")
+def array_16k(sound: Sound, audio: AudioConfig) -> Sound16k:
+    """A recording in memory, resampled, in one block."""
+    channels, from_hz = sound.channels, sound.sample_rate_hz
     channel_peaks = np.abs(channels).max(axis=1)
-    peak = float(channel_peaks.max())
-    if peak < FileConfig.silence_peak:
-        raise AudioError("the array is silent", "check its scale: full scale is 1")
     downmix = choose_downmix(channel_peaks, float(np.abs(channels.mean(axis=0)).max()))
     rate_16k = audio.sample_rate_hz
-    samples = resampled_samples(channels.shape[1], sample_rate_hz, rate_16k)
-    block = resample_whole(channels, sample_rate_hz, rate_16k, samples)
-    return Sound16k([block], samples, downmix, peak)
+    samples = resampled_samples(channels.shape[1], from_hz, rate_16k)
+    block = resample_whole(channels, from_hz, rate_16k, samples)
+    return Sound16k([block], samples, downmix, float(channel_peaks.max()))
 
 
 def resample_whole(block: np.ndarray, from_hz: int, to_hz: int, samples: int) -> np.ndarray:

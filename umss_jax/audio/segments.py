@@ -43,6 +43,8 @@ class SegmentStems(NamedTuple):
     the channel; linear in the channels (masks do not depend on them)."""
     f0_hz_synth: np.ndarray
     """float ``[B, J, S // 256]`` in Hz, 0 where unvoiced."""
+    pitches_synth: np.ndarray | None = None
+    """int ``[B, S // 256]``, how many pitches the salience shows; None where there is none."""
 
 
 class SegmentPitches(NamedTuple):

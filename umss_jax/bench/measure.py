@@ -22,6 +22,7 @@ from umss_jax.bench.stages import STAGES, cqt_frames, direct, random_f0_hz, voic
 from umss_jax.config import ModelConfig
 from umss_jax.device import compile_ahead
 from umss_jax.inference import ModelEngine
+from umss_jax.interruption import check
 from umss_jax.train.objectives import Batch, parts_used
 from umss_jax.train.optimiser import make_optimiser
 from umss_jax.train.step import init_state, make_train_step
@@ -57,6 +58,7 @@ def measure(call: Callable[[], Any], repeats: int, budget_s: float = 15.0) -> Ti
     """
 
     def timed() -> tuple[float, float]:
+        check()
         started, processor = time.perf_counter(), time.process_time()
         jax.block_until_ready(call())
         return time.perf_counter() - started, time.process_time() - processor

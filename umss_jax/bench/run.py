@@ -18,6 +18,7 @@ from umss_jax.bench.stages import STAGES
 from umss_jax.bench.table import markdown
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.files import write_text
+from umss_jax.interruption import check
 from umss_jax.train.strategies import STRATEGIES
 
 _SCALING = ((1, 4.0), (2, 4.0), (8, 4.0), (1, 8.0), (1, 16.0))
@@ -88,11 +89,15 @@ def measure_here(chosen: Sequence[Job], repeats: int, ceiling_gflops: float) -> 
 
 
 def measure_apart(
-    chosen: Sequence[Job], repeats: int, tell: Callable[[str], None]
+    chosen: Sequence[Job],
+    repeats: int,
+    tell: Callable[[str], None],
+    step: Callable[[], object] = lambda: None,
 ) -> list[measure.Row]:
     """Measures each job in a process of its own, so that its peak memory is its own.
 
-    ``repeats`` calls are counted; ``tell`` is called with a line before each job.
+    ``repeats`` calls are counted; ``tell`` is called with a line before each job, ``step`` after
+    each.
 
     Raises:
         UmssError: a job failed.
@@ -108,6 +113,7 @@ def measure_apart(
             f"batch {job.batch}, {job.seconds:g} s"
         )
         rows += _in_own_process(job, repeats, ceiling)
+        step()
     # The machine may have been busy at first: what it reached at either end is the ceiling.
     ceiling = max(ceiling, measure.product_ceiling_gflops())
     return [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
@@ -117,11 +123,27 @@ def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]
     command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
     command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
     command += ["--repeats", str(repeats), "--ceiling-gflops", str(ceiling)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            printed, messages = _waited_for(process)
+        finally:
+            process.kill()  # where the wait was broken off
+    if process.returncode:
+        last = (messages.strip().splitlines() or ["no message"])[-1]
         raise UmssError(f"{job.kind} {job.name} failed: {last}", "try a smaller --batch")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def _waited_for(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process printed on stdout and stderr until its end."""
+    while True:
+        check()
+        try:
+            return process.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def write(rows: list[measure.Row], folder: Path) -> Path:

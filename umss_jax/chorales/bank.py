@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from umss_jax.audio.resampling import read_16k
 from umss_jax.config import AudioConfig
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.files import write_whole
+from umss_jax.interruption import checked
 
 RATE_HZ = 16_000
 PERIOD_S = 0.005
@@ -68,13 +70,13 @@ def world() -> Any:
 
 
 def make_bank(
-    singers: Sequence[Path], tell: Callable[[str, float], None] | None = None
+    singers: Sequence[Path], progress: Callable[[int], object] | None = None
 ) -> SingerBank:
     """Takes recordings apart.
 
     Args:
         singers: one file, or folder of files, of each; one voice alone in all of them.
-        tell: told file and seconds.
+        progress: told the number of each singer when that is done; they count from 0.
 
     Raises:
         DatasetError: a singer has no recordings, or nothing is sung in them.
@@ -87,11 +89,8 @@ def make_bank(
     for number, place in enumerate(singers):
         names.append(_name(place))
         before = len(units)
-        for file in _files(place):
-            samples = _samples(file)
-            if tell is not None:
-                tell(str(file), len(samples) / RATE_HZ)
-            for unit in _units(samples):
+        for file in checked(_files(place)):
+            for unit in _units(_samples(file)):
                 length = len(unit.power_db)
                 units.append((number, frames, frames + unit.consonant, frames + length))
                 hz.append(unit.f0_hz)
@@ -99,6 +98,8 @@ def make_bank(
                 frames += length
         if len(units) == before:
             raise DatasetError(f"{place} holds nothing that is sung", "leave it out")
+        if progress is not None:
+            progress(number)
     return SingerBank(
         np.asarray(names),
         np.concatenate([part.envelope for part in parts]),
@@ -121,9 +122,9 @@ def load_bank(path: Path) -> SingerBank:
         DatasetError: the file is not there, or no bank.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             bank = SingerBank(**{name: stored[name] for name in SingerBank._fields})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DatasetError(
             f"{path} is no bank of singers ({error})", "make one by `umss-jax chorale singers`"
         ) from error

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
+from umss_jax.audio.writing import write_sound
 from umss_jax.chorales.bank import SingerBank
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.hymnal import abc_scores
@@ -26,6 +27,7 @@ from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
+from umss_jax.interruption import checked
 from umss_jax.pitch.tables import track_text
 from umss_jax.synth.harmonic import HarmonicControls
 from umss_jax.synth.noise import NoiseControls, sample_noise
@@ -83,7 +85,7 @@ def make(
     scores: str = "embedded",
     config: ChoraleConfig = ChoraleConfig(),
     bank: SingerBank | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
     """Writes renderings as ``OUT/<piece>/{soprano,alto,tenor,bass}.wav`` with their F0.
 
@@ -99,7 +101,7 @@ def make(
             order, then again.
         config: ranges of what is sampled.
         bank: of the singers; None for sampled ones.
-        progress: told name and seconds of each piece.
+        progress: told the number of each piece when it is made; they count from 0.
 
     Returns:
         The pieces' folders.
@@ -110,7 +112,7 @@ def make(
     """
     library = _library(scores)
     folders = []
-    for number in range(count):
+    for number in checked(range(count)):
         passed, position = divmod(number, len(library))
         order = np.random.default_rng([seed, passed]).permutation(len(library))
         score = library[int(order[position])]
@@ -122,7 +124,7 @@ def make(
         rendering = render(score, piece_seed, config, bank)
         write_rendering(folder, rendering, piece_seed)
         if progress is not None:
-            progress(folder.name, rendering.stems.shape[1] / _SYNTH.sample_rate_hz)
+            progress(number)
     return folders
 
 
@@ -147,7 +149,7 @@ def _voices(singing: Singing, rng: np.random.Generator, lanes: int) -> np.ndarra
     total = len(singing.voice)
     noise_key = jax.random.key(int(rng.integers(2**31)))
     voices = []
-    for first in range(0, total, lanes):
+    for first in checked(range(0, total, lanes)):
         chosen = np.minimum(np.arange(first, first + lanes), total - 1)
         key = jax.random.fold_in(noise_key, first)
         voices.append(np.asarray(_sing(key, *(array[chosen] for array in singing[1:6]))))
@@ -230,8 +232,6 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    import soundfile
-
     hop_s = _SYNTH.hop_samples / _SYNTH.sample_rate_hz
     with working_folder(folder) as work:
         inner = work / folder.name
@@ -240,7 +240,7 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
             tracks = zip(VOICES, rendering.stems, rendering.f0_hz_synth, strict=True)
             for voice, stem, f0_hz in tracks:
                 rate = rendering.sample_rate_hz
-                soundfile.write(inner / f"{voice}.wav", stem, rate, subtype="PCM_16")
+                write_sound(inner / f"{voice}.wav", stem, rate, "PCM_16")
                 text = track_text(f0_hz, (f0_hz > 0).astype(float), hop_s, decimals=1)
                 (inner / f"{voice}.f0.csv").write_text(text, encoding="ascii")
             about = {

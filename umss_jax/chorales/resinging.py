@@ -216,7 +216,8 @@ def _synthesise(
     breath = np.ascontiguousarray(bank.aperiodicities[heard], np.float64)
     aperiodicity = pyworld.decode_aperiodicity(breath, RATE_HZ, FFT_SIZE)
     envelope = _warped(envelope, warp) * 10 ** (gain_db / 10)[:, None]
-    sound = pyworld.synthesize(f0_hz, envelope, aperiodicity, RATE_HZ, 1000 * PERIOD_S)
+    contiguous = (np.ascontiguousarray(one) for one in (f0_hz, envelope, aperiodicity))
+    sound = pyworld.synthesize(*contiguous, RATE_HZ, 1000 * PERIOD_S)
     samples = np.zeros(round(frames * _HOP_S * RATE_HZ))
     count = min(len(sound), len(samples))
     samples[:count] = sound[:count]

@@ -1,24 +1,26 @@
 """The command ``umss-jax``: results on stdout, messages on stderr, one line for each error.
 
-Exit codes: 0 all done, 1 a file failed, 2 the request was wrong, 130 interrupted. Nothing here
-imports JAX; commands import what they need when they run.
+Exit codes: 0 all done, 1 a file failed, 2 the request was wrong, 130 interrupted by Ctrl-C
+(SIGINT), 143 ended by SIGTERM, 129 by SIGHUP. Nothing here imports JAX; commands import what they
+need when they run.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import umss_jax
-from umss_jax.cli.common import INTERRUPTED, leave, say
-from umss_jax.errors import UmssError
+from umss_jax import interruption
+from umss_jax.cli.common import INTERRUPTED, leave, refused, say
+from umss_jax.cli.streams import lost_output, prepare_streams
+from umss_jax.device import explained
+from umss_jax.errors import UmssError, one_line
 
 _COMMANDS = (
     *("separate", "f0", "demo", "evaluate", "report"),
@@ -66,18 +68,32 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line (by default that of the process) and leaves with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = run(arguments)
-    except SystemExit as terminated:
-        leave(terminated.code if isinstance(terminated.code, int) else 1)
-    if code == INTERRUPTED:
+    prepare_streams()
+    interruption.install()
+    code = run(arguments)
+    lost = lost_output()
+    if lost is not None:
+        say(f"standard output could not be written ({lost.strerror}): write it elsewhere")
+        code = code or 1
+    if code == (interruption.exit_code() or INTERRUPTED):
         leave(code)
+    interruption.finish()
     sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line, prints what went wrong, and returns the exit code."""
+    """Runs the command line, prints what went wrong, and returns the exit code.
+
+    Where a signal came in the meantime the code says so, even if all was done by then.
+    """
+    code = interruption.exit_code() or _run(arguments)
+    code = interruption.exit_code() or code
+    if code in (interruption.exit_code(), INTERRUPTED) and code:
+        say("interrupted")
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     # Typer brings its own copy of click, older ones the package: take the class from a public name.
     click_exception: Any = typer.BadParameter.__mro__[2]
@@ -88,20 +104,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our results has gone; keep the interpreter from flushing into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        say(refused(error))
         return 1
     except click_exception as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "umss-jax"
-        say(f"{error.format_message()} (see `{path} --help`)")
+        _say_usage(error)
         return int(getattr(error, "exit_code", 2))
-    if code == INTERRUPTED:
-        say("interrupted")
+    except Exception as error:
+        by_environment = explained(error)
+        if by_environment is None:
+            raise
+        say(str(by_environment))
+        return by_environment.exit_code
     return code if isinstance(code, int) else 0
 
 
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds like an exception, so that working folders vanish."""
-    raise SystemExit(128 + signal_number)
+def _say_usage(error: Any) -> None:
+    """What is wrong with the arguments on one line; the help of a group that stands alone."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
+        return
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "umss-jax"
+    words = one_line(error.format_message()).replace("Value error, ", "").removesuffix(".")
+    option = getattr(error, "option_name", None)
+    if option and any(file.name.startswith(option[:2]) for file in Path().glob("-*")):
+        words += f"; a file whose name begins with - is named by its folder: ./{option}"
+    say(f"{words} (see `{path} --help`)")

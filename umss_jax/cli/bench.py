@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from umss_jax.cli.common import NoProgressOption, check_writable, print_path
+from umss_jax.device import start_jax
 from umss_jax.errors import UsageError
+from umss_jax.progress import progress_bar
 from umss_jax.train.strategies import STRATEGIES
 
 _STRATEGIES = (*STRATEGIES, "separation")
@@ -38,6 +41,7 @@ def bench(
     everything: Annotated[
         bool, typer.Option("--all", help="Everything, and how UMSS grows with batch and length.")
     ] = False,
+    quiet: NoProgressOption = False,
     ceiling_gflops: Annotated[
         float | None, typer.Option("--ceiling-gflops", hidden=True, help="Already measured.")
     ] = None,
@@ -48,6 +52,9 @@ def bench(
     minutes: of 1). Each runs in a process of its own, so that peak memory is its own. Progress is
     on standard error.
     """
+    if out:
+        check_writable(out)
+    start_jax()
     from umss_jax.bench import run
     from umss_jax.bench.machine import machine_name
     from umss_jax.bench.table import markdown
@@ -58,13 +65,15 @@ def bench(
     if ceiling_gflops is not None:
         _print_json(run.measure_here(jobs, repeats, ceiling_gflops))
         return 0
-    rows = run.measure_apart(jobs, repeats, lambda line: typer.echo(line, err=True))
+    with progress_bar("measuring", len(jobs), "measurements", quiet) as shown:
+        tell = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+        rows = run.measure_apart(jobs, repeats, tell, shown.advance)
     if as_json:
         _print_json(rows)
     else:
         typer.echo(markdown(rows, machine_name()))
     if out:
-        typer.echo(str(run.write(rows, out)))
+        print_path(run.write(rows, out))
     return 0
 
 

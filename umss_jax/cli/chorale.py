@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from umss_jax.cli.common import check_writable, print_path
+from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.progress import progress_bar
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -46,18 +50,26 @@ def make(
     """
     from dataclasses import replace
 
+    check_writable(out)
+    start_jax()
     from umss_jax.chorales.bank import load_bank
     from umss_jax.chorales.config import ChoraleConfig
     from umss_jax.chorales.render import make as make_chorales
 
-    def tell(name: str, seconds: float) -> None:
-        if not quiet:
-            typer.echo(f"{name}: {seconds:.0f} s", err=True)
-
+    enable_compilation_cache()
     config = replace(ChoraleConfig(), longest_s=longest)
     bank = load_bank(singers) if singers else None
-    for folder in make_chorales(out, count, seed, scores, config, bank, tell):
-        typer.echo(str(folder))
+    with progress_bar("singing", count, "pieces", quiet) as shown:
+        made = 0
+
+        def tell(number: int) -> None:
+            nonlocal made
+            shown.advance(number + 1 - made)
+            made = number + 1
+
+        folders = make_chorales(out, count, seed, scores, config, bank, tell)
+    for folder in folders:
+        print_path(folder)
 
 
 @app.command()
@@ -77,9 +89,8 @@ def singers(
     """
     from umss_jax.chorales.bank import make_bank, save_bank
 
-    def tell(name: str, seconds: float) -> None:
-        if not quiet:
-            typer.echo(f"{name}: {seconds:.0f} s", err=True)
-
-    save_bank(out, make_bank(recordings, tell))
-    typer.echo(str(out))
+    check_writable(out.parent)
+    with progress_bar("listening", len(recordings), "singers", quiet) as shown:
+        bank = make_bank(recordings, lambda number: shown.advance(1))
+    save_bank(out, bank)
+    print_path(out)

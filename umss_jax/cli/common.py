@@ -1,28 +1,27 @@
-"""What commands share: options, checks, progress, late failures, and what Ctrl-C does."""
+"""What commands share: options, checks, progress, late failures, and how they end."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib
 import logging
 import os
-import signal
 import sys
-import tempfile
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from umss_jax.config import Assigner, Chain
-from umss_jax.device import Device
-from umss_jax.errors import OutputError, UmssError, UsageError
+from umss_jax.device import Device, as_device, explained
+from umss_jax.errors import OutputError, UmssError, UsageError, one_line, printable
+from umss_jax.files import check_place
+from umss_jax.interruption import checked, exit_at_once
+from umss_jax.progress import progress_bars as progress_bars  # for the commands
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -41,7 +40,16 @@ NameOption = Annotated[
         "--name", "-n", help="Model: a name in the store, a .safetensors, or several joined by +."
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option("--device", "-d", help="Where to compute.")]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        "--device",
+        "-d",
+        parser=as_device,
+        metavar=f"[{'|'.join(Device)}]",
+        help="Where to compute.",
+    ),
+]
 SegmentOption = Annotated[
     float, typer.Option("--segment", help="Seconds that the model hears at once.")
 ]
@@ -80,16 +88,18 @@ def begin(quiet: bool, verbose: bool, overwrite: bool, skip_existing: bool) -> N
 
 def prepare_jax() -> None:
     """Imports what a model needs and keeps compiled programs: to be called before one is loaded."""
-    with exit_at_once():
-        importlib.import_module("umss_jax.inference")
-    from umss_jax.device import enable_compilation_cache
+    from umss_jax.device import enable_compilation_cache, start_jax
 
+    with exit_at_once():
+        start_jax()
+        importlib.import_module("umss_jax.inference")
     enable_compilation_cache()
 
 
 def run_recordings(
     files: Sequence[Path],
     out: Path,
+    quiet: bool,
     verbose: bool,
     wanted: Callable[[Path], bool],
     load: Callable[[], ModelEngine],
@@ -102,9 +112,11 @@ def run_recordings(
     asked for. The exit code is that of :func:`run_files`.
     """
     from umss_jax.audio.recording import scan
+    from umss_jax.cli.given import given_once
 
-    refuse_twins(files)
+    files = given_once(files, say)
     check_writable(out)
+    passed: list[Path] = []
 
     @functools.cache
     def engine() -> ModelEngine:
@@ -117,11 +129,17 @@ def run_recordings(
             is_wanted = wanted(path)
         except OutputError as error:
             raise OutputError(f"{path}: {error.message}", error.remedy) from error
-        if is_wanted:
-            for result in one(scan(path), engine):
-                print_path(result)
+        if not is_wanted:
+            passed.append(path)
+            return
+        for result in one(scan(path), engine):
+            print_path(result)
 
-    return run_files(files, do, verbose)
+    code = run_files(files, do, verbose)
+    if passed and not quiet:
+        names = ", ".join(map(str, passed))
+        say(f"passed over, since results are there: {names} ({len(passed)} of {len(files)})")
+    return code
 
 
 def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool) -> int:
@@ -133,7 +151,7 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
         UsageError: It would meet every other file too.
     """
     failed: list[Path] = []
-    for path in files:
+    for path in checked(files):
         try:
             one(path)
         except UsageError:
@@ -141,20 +159,38 @@ def run_files(files: Sequence[Path], one: Callable[[Path], None], verbose: bool)
         except UmssError as error:
             say(str(error))
             failed.append(path)
+        except OSError as error:
+            say(f"{path}: {refused(error)}")
+            failed.append(path)
         except Exception as error:
+            by_environment = explained(error)
+            if by_environment is not None:
+                raise by_environment from error
             # A defect or a machine out of memory: the other files still get their chance.
             if verbose:
                 traceback.print_exc()
-            say(f"{path} failed ({type(error).__name__}: {error}): run it alone with -v")
+            reason = one_line(f"{type(error).__name__}: {error}")
+            say(f"{path} failed ({reason}): run it alone with -v")
             failed.append(path)
     if failed and len(files) > 1:
         say(f"{len(failed)} of {len(files)} files failed: {', '.join(map(str, failed))}")
     return 1 if failed else 0
 
 
+class _OneLine(logging.Formatter):
+    """Messages with names in them, as :func:`say` has them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = copy.copy(record)
+        told.msg, told.args = printable(record.getMessage()), ()
+        return super().format(told)
+
+
 def set_up_logging(verbose: bool) -> None:
     """Messages of this package from INFO on where asked, of others from WARNING on."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     logging.getLogger().setLevel(logging.WARNING)
     log.setLevel(logging.INFO if verbose else logging.WARNING)
 
@@ -165,92 +201,46 @@ def exclude(one: str, has_one: bool, other: str, has_other: bool) -> None:
         raise UsageError(f"{one} and {other} exclude each other", "choose one of them")
 
 
-def refuse_twins(files: Sequence[Path]) -> None:
-    """Two recordings of one name would share their results (on some systems whatever the case)."""
-    seen: dict[str, Path] = {}
-    for path in files:
-        twin = seen.setdefault(path.stem.casefold(), path)
-        if twin is not path:
-            raise UsageError(
-                f"the results of {twin} and {path} would both be called {path.stem!r}",
-                "rename one of them, or run them with different -o",
-            )
-
-
 def check_writable(out: Path) -> None:
-    """Finds out before an hour of work, not after; makes nothing."""
-    existing = next((folder for folder in (out, *out.parents) if folder.exists()), out)
+    """Finds out before an hour of work whether a folder of results can be written; makes nothing.
+
+    Raises:
+        UsageError: it cannot.
+    """
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
+        check_place(out / "result")
+    except OutputError as error:
+        reason = error.message.partition(" cannot be written ")[2]
         raise UsageError(
-            f"output folder {out} cannot be written ({error.strerror}: {existing})",
-            "choose another -o",
+            f"output folder {out} cannot be written {reason}", "choose another -o"
         ) from error
 
 
-_BAR_DELAY_S = 2.0
-
-
-class _Bar:
-    """A bar on stderr once two seconds have passed, whether or not anything was done by then."""
-
-    def __init__(self, total: float, label: str, unit: str) -> None:
-        from tqdm import tqdm
-
-        form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
-        self._bar = tqdm(
-            total=total, desc=label, unit=unit, delay=_BAR_DELAY_S, leave=False, bar_format=form
-        )
-        self._timer = threading.Timer(_BAR_DELAY_S, self._show)
-        self._timer.daemon = True
-        self._timer.start()
-        self.advance = self._bar.update
-
-    def _show(self) -> None:
-        self._bar.refresh()
-        self._bar.last_print_t = time.time()  # or closing would not wipe it
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._bar.close()
-
-
-@contextlib.contextmanager
-def progress_bars(
-    first_stage: str, total: float, label: str, unit: str, quiet: bool
-) -> Iterator[Callable[[str, float], None]]:
-    """One bar per stage, where stderr is a terminal; is told the stage and what was done of it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, amount: None
-        return
-    current = first_stage
-    bar = _Bar(total, f"{label}: {first_stage}", unit)
-
-    def advance(stage: str, amount: float) -> None:
-        nonlocal bar, current
-        if stage != current:
-            bar.close()
-            bar, current = _Bar(total, f"{label}: {stage}", unit), stage
-        bar.advance(amount)
-
-    try:
-        yield advance
-    finally:
-        bar.close()
-
-
 def print_path(path: Path) -> None:
-    """A result, on stdout at once; not every name is valid UTF-8."""
+    """A result, on stdout at once.
+
+    Its bytes are those of the name, which need not be UTF-8; a terminal must not obey them.
+    """
+    if sys.stdout is None:
+        return
     sys.stdout.flush()
+    if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
+        print(printable(str(path)), flush=True)
+        return
     sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def say(text: str) -> None:
-    """A message of one line, on stderr."""
-    print(f"umss-jax: {' '.join(text.split())}", file=sys.stderr)
+    """A message of one line, on stderr; names in it are spelt so that no terminal obeys them."""
+    if sys.stderr is not None:
+        print(f"umss-jax: {printable(text)}", file=sys.stderr)
+
+
+def refused(error: OSError) -> str:
+    """What the system refused, in words; the last resort for files that nobody asked about."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    return f"{name} cannot be used ({error.strerror or error}): check its rights and its disk"
 
 
 def leave(code: int) -> NoReturn:
@@ -263,29 +253,3 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def exit_at_once() -> Iterator[None]:
-    """While heavy libraries are imported Ctrl-C ends the process on the spot.
-
-    An exception that unwinds through the start-up of a native library can crash it. Nothing of
-    ours is half-written then.
-    """
-
-    def end(signal_number: int, frame: FrameType | None) -> NoReturn:
-        print("umss-jax: interrupted", file=sys.stderr)
-        leave(INTERRUPTED)
-
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # somebody else decides what Ctrl-C does
-        return
-    try:
-        previous = signal.signal(signal.SIGINT, end)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from umss_jax.cli.common import NoProgressOption, say
+from umss_jax.interruption import checked
+from umss_jax.progress import progress_bar
+from umss_jax.words import counted
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,16 +27,19 @@ def check(
     from umss_jax.data.layouts import find_layout
     from umss_jax.data.mixes import validation_excerpts
     from umss_jax.data.pieces import open_pieces
-    from umss_jax.errors import DatasetError
+    from umss_jax.errors import DatasetError, printable
     from umss_jax.train.config import TrainConfig
 
     layout = find_layout(folder)
-    typer.echo(f"layout: {layout.kind}, {len(layout.pieces)} complete pieces")
+    whole = counted(len(layout.pieces), "complete piece")
+    typer.echo(f"layout: {layout.kind}, {whole}")
+    for note in layout.notes:
+        say(note)
     for line in layout.missing:
-        typer.echo(f"missing: {line}")
+        typer.echo(printable(f"missing: {line}"))
     audio = TrainConfig().model.audio
     broken, excerpts, samples = 0, 0, 0
-    for piece in layout.pieces:
+    for piece in checked(layout.pieces):
         try:
             (opened,) = open_pieces([(piece, layout.kind)], audio)
             count = len(validation_excerpts([opened], audio=audio))
@@ -45,15 +50,18 @@ def check(
         singers = [len(files) for files in opened.voices]
         stems = f"singers {'/'.join(map(str, singers))}" if singers else "no stems"
         typer.echo(
-            f"{piece.name}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
-            f"{count} validation excerpts"
+            f"{printable(piece.name)}: {opened.samples / audio.sample_rate_hz:.1f} s, {stems}, "
+            f"{counted(count, 'validation excerpt')}"
         )
+        for note in opened.notes:
+            say(note)
         excerpts += count
         samples += opened.samples
     starts = samples // audio.hop_samples
     typer.echo(
-        f"{samples / audio.sample_rate_hz / 60:.1f} min, {excerpts} validation excerpts, "
-        f"about {starts} starts for random mixes"
+        f"{samples / audio.sample_rate_hz / 60:.1f} min, "
+        f"{counted(excerpts, 'validation excerpt')}, "
+        f"about {counted(starts, 'start')} for random mixes"
     )
     return 1 if broken or not excerpts else 0
 
@@ -74,8 +82,6 @@ def f0(
     They go into crepe_f0_center beside the stems, in the layout of the published code, and their
     paths to stdout. Needs the extra crepe. Exit code 1 if a recording could not be read.
     """
-    from tqdm import tqdm
-
     from umss_jax.data.crepe import write_track
     from umss_jax.data.layouts import find_layout
     from umss_jax.data.references import has_f0
@@ -83,6 +89,7 @@ def f0(
     from umss_jax.evaluate.config import EvaluationConfig
 
     layout = find_layout(folder)
+    layout.warn()
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
     if not recordings:
         raise DatasetError(
@@ -91,16 +98,20 @@ def f0(
         )
     wanted = [file for file in recordings if overwrite or not has_f0(file)]
     if len(wanted) < len(recordings):
+        done = len(recordings) - len(wanted)
+        verb = "has" if done == 1 else "have"
         say(
-            f"{len(recordings) - len(wanted)} of {len(recordings)} recordings have F0 tracks "
-            "already (--overwrite makes them anew)"
+            f"{done} of {counted(len(recordings), 'recording')} {verb} F0 tracks already "
+            "(--overwrite makes them anew)"
         )
     audio = EvaluationConfig().audio
     broken = 0
-    for file in tqdm(wanted, unit="recording", disable=quiet or not sys.stderr.isatty()):
-        try:
-            typer.echo(str(write_track(file, audio, csv)))
-        except AudioError as error:
-            broken += 1
-            say(str(error))
+    with progress_bar("tracking", len(wanted), "recordings", quiet) as shown:
+        for file in checked(wanted):
+            try:
+                typer.echo(str(write_track(file, audio, csv)))
+            except AudioError as error:
+                broken += 1
+                say(str(error))
+            shown.advance()
     return 1 if broken else 0

@@ -10,7 +10,7 @@ import typer
 
 from umss_jax.chorales.config import DemoConfig
 from umss_jax.cli.common import QuietOption, check_writable, exit_at_once, say
-from umss_jax.device import enable_compilation_cache
+from umss_jax.device import enable_compilation_cache, start_jax
 
 _DEFAULTS = DemoConfig()
 
@@ -39,6 +39,7 @@ def demo(
     """
     check_writable(out)
     with exit_at_once():
+        start_jax()
         from umss_jax.demo import demo_table, run_demo
 
     enable_compilation_cache()

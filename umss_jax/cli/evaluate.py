@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,11 @@ import typer
 from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
 from umss_jax.config import Assigner, Chain
 from umss_jax.data.config import Dataset
-from umss_jax.device import enable_compilation_cache
+from umss_jax.device import enable_compilation_cache, start_jax
 from umss_jax.errors import UsageError
 from umss_jax.evaluate.config import F0Source, F0Windows
+from umss_jax.files import check_place
+from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -147,10 +149,16 @@ def evaluate(
     """
     from umss_jax.cli.weights import bring_published
 
+    if undefined_as is not None and not math.isfinite(undefined_as):
+        raise UsageError(f"--undefined-as is {undefined_as:g}", "give a number of dB")
     exclude("--baselines", baselines, "a model", bool(models))
     if audio is not None and out is None:
         raise UsageError("--audio needs a folder to keep it in", "add -o OUT")
+    for file in (out and out / "table.md", json_file, csv_file):
+        if file is not None:
+            _check_file(file)
     with exit_at_once():
+        start_jax()
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])
@@ -196,6 +204,13 @@ def _write(
         write_text(out / "frames.csv", frames(results))
 
 
+def _check_file(file: Path) -> None:
+    """Finds out before hours of work whether a result can be written."""
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", "name a file in it")
+    check_place(file)
+
+
 def _groups(names: Sequence[str]) -> list[Group]:
     from umss_jax.evaluate.tables import Group
 
@@ -209,9 +224,6 @@ def _groups(names: Sequence[str]) -> list[Group]:
 
 @contextlib.contextmanager
 def _progress(quiet: bool, total: int) -> Iterator[Callable[[], object]]:
-    """A bar on stderr where that is a terminal."""
-    from tqdm import tqdm
-
-    hidden = quiet or not sys.stderr.isatty()
-    with tqdm(total=total, unit="excerpt", disable=hidden, delay=2, leave=False) as bar:
-        yield bar.update
+    """How far the evaluation is; gives what is called after each excerpt of each row."""
+    with progress_bar("evaluating", total, "excerpts", quiet) as shown:
+        yield shown.advance

@@ -28,6 +28,7 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Chain, TrackAssigner
 from umss_jax.device import Device
+from umss_jax.errors import printable
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -101,11 +102,11 @@ def f0(
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
         path, duration_s = recording.path, recording.duration_s
         log.info("%s: %.1f s", path, duration_s)
-        with progress_bars("tracking", duration_s, path.name, "s", quiet) as advance:
+        with progress_bars("tracking", duration_s, printable(path.name), "s", quiet) as advance:
             return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
 
     load = functools.partial(load_engine, name, assigner, chain, device, config)
-    return run_recordings(files, out, verbose, wanted, load, one)
+    return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
 def load_engine(

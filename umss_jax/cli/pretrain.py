@@ -8,6 +8,7 @@ import typer
 
 from umss_jax.cli.common import NoProgressOption, exit_at_once
 from umss_jax.cli.train import RunsOption, SettingsArgument, ShowOption, print_result
+from umss_jax.device import enable_compilation_cache, start_jax
 
 
 def pretrain(
@@ -33,5 +34,7 @@ def pretrain(
         typer.echo(to_toml(plain(config)))
         return
     with exit_at_once():
+        start_jax()
+        enable_compilation_cache()
         from umss_jax.train.pretrain import pretrain as run_pretraining
     print_result(config.name, run_pretraining(config, runs / config.name, quiet))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from umss_jax.errors import printable
+
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Folder of all runs.")] = Path("runs"),
@@ -16,16 +18,21 @@ def runs(
 
     found = list_runs(folder)
     if not found:
-        typer.echo(f"no runs in {folder}", err=True)
+        typer.echo(printable(f"no runs in {folder}"), err=True)
         return
     rows: list[tuple[str, ...]] = [("run", "state", "phase", "epoch", "step", "best", "updated")]
     for name, state in found:
-        best = state.get("best_loss")
-        where = (str(state.get(key, "-")) for key in ("phase", "epoch", "step"))
-        best_loss = "-" if best is None else f"{best:.5g}"
-        updated = str(state.get("updated", "-"))
-        rows.append((name, str(state["state"]), *where, best_loss, updated))
+        keys = ("state", "phase", "epoch", "step", "best_loss", "updated")
+        rows.append((printable(name), *(_cell(state.get(key)) for key in keys)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo(line.rstrip())
+
+
+def _cell(value: object) -> str:
+    """A value of a state; a dash for what is none, since a damaged file may hold anything."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    is_text = isinstance(value, str) and value.isprintable() and bool(value)
+    return str(value) if is_text or type(value) is int else "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,9 +30,11 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
+from umss_jax.errors import printable
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
@@ -102,9 +104,9 @@ def separate(
     """
     with exit_at_once():
         from umss_jax.api import model_name
-        from umss_jax.separation.outputs import is_wanted
+        from umss_jax.separation.outputs import track_folder, wants_stems
         from umss_jax.separation.stem_writer import choose_encoding
-        from umss_jax.separation.stems import StemOptions, separate_file, track_folder
+        from umss_jax.separation.stems import StemOptions, separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -118,23 +120,25 @@ def separate(
 
     def wanted(path: Path) -> bool:
         folder = track_folder(path, out, model_name(name))
-        if is_wanted(folder, overwrite, skip_existing):
+        if wants_stems(folder, path, overwrite, skip_existing):
             return True
         log.info("%s: stems are in %s already", path, folder)
         return False
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
-        log.info("%s: %.1f s, %d channels at %d Hz", path, seconds, channels, rate_hz)
+        log.info("%s: %.1f s, %s at %d Hz", path, seconds, counted(channels, "channel"), rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
-        with progress_bars("separating", seconds, path.name, "s", quiet) as advance:
+        with progress_bars("separating", seconds, printable(path.name), "s", quiet) as advance:
             track = separate_file(path, out, adapted, config, options, advance, recording)
         if not quiet:
             _note_level(path, track.manifest)
+            if warning := track.likeness.warning(str(path)):
+                say(warning)
         return [track.folder]
 
     load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
-    return run_recordings(files, out, verbose, wanted, load, one)
+    return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
 def load_engine(
@@ -169,7 +173,7 @@ def _adapted(
         return engine
     from umss_jax.train import adapt
 
-    label = recording.path.name
+    label = printable(recording.path.name)
     with progress_bars("adapting", config.steps, label, "steps", quiet) as advance:
         step = functools.partial(advance, "adapting")
         engine = adapt.adapt_to_recording(engine, recording, config, step)
@@ -182,5 +186,6 @@ def _adapted(
 def _note_level(path: Path, manifest: dict[str, object]) -> None:
     if manifest["gain"] != 1.0:
         say(f"{path}: all stems turned down by {manifest['gain']:.4f} so that none clips")
-    if manifest["clipped_samples"]:
-        say(f"{path}: {manifest['clipped_samples']} samples cut at full scale")
+    cut: Any = manifest["clipped_samples"]
+    if cut:
+        say(f"{path}: {counted(cut, 'sample')} cut at full scale")

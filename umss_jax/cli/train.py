@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.common import NoProgressOption, exit_at_once, say
-from umss_jax.device import enable_compilation_cache
+from umss_jax.cli.common import NoProgressOption, exit_at_once, print_path, say
+from umss_jax.device import enable_compilation_cache, start_jax
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
     from umss_jax.train.run_folder import RunResult
@@ -64,6 +65,7 @@ def train(
         typer.echo(to_toml(plain(config)))
         return
     with exit_at_once():
+        start_jax()
         from umss_jax.train.sharding import start_hosts
 
         start_hosts()
@@ -74,6 +76,5 @@ def train(
 
 def print_result(name: str, result: RunResult) -> None:
     """How a run of this name ended, on stderr, and its weights."""
-    text = f"{name}: {result.steps} steps, best validation loss {result.best_loss:.5g}"
-    typer.echo(text, err=True)
-    typer.echo(str(result.weights))
+    say(f"{name}: {counted(result.steps, 'step')}, best validation loss {result.best_loss:.5g}")
+    print_path(result.weights)

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.errors import OutputError, UmssError
+from umss_jax.errors import OutputError, UmssError, printable
+from umss_jax.words import counted
 
 app = typer.Typer(
     help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
@@ -24,7 +25,7 @@ NameArgument = Annotated[str, typer.Argument(help="Name in the store, or a .safe
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 @app.command("import")
@@ -71,7 +72,7 @@ def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> No
 
     path = _save(name, variables, metadata)
     count = read_metadata(name)["parameters"]
-    _say(f"{metadata['kind']}: {count} parameters, all names and shapes fit")
+    _say(f"{metadata['kind']}: {counted(count, 'parameter')}, all names and shapes fit")
     typer.echo(path)
 
 
@@ -121,7 +122,7 @@ def list_() -> None:
             _say(str(error))
             continue
         fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
-        typer.echo("\t".join([name, *(str(field) for field in fields)]))
+        typer.echo("\t".join(printable(str(cell)) for cell in (name, *fields)))
     if not names:
         _say(f"nothing is stored in {home() / 'weights'}")
 
@@ -144,7 +145,7 @@ def show(
         if arrays:
             shapes = {path: list(leaf.shape) for path, leaf in flatten(stored.variables).items()}
             about = {**about, "arrays": shapes}
-    typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(about, indent=2))
 
 
 @app.command()
@@ -158,7 +159,8 @@ def verify(name: NameArgument) -> None:
     known = "all names and shapes of their configuration"
     if stored.metadata["format"] == 1:
         known = "no configuration (format 1): networks told from names and shapes"
-    typer.echo(f"{name}: ok, {len(flatten(stored.variables))} arrays, hash, finite values, {known}")
+    count = counted(len(flatten(stored.variables)), "array")
+    typer.echo(f"{name}: ok, {count}, hash, finite values, {known}")
 
 
 @app.command()

@@ -36,6 +36,19 @@ class SetConfig:
 
 
 @dataclass(frozen=True)
+class StemLengthConfig:
+    """How much the recordings of one piece may differ in length; all end with the shortest."""
+
+    rounding_s: float = 0.1
+    """Differences up to this come from formats and resampling and are not worth a word."""
+    refused_s: float = 2.0
+    refused_share: float = 0.1
+    """Of the longest: what differs by more than both is not of one performance."""
+    refused_short_share: float = 0.5
+    """Of the longest: nor is what differs by so much, short as it may be."""
+
+
+@dataclass(frozen=True)
 class AugmentationConfig:
     """How synthetic voices are made to stand for real ones; probabilities and ranges."""
 

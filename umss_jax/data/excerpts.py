@@ -15,11 +15,13 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
+from umss_jax.audio.recording import system_name
 from umss_jax.config import AudioConfig
 from umss_jax.data.layouts import STEM_FOLDER
 from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError
 from umss_jax.pitch.config import CONFIDENCE
+from umss_jax.words import counted
 
 _PART_OFFSET_S = 0.04  # of the first excerpt of a part of BC or BSQ (reference)
 
@@ -197,7 +199,7 @@ def singer_files(root: Path, song: Song) -> list[Path]:
         section = [file for file in recordings if voice in file.stem]
         if len(section) < song.singer:
             raise DatasetError(
-                f"{folder} holds {len(section)} recordings named *{voice}*.wav",
+                f"{folder} holds {counted(len(section), 'recording')} named *{voice}*.wav",
                 f"add those up to singer {song.singer}",
             )
         files.append(section[song.singer - 1])
@@ -236,14 +238,15 @@ def _read(file: Path, start: int, audio: AudioConfig, any_rate: bool) -> np.ndar
 
 def _read_part(file: Path, start: int, audio: AudioConfig) -> np.ndarray:
     try:
-        with soundfile.SoundFile(file) as recording:
+        with soundfile.SoundFile(system_name(file)) as recording:
             if recording.samplerate != audio.sample_rate_hz or recording.channels != 1:
                 raise DatasetError(
-                    f"{file} has {recording.samplerate} Hz, {recording.channels} channels",
+                    f"{file} has {recording.samplerate} Hz, "
+                    f"{counted(recording.channels, 'channel')}",
                     f"convert it to {audio.sample_rate_hz} Hz mono",
                 )
             recording.seek(min(start, recording.frames))
             samples: np.ndarray = recording.read(audio.example_samples, dtype="float32")
             return samples
-    except soundfile.LibsndfileError as error:
+    except (soundfile.SoundFileError, OSError) as error:
         raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error

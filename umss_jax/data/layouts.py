@@ -7,23 +7,29 @@ Told from folder and file names alone; no audio is opened here. Known layouts:
 - ``cantoria``: ``<Song>/audio_16kHz/*_{s,a,t,b}.wav``, one singer per voice.
 - ``bcbsq``: ``<BC|BQ>/audio_16kHz/<part>_{s,a,t,b}_1ch.wav`` (Bach Chorales, Barbershop Quartet).
 - ``choralsynth``: ``<piece>/{soprano,alto,tenor,bass}.*``.
+- ``stems``: the voice elsewhere in the names of files or folders, at any depth
+  (:mod:`umss_jax.data.voice_groups`). What was guessed is in the notes.
 - ``mixtures``: audio files without stems, at any depth: enough for training without labels.
 
-The first three are the reference's (``data.py`` of PierreChouteau/umss_icassp).
+The first three are the reference's (``data.py`` of PierreChouteau/umss_icassp). What hidden files
+and systems leave there counts nowhere (:mod:`umss_jax.data.folder_files`).
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.config import VOICES
+from umss_jax.data.folder_files import file_identity, is_foreign, recordings_below, without_twins
+from umss_jax.data.voice_groups import Group, group_voices
+from umss_jax.data.voice_names import voice_names
 from umss_jax.errors import DatasetError
-
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"})
+from umss_jax.words import counted, readable, some_of, warn_once
 
 STEM_FOLDER = "audio_16kHz"
 _SECTIONS = ("soprano", "contraalt", "tenor", "bajos")
@@ -55,6 +61,16 @@ class Layout(NamedTuple):
     """Complete ones, by name."""
     missing: tuple[str, ...]
     """One line for each piece that was left out."""
+    notes: tuple[str, ...] = ()
+    """One line for each kind of thing that was guessed or passed over."""
+
+    def warn(self) -> None:
+        """Says the notes, and how many pieces are incomplete, on stderr."""
+        for note in self.notes:
+            warn_once(f"{self.folder}: {note}")
+        if self.missing:
+            left_out = counted(len(self.missing), "incomplete piece is", "incomplete pieces are")
+            warn_once(f"{self.folder}: {left_out} left out ({some_of(self.missing)})")
 
 
 def find_layout(folder: Path) -> Layout:
@@ -63,35 +79,24 @@ def find_layout(folder: Path) -> Layout:
     Raises:
         DatasetError: there is no such folder, or nothing in it is known.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder", "point at the folder of a dataset")
-    songs = [folder] if (folder / STEM_FOLDER).is_dir() else _folders(folder)
-    songs = [song for song in songs if (song / STEM_FOLDER).is_dir()]
+    found = recordings_below(folder)
+    files, twins = without_twins(found.files)
+    songs = _songs(folder, files)
     if songs:
-        return _stem_folders(folder, songs)
-    voice_files = {one: _voice_files(one) for one in (folder, *_folders(folder))}
-    stems = [
-        Piece(one.name, tuple((found[voice],) if voice in found else () for voice in VOICES))
-        for one, found in voice_files.items()
-        if found
-    ]
-    if stems:
-        return _layout("choralsynth", folder, stems)
-    recordings = sorted(file for file in folder.rglob("*") if is_audio(file))
-    if recordings:
-        names = [file.relative_to(folder).with_suffix("").as_posix() for file in recordings]
-        pieces = [Piece(name, (), file) for name, file in zip(names, recordings, strict=True)]
-        return Layout("mixtures", folder, tuple(pieces), ())
-    raise DatasetError(
-        f"{folder} holds no layout that is known",
-        f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
-    )
-
-
-def is_audio(path: Path) -> bool:
-    """Whether a path is a file that may be audio, by its name."""
-    hidden = path.name.startswith(".")
-    return path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not hidden
+        layout = _stem_folders(folder, songs)
+        others = [file for file in files if not any(song in file.parents for song in songs)]
+    else:
+        layout, others = _by_names(folder, files)
+    if not (layout.pieces or layout.missing):
+        raise DatasetError(
+            f"{folder} holds no layout that is known",
+            f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
+        )
+    notes = [*found.notes, *twins, *layout.notes]
+    if others:
+        which = counted(len(others), "recording")
+        notes.append(f"{which} beside the stems not used: {_names(folder, others)}")
+    return _without_repeats(layout._replace(notes=tuple(notes)))
 
 
 def choose_pieces(
@@ -136,30 +141,45 @@ def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
     for voice, before, after in zip(VOICES, piece.voices, chosen, strict=True):
         if not after:
             raise DatasetError(
-                f"{piece.name} has {len(before)} recordings of the {voice}, not "
+                f"{piece.name} has {counted(len(before), 'recording')} of the {voice}, not "
                 f"singer {' or '.join(map(str, singers))}",
                 "choose singers that are there",
             )
     return piece._replace(voices=chosen)
 
 
-def _stem_folders(folder: Path, songs: list[Path]) -> Layout:
-    """Songs or collections of the reference's three datasets."""
+def _songs(folder: Path, files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Recordings in folders of the reference's name, by the song or collection above."""
+    near = (folder.parent,) if folder.name == STEM_FOLDER else (folder, *_folders(folder))
+    songs: dict[Path, list[Path]] = {one: [] for one in near if (one / STEM_FOLDER).is_dir()}
+    for file in files:
+        if file.parent.name == STEM_FOLDER:
+            songs.setdefault(file.parent.parent, []).append(file)
+    return songs
+
+
+def _stem_folders(folder: Path, songs: dict[Path, list[Path]]) -> Layout:
+    """Songs or collections of the reference's three datasets, or others in folders of that name."""
     found: list[tuple[str, Piece]] = []
-    for song in songs:
-        recordings = sorted(file for file in (song / STEM_FOLDER).iterdir() if is_audio(file))
+    for song, recordings in songs.items():
+        inside = folder in song.parents
+        name = readable(song.relative_to(folder).as_posix() if inside else song.resolve().name)
         parts = _by_part(recordings)
         if not parts:
-            files = (
+            sections = tuple(
                 tuple(file for file in recordings if section in file.stem.lower())
                 for section in _SECTIONS
             )
-            found.append(("csd", Piece(song.name, tuple(files))))
+            other = [] if all(sections) else _by_names(song / STEM_FOLDER, recordings)[0].pieces
+            whole = [piece for piece in other if piece.voices]
+            found += [("stems", one._replace(name=f"{name}/{one.name}")) for one in whole]
+            if not whole:
+                found.append(("csd", Piece(name, sections)))
         for part, voices in parts.items():
             if len(parts) == 1:
-                found.append(("cantoria", Piece(song.name, voices)))
+                found.append(("cantoria", Piece(name, voices)))
             else:
-                found.append(("bcbsq", Piece(f"{song.name}/{part}", voices)))
+                found.append(("bcbsq", Piece(f"{name}/{readable(part)}", voices)))
     kinds = sorted({kind for kind, _ in found})
     return _layout("+".join(kinds), folder, (piece for _, piece in found))
 
@@ -175,15 +195,69 @@ def _by_part(recordings: list[Path]) -> dict[str, tuple[tuple[Path, ...], ...]]:
     return {part: tuple(map(tuple, voices)) for part, voices in parts.items()}
 
 
-def _voice_files(folder: Path) -> dict[str, Path]:
-    return {
-        file.stem.lower(): file
-        for file in sorted(folder.iterdir())
-        if file.stem.lower() in VOICES and is_audio(file)
-    }
+def _by_names(folder: Path, files: Sequence[Path]) -> tuple[Layout, list[Path]]:
+    """Pieces whose voices are in the names of files or folders, or else mixtures.
+
+    Second, recordings beside the stems.
+    """
+    groups = group_voices(folder, files)
+    if groups:
+        used = {file for group in groups for file in group.files}
+        others = [file for file in files if file not in used]
+        pieces = [Piece(_piece_name(folder, group), group.voices) for group in groups]
+        is_plain = all(
+            len(group.place) <= 1
+            and file.stem.lower() == voice
+            and len(file.relative_to(folder).parts) == len(group.place) + 1
+            for group in groups
+            for voice, singers in zip(VOICES, group.voices, strict=True)
+            for file in singers
+        )
+        if is_plain:
+            return _layout("choralsynth", folder, pieces), others
+        return _layout("stems", folder, pieces, _guesses(folder, groups, pieces)), others
+    names = [readable(file.relative_to(folder).with_suffix("").as_posix()) for file in files]
+    pieces = [Piece(name, (), file) for name, file in zip(names, files, strict=True)]
+    like = [file for file in files if any(not one.is_letter for one in voice_names(file.stem))]
+    notes: tuple[str, ...] = ()
+    if like:
+        what = counted(len(like), "recording is", "recordings are")
+        notes = (
+            f"{what} named like a voice without the others and taken as a mixture: "
+            f"{_names(folder, like)}",
+        )
+    return Layout("mixtures", folder, tuple(pieces), (), notes), []
 
 
-def _layout(kind: str, folder: Path, pieces: Iterable[Piece]) -> Layout:
+def _piece_name(folder: Path, group: Group) -> str:
+    return "/".join((*group.place, *filter(None, [group.title]))) or readable(folder.resolve().name)
+
+
+def _guesses(folder: Path, groups: Sequence[Group], pieces: Sequence[Piece]) -> list[str]:
+    """One line for each kind of guess."""
+    whole = [
+        (group, piece) for group, piece in zip(groups, pieces, strict=True) if all(piece.voices)
+    ]
+    if not whole:
+        return []
+    file = whole[0][0].voices[1][0].relative_to(folder)
+    notes = [f"voices are told from names: {readable(str(file))} as the alto of {whole[0][1].name}"]
+    several = [piece.name for _, piece in whole if max(map(len, piece.voices)) > 1]
+    if several:
+        what = "several recordings of a voice are taken as singers of one part"
+        notes.append(f"{what}: {some_of(several)}")
+    performances = defaultdict(list)
+    for group, piece in whole:
+        if group.performance_of is not None:
+            performances[group.performance_of].append(piece.name)
+    numbered = [name for names in performances.values() if len(names) > 1 for name in names]
+    if numbered:
+        what = "recordings of one number are taken as a performance of their own"
+        notes.append(f"{what}: {some_of(numbered)}")
+    return notes
+
+
+def _layout(kind: str, folder: Path, pieces: Iterable[Piece], notes: Sequence[str] = ()) -> Layout:
     complete, missing = [], []
     for piece in sorted(pieces):
         absent = [v for v, files in zip(VOICES, piece.voices, strict=True) if not files]
@@ -191,8 +265,28 @@ def _layout(kind: str, folder: Path, pieces: Iterable[Piece]) -> Layout:
             missing.append(f"{piece.name} has no {' and no '.join(absent)}")
         else:
             complete.append(piece)
-    return Layout(kind, folder, tuple(complete), tuple(missing))
+    return Layout(kind, folder, tuple(complete), tuple(missing), tuple(notes))
+
+
+def _without_repeats(layout: Layout) -> Layout:
+    """Pieces of the same files under other names (links) count once."""
+    seen: dict[tuple[object, ...], Piece] = {}
+    again = []
+    for piece in layout.pieces:
+        first = seen.setdefault(tuple(map(file_identity, piece.files)), piece)
+        if first is not piece:
+            again.append(f"{piece.name} ({first.name})")
+    if not again:
+        return layout
+    note = f"{counted(len(again), 'piece')} linked to the files of another left out: "
+    return layout._replace(
+        pieces=tuple(seen.values()), notes=(*layout.notes, note + some_of(again))
+    )
+
+
+def _names(folder: Path, files: Sequence[Path]) -> str:
+    return some_of([readable(str(file.relative_to(folder))) for file in files])
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    return sorted(one for one in folder.iterdir() if one.is_dir() and not is_foreign(one.name))

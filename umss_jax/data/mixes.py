@@ -15,8 +15,9 @@ from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.alterations import altered
 from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import peak_scale, start_frames
-from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces
+from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces, shared_recordings
 from umss_jax.errors import DatasetError
+from umss_jax.words import readable, warn_once
 
 _MIX_STREAM, _ORDER_STREAM, _ALTERATION_STREAM = 0, 1, 2  # separate random streams of one seed
 _TRIALS = 100  # before a data set that seems to be all silence is given up
@@ -158,7 +159,7 @@ def _cut(one: OpenPiece, singers: Sequence[int], start: int, audio: AudioConfig)
         chosen = list(zip(one.voices, one.piece.voices, singers, strict=True))
         sources = np.stack([voice[i][start : start + samples] for voice, _, i in chosen])
         mixture = sources.sum(axis=0)
-        name += "".join(f" {files[i].stem}" for _, files, i in chosen)
+        name += "".join(f" {readable(files[i].stem)}" for _, files, i in chosen)
     scale = peak_scale(mixture)
     name = f"{name} at {start / rate_hz:.3f} s"
     return Example(name, mixture * scale, None if sources is None else sources * scale)
@@ -186,11 +187,18 @@ def open_sets(
 ) -> tuple[RandomMixes, list[Example]]:
     """Training mixes and validation excerpts of a configuration.
 
+    What is odd about the recordings is said on stderr, also whether both sets have some in common.
+
     Raises:
         DatasetError: a set is not there, broken, or has no stems where they are asked for.
     """
     train = open_pieces(find_pieces(config.train), audio)
     validation = open_pieces(find_pieces(config.validation), audio)
+    for one in (*train, *validation):
+        one.warn()
+    shared = shared_recordings(train, validation)
+    if shared:
+        warn_once(shared)
     if with_sources:
         for one in (*train, *validation):
             if len(one.voices) != len(VOICES):

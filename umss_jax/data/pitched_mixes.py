@@ -15,9 +15,10 @@ from umss_jax.audio.cache import DecodedAudio
 from umss_jax.config import VOICES, AudioConfig, HcqtConfig
 from umss_jax.data.alterations import coloured, coloured_noise, silent_voices
 from umss_jax.data.config import AugmentationConfig, SetConfig
-from umss_jax.data.pieces import find_pieces
+from umss_jax.data.pieces import find_pieces, length_notes
 from umss_jax.data.references import read_f0
 from umss_jax.errors import DatasetError, UmssError
+from umss_jax.words import warn_once
 
 _KEPT = 255.0  # saliences are kept in steps of 1/255
 
@@ -60,7 +61,7 @@ def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoi
     """Pieces with stems and F0 (where :mod:`umss_jax.data.references` looks), one singer a voice.
 
     Raises:
-        DatasetError: F0 is missing or damaged, or a stem is.
+        DatasetError: F0 is missing or damaged, or a stem is, or stems are not equally long by far.
     """
     decoded = DecodedAudio()
     pieces = []
@@ -74,6 +75,11 @@ def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoi
             )
         except UmssError as error:
             raise DatasetError(error.message, error.remedy) from error
+        lengths = {
+            file: len(one.samples) for (file, *_), one in zip(piece.voices, voices, strict=True)
+        }
+        for note in length_notes(piece, lengths, audio):
+            warn_once(note)
         pieces.append(voices)
     return pieces
 

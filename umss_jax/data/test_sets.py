@@ -17,6 +17,7 @@ from pathlib import Path
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
+from umss_jax.audio.recording import system_name
 from umss_jax.config import AudioConfig
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import (
@@ -126,6 +127,8 @@ def _of_layout(
         for name in sorted(folders & {"BC", "BQ"}):
             song_folder(root, name)
     layout = find_layout(root)
+    if not is_bcbsq:
+        layout.warn()
     if is_bcbsq and layout.kind != "bcbsq":
         raise DatasetError(
             f"{root} is laid out as {layout.kind}",
@@ -163,10 +166,11 @@ def _shortest(
     rate_hz, lengths = audio.sample_rate_hz, {}
     for file in files:
         try:
-            lengths[file] = (
-                len(DecodedAudio().load(file)) if any_rate else soundfile.info(file).frames
-            )
-        except soundfile.LibsndfileError as error:
+            if any_rate:
+                lengths[file] = len(DecodedAudio().load(file))
+            else:
+                lengths[file] = soundfile.info(system_name(file)).frames
+        except (soundfile.SoundFileError, OSError) as error:
             raise DatasetError(f"{file} is not readable audio ({error})", "replace it") from error
     short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     if lengths[long] - lengths[short] > tolerance_s * rate_hz:

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-import soundfile
 
 import umss_jax
 from umss_jax.audio.segments import frame_times_s
+from umss_jax.audio.writing import write_sound
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.excerpts import Excerpt, Quartet, excerpt_name
-from umss_jax.errors import ReportError
+from umss_jax.documents import read_json
+from umss_jax.errors import ReportError, brief
 from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.rows import Estimate, Row
 from umss_jax.evaluate.score_store import excerpt_digest
@@ -41,6 +42,10 @@ AGAIN = "evaluate again with --audio"
 _DEFAULT = EvaluationConfig()
 _VERSION = 1
 """Of the files: another one when they are written otherwise."""
+_LATEST_S = 1e6
+"""Start of an excerpt."""
+_LEAST_GAIN = 1e-6
+_LONGEST_NAME = 255
 
 
 class KeptRow(NamedTuple):
@@ -147,15 +152,52 @@ def read_index(folder: Path) -> list[KeptExcerpt]:
     """
     path = folder / INDEX
     try:
-        excerpts = json.loads(path.read_text(encoding="ascii"))["excerpts"]
-        return [
+        excerpts = [
             KeptExcerpt(**{**one, "rows": [KeptRow(**row) for row in one["rows"]]})
-            for one in excerpts
+            for one in read_json(path)["excerpts"]
         ]
+        for one in excerpts:
+            _check_kept(one)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ReportError(f"{path} is no index of excerpts", AGAIN) from error
+    for one in excerpts:
+        names = (REFERENCE, *(row.folder for row in one.rows))
+        for place in (one.folder, *(f"{one.folder}/{name}" for name in names)):
+            _refuse_outside(folder, place)
+    return excerpts
+
+
+def _check_kept(one: KeptExcerpt) -> None:
+    """Raises a ValueError where an entry of the index has values of other types."""
+    texts = (one.name, one.song, *(row.label for row in one.rows))
+    is_time = type(one.start_s) in (int, float) and 0 <= one.start_s <= _LATEST_S
+    if not is_time or not all(isinstance(text, str) for text in texts):
+        raise ValueError("values of other types")
+    for name in (one.folder, *(row.folder for row in one.rows)):
+        if not isinstance(name, str) or "\0" in name:
+            raise ValueError("values of other types")
+
+
+def _refuse_outside(folder: Path, place: str) -> None:
+    """Refuses a folder of the index, or a file in it, that lies elsewhere."""
+    inside = folder.resolve()
+    try:
+        parts = place.split("/")
+        is_name = all(
+            part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= _LONGEST_NAME
+            for part in parts
+        )
+        is_plain = is_name and len(parts) <= 2 and "\\" not in place
+        is_below = is_plain and all(
+            path.resolve().is_relative_to(inside)
+            for path in (folder / place, *(folder / place).glob("*"))
+        )
+    except (OSError, RuntimeError, ValueError):  # a circle of links, half a character
+        is_below = False
+    if not is_below:
+        raise ReportError(f"{folder / INDEX} names {brief(place)}, outside of its folder", AGAIN)
 
 
 def read_gain(folder: Path) -> float:
@@ -166,9 +208,12 @@ def read_gain(folder: Path) -> float:
     """
     path = folder / "about.json"
     try:
-        return float(json.loads(path.read_text(encoding="ascii"))["gain"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        gain = float(read_json(path)["gain"])
+        if not _LEAST_GAIN <= gain <= 1.0:
+            raise ValueError(gain)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise ReportError(f"{path} names no gain", AGAIN) from error
+    return gain
 
 
 def _about(excerpt: Excerpt, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +225,7 @@ def _about(excerpt: Excerpt, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_there(folder: Path, about: Mapping[str, Any]) -> bool:
     try:
-        known = json.loads((folder / "about.json").read_text(encoding="ascii"))
+        known = read_json(folder / "about.json")
         return {key: value for key, value in known.items() if key != "gain"} == about
     except (OSError, ValueError, AttributeError):
         return False
@@ -203,7 +248,7 @@ def _write(
         made.mkdir()
         for name, sound in sounds.items():
             path = made / f"{name}.flac"
-            soundfile.write(path, gain * sound, audio.sample_rate_hz, subtype="PCM_16")
+            write_sound(path, gain * sound, audio.sample_rate_hz, "PCM_16")
         if f0_hz_synth is not None:
             # What is below the pitch grid is unvoiced.
             voiced = np.where(f0_hz_synth < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_synth)

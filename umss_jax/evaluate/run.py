@@ -27,6 +27,7 @@ from umss_jax.evaluate.protocol import (
 )
 from umss_jax.evaluate.rows import Estimate, Row, baseline_rows, model_rows
 from umss_jax.evaluate.score_store import ExcerptScores, Scores
+from umss_jax.interruption import checked
 
 
 class Measures(NamedTuple):
@@ -195,7 +196,7 @@ def run_evaluation(
         songs.append(excerpt.song)
         if audio is not None:
             audio.begin(excerpt)
-        for number, row in enumerate(rows):
+        for number, row in checked(enumerate(rows)):
             known = kept[number].get(excerpt)
             is_lacking = audio is not None and audio.lacks(excerpt, row)
             if known is None or is_lacking:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from umss_jax.config import VOICES
+from umss_jax.errors import printable
 from umss_jax.evaluate.protocol import StemEvaluation, summarise_f0, summarise_stems
 from umss_jax.evaluate.run import Measures, Result
 from umss_jax.evaluate.statistics import Summary
@@ -53,7 +54,7 @@ def group_tables(results: Sequence[Result], by: Group, measures: Measures) -> st
     text = ""
     for name in _group_names(results[0], by):
         rows = [(one.label, *_of_group(one, by, name, measures)) for one in results]
-        text += f"\n{by}: {name}\n\n{_markdown(rows)}"
+        text += f"\n{by}: {printable(name)}\n\n{_markdown(rows)}"
     return text
 
 
@@ -126,7 +127,7 @@ def _markdown(rows: Sequence[tuple[str, Summaries, Summaries | None]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for label, stems, f0 in rows:
         main = stems["si_sdr_db"]
-        cells = [label]
+        cells = [printable(label).replace("|", "\\|")]
         cells += [f"{stems[key].mean:.2f} / {stems[key].median:.2f}" for key in measures]
         cells += [f"{main.mean_low:.2f} to {main.mean_high:.2f}"]
         cells += [str(main.frames), str(main.undefined)]

@@ -69,21 +69,19 @@ class Refiner(nn.Module):
     def _unet(self, x: jax.Array) -> jax.Array:
         """Features [B, J, F, T, C] of the cells; F and T are padded to whole patches inside."""
         *_, bins, frames, _ = x.shape
-        patch_f, patch_t = self.config.patch
+        patch = patch_f, patch_t = self.config.patch_bins, self.config.patch_frames
         whole_f, whole_t = patch_f**2, patch_t**2
         padding = ((0, 0), (0, 0), (0, -bins % whole_f), (0, -frames % whole_t), (0, 0))
         x = jnp.pad(x, padding, mode="edge")
         fine, middle, coarse = self.config.channels
         top = self._block(x, fine, "fine_in")
-        half = self._block(_merged(top, self.config.patch), middle, "middle_in")
-        low = _merged(half, self.config.patch)
+        half = self._block(_merged(top, patch), middle, "middle_in")
+        low = _merged(half, patch)
         for number in range(self.config.blocks):
             low = self._block(low, coarse, f"coarse_{number + 1}")
-        half = half + _split(
-            nn.Dense(middle * patch_f * patch_t, name="up_1")(low), self.config.patch
-        )
+        half = half + _split(nn.Dense(middle * patch_f * patch_t, name="up_1")(low), patch)
         half = self._block(half, middle, "middle_out")
-        top = top + _split(nn.Dense(fine * patch_f * patch_t, name="up_2")(half), self.config.patch)
+        top = top + _split(nn.Dense(fine * patch_f * patch_t, name="up_2")(half), patch)
         return self._block(top, fine, "fine_out")[..., :bins, :frames, :]
 
     def _block(self, x: jax.Array, channels: int, name: str) -> jax.Array:

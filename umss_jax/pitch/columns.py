@@ -6,8 +6,6 @@ See :mod:`umss_jax.pitch.tables` for what is read.
 from __future__ import annotations
 
 import contextlib
-import csv
-import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -17,24 +15,37 @@ import numpy as np
 
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError
+from umss_jax.pitch.table_text import (
+    EXPECTED,
+    comment_of,
+    is_number,
+    number_of,
+    read_lines,
+    split_cells,
+)
 
 _TIMES = {"time", "times", "time_s", "t", "t_s", "s", "sec", "seconds", "timestamp", "time_sec"}
-_MILLISECONDS = {"time_ms", "t_ms", "ms"}
+_TIMES |= {"timestamp_s", "time_seconds"}
+_MILLISECONDS = {"time_ms", "t_ms", "ms", "timestamp_ms", "time_msec", "milliseconds"}
 _PITCHES = {"f0", "frequency", "freq", "pitch", "value", "fundamental_frequency"}
 _PITCHES |= {"hz", *(f"{name}_hz" for name in _PITCHES)}
+_OF_SOME_UNIT = {"pitch", "value"}
+_MIDI = {"midi", "midi_note", "midi_pitch", "note_midi", "f0_midi", "pitch_midi"}
 _VOICINGS = {"voiced", "voicing", "voiced_flag", "voicing_flag", "is_voiced"}
 _CONFIDENCES = {"confidence", "conf", "probability", "periodicity", "voiced_prob", "voiced_probs"}
 _CONFIDENCES |= {"voiced_probability", "voicing_probability", "voicing_confidence"}
-_NOTES = {"duration", "dur", "end", "end_time"}
-_WORDS = {"": math.nan, "--undefined--": math.nan, "true": 1.0, "false": 0.0}
+_NOTES = {"duration", "dur", "duration_s", "end", "end_s", "end_time", "end_time_s", "offset"}
+_NOTES |= {"velocity"}
+_OTHER_PITCH = re.compile(
+    r"(^|_)(cents?|semitones?|log|log2|lf0|logf0|mel|bark|erb|khz|octaves?)(_|$)"
+)
+_OTHER_TIME = re.compile(r"(^|_)(frames?|samples?|index)(_|$)")
 
-_MOST_BYTES = 1 << 26
 _MOST_COLUMNS = 64
 _PLAUSIBLE_HZ = (20.0, 8_000.0)  # of columns without names
-_HIGHEST_NOTE = 90.0  # up to here a column without a name may hold MIDI notes
-
-EXPECTED = "expected rows of time (s), F0 (Hz, 0 where unvoiced) and perhaps confidence (0 to 1)"
+_HIGHEST_NOTE = 90.0  # up to here a column that names no unit may hold MIDI notes
 _NAME_THEM = "name the columns in a first line, such as time,frequency,confidence"
+_NAME_UNIT = "name the column f0_hz or f0_midi"
 
 
 class Columns(NamedTuple):
@@ -46,6 +57,8 @@ class Columns(NamedTuple):
     voices: tuple[str, ...] = ()
     """Names of the pitches, where these are voices."""
     unit_s: float = 1.0
+    is_midi: bool = False
+    """Whether the F0 are MIDI notes, 69 for 440 Hz."""
 
 
 Row = tuple[int, list[str]]
@@ -61,15 +74,14 @@ def read_rows(path: Path) -> tuple[list[Row], Columns]:
     rows: list[Row] = []
     names: list[str] = []
     columns = None
-    for number, line in enumerate(_lines(path), 1):
-        plain = line.strip()
-        if not plain:
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
             continue
-        cells = _cells(line)
+        comment, cells = comment_of(line), split_cells(line)
         is_first = not rows and columns is None
-        if plain[0] in "#%":
-            names = _names(plain.lstrip("#% ")) if is_first else names
-        elif is_first and not any(map(_is_number, cells)):
+        if comment is not None:
+            names = _names(comment) if is_first else names
+        elif is_first and not any(map(is_number, cells)):
             names = _names(line)
             columns = _named(path, number, names)
         else:
@@ -85,48 +97,25 @@ def read_rows(path: Path) -> tuple[list[Row], Columns]:
         needed = max(columns.time, columns.confidence or 0, *columns.pitches)
         wrong = [len(cells) <= needed or any(cells[len(names) :]) for _, cells in rows]
         refuse(path, rows, np.array(wrong), f"expected were {', '.join(names)}")
+        if len(columns.pitches) == 1 and not columns.voices:
+            _refuse_low(path, rows, columns, names[columns.pitches[0]])
     return rows, columns
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file."""
-    if not path.is_file():  # a pipe or device may have no end
-        wrong = "is not a file" if path.exists() else "is not there"
-        raise DatasetError(f"{path} {wrong}", EXPECTED)
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror})", EXPECTED) from error
-    if len(content) > _MOST_BYTES:
-        limit = f"larger than {_MOST_BYTES >> 20} MiB"
-        raise DatasetError(f"{path} is not a table of pitches ({limit})", EXPECTED)
-    is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = content.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
-    if "ooTextFile" in text[:40]:
-        raise DatasetError(
-            f"{path} is an object of Praat, not a table of pitches",
-            "save its listing, rows of time and F0",
-        )
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _cells(line: str) -> list[str]:
-    """The cells of a line; every line tells its separator, as a header may have another."""
-    for separator in "\t;,":
-        if separator in line:
-            cells = line.split(separator)
-            if '"' in line:
-                with contextlib.suppress(csv.Error):  # a cell of more than 128 KiB
-                    cells = next(csv.reader([line], delimiter=separator))
-            return [cell.strip() for cell in cells]
-    return line.split()
+def _refuse_low(path: Path, rows: list[Row], columns: Columns, name: str) -> None:
+    """Refuses an F0 that is too low for Hz all the time, where its name leaves that open."""
+    f0_hz = column(path, rows, columns.pitches[0], "F0")
+    highest = f0_hz.max(initial=0.0, where=f0_hz > 0)
+    limit_hz = _HIGHEST_NOTE if name in _OF_SOME_UNIT else _PLAUSIBLE_HZ[0]
+    is_low = 0 < highest <= limit_hz and not columns.is_midi and "hz" not in name
+    what = "the values may be Hz or MIDI notes or something else"
+    refuse(path, rows, is_low, what, _NAME_UNIT)
 
 
 def _names(header: str) -> list[str]:
     """Names of columns in one form: ``Time (s)`` is ``time_s``."""
     units_joined = re.sub(r"\s*[(\[]\s*(\w+)\s*[)\]]", r"_\1", header.lower())
-    return [re.sub(r"[^a-z0-9]+", "_", cell).strip("_") for cell in _cells(units_joined)]
+    return [re.sub(r"[^a-z0-9]+", "_", cell).strip("_") for cell in split_cells(units_joined)]
 
 
 def _named(path: Path, line: int, names: list[str]) -> Columns:
@@ -136,19 +125,13 @@ def _named(path: Path, line: int, names: list[str]) -> Columns:
         return [number for number, name in enumerate(names) if name in known]
 
     voices = tuple(voice for voice in VOICES if voice in names)
-    times, pitches = of(_TIMES | _MILLISECONDS), of(_PITCHES)
+    times, in_hz = of(_TIMES | _MILLISECONDS), of(_PITCHES)
+    pitches = in_hz or ([] if voices else of(_MIDI))
     flags = of(_VOICINGS) or of(_CONFIDENCES)
-    known = _VOICINGS | _CONFIDENCES
-    odd = [n for n in names if n in _NOTES or (n not in known and re.search("voic|conf|prob", n))]
-    problem = ""
-    if len(times) != 1:
-        problem = f"{len(times)} columns of time"
-    elif len(pitches) + bool(voices) != 1 or len(of(VOICES)) != len(voices):
-        problem = f"{len(pitches) + len(of(VOICES))} columns of F0"
-    elif len(flags) > 1:
+    is_clear = len(pitches) + bool(voices) == 1 and len(of(VOICES)) == len(voices)
+    problem = _problem(names, len(times), len(pitches) + len(of(VOICES)), is_clear)
+    if not problem and len(flags) > 1:
         problem = "several confidences"
-    elif odd:
-        problem = f"a column {odd[0]}"
     refuse(path, [(line, names)], bool(problem), f"the names of the columns tell {problem}")
     return Columns(
         times[0],
@@ -156,16 +139,39 @@ def _named(path: Path, line: int, names: list[str]) -> Columns:
         flags[0] if flags else None,
         voices,
         1e-3 if names[times[0]] in _MILLISECONDS else 1.0,
+        is_midi=not (voices or in_hz),
     )
+
+
+def _problem(names: list[str], times: int, pitches: int, is_clear: bool) -> str:
+    """What is wrong with names, of which so many are times and pitches, clear which or not."""
+
+    def first(pattern: re.Pattern[str]) -> str:
+        return next((name for name in names if pattern.search(name)), "")
+
+    notes = [name for name in names if name in _NOTES]
+    known = _VOICINGS | _CONFIDENCES
+    odd = [name for name in names if name not in known and re.search("voic|conf|prob", name)]
+    if notes:
+        return f"notes, not frames: there is a column {notes[0]}"
+    if not times and first(_OTHER_TIME):
+        return f"time in another unit, {first(_OTHER_TIME)}"
+    if times != 1:
+        return f"{times} columns of time"
+    if not pitches and first(_OTHER_PITCH):
+        return f"F0 in another unit, {first(_OTHER_PITCH)}"
+    if not is_clear:
+        return f"{pitches} columns of F0"
+    return f"a column {odd[0]}" if odd else ""
 
 
 def _told_by_numbers(path: Path, rows: list[Row]) -> Columns:
     """The columns of a table that names none; refuses those that could be something else."""
     # Sonic Annotator begins its first row with the name of the recording, all others with nothing.
-    first = int(all(len(cells) > 2 and not _is_number(cells[0]) for _, cells in rows))
+    first = int(all(len(cells) > 2 and not is_number(cells[0]) for _, cells in rows))
     width = max(len(cells) for _, cells in rows)
     while width > first + 2 and not any(
-        _is_number(c[width - 1]) for _, c in rows if len(c) >= width
+        is_number(c[width - 1]) for _, c in rows if len(c) >= width
     ):
         width -= 1  # Sonic Visualiser's labels, or a separator at the end
     refuse(path, rows, width < first + 2, "there is one column")
@@ -199,26 +205,10 @@ def column(path: Path, rows: list[Row], number: int, what: str) -> np.ndarray:
     for place, (_, cells) in enumerate(rows):
         if number < len(cells):
             try:
-                values[place] = _number(cells[number])
+                values[place] = number_of(cells[number])
             except ValueError:
                 refuse(path, rows[place : place + 1], True, f"the {what} is no number")
     return values
-
-
-def _number(cell: str) -> float:
-    word = _WORDS.get(cell.lower())
-    if word is not None:
-        return word
-    if "_" in cell or not cell.isascii():  # Python would take them
-        raise ValueError(cell)
-    return float(cell)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return not math.isnan(_number(cell))
-    except ValueError:
-        return False
 
 
 def refuse(

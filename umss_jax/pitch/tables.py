@@ -2,11 +2,13 @@
 
 Read is any text with a row per time: of CREPE, pYIN and other Vamp plugins, Tony, Sonic Visualiser
 and Sonic Annotator, Praat (listings), mir_eval (multi-F0 too) and this package; cells apart by
-tabs, semicolons, commas or blanks, lines that begin with # or % being comments. Where the first
-line, or the last comment before the numbers, names the columns, they may stand in any order beside
-others. Without names the first column is the time in seconds and all others are F0 in Hz, but for a
-third and last one within 0 and 1, which is the confidence. Unvoiced is 0, a negative F0, nan, or an
-empty cell. What could mean two things is refused.
+tabs, semicolons, commas or blanks, with decimal commas too where these divide no cells; lines that
+begin with #, %, ; or // are comments. Where the first line, or the last comment before the numbers,
+names the columns, they may stand in any order beside others, and the name may say that time is in
+milliseconds or that the F0 are MIDI notes. Without names the first column is the time in seconds
+and all others are F0 in Hz, but for a third and last one within 0 and 1, which is the confidence.
+Unvoiced is 0, a negative F0, nan, or an empty cell. What could mean two things is refused, as are
+the other files of such tools, by name.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from umss_jax.pitch.config import CONFIDENCE
 _LATEST_S = 86_400.0
 _LONGEST_STEP_S = 1.0  # as median: more is in milliseconds, samples or frames
 _HIGHEST_HZ = 20_000.0
-_REACH = 0.99  # of the spacing of rows: so far a row stands for the frames around it
+_GAP = 1.9  # spacings of rows, from which on one was left out; less is an uneven grid
+_NAME_UNIT = "name the column of time by its unit (time_ms), or give it in seconds"
 
 
 class F0Table(NamedTuple):
@@ -45,7 +48,7 @@ def read_table(path: Path) -> F0Table:
     """Reads an F0 table of any of the tools that the module names.
 
     Args:
-        path: text in UTF-8, or UTF-16 with its mark, of at most 64 MiB.
+        path: text in UTF-8, UTF-16 or UTF-32, of at most 64 MiB.
 
     Raises:
         DatasetError: it is not there or no F0 table, or times do not ascend within a day, or it
@@ -57,13 +60,18 @@ def read_table(path: Path) -> F0Table:
     falls = np.concatenate([[False], time_s[1:] <= time_s[:-1]])
     refuse(path, rows, falls, "the time is not later than the one before")
     step_s = _spacing(time_s, 0.0)
-    refuse(path, rows, step_s >= _LONGEST_STEP_S, f"rows are {step_s:g} s apart")
+    refuse(path, rows, step_s >= _LONGEST_STEP_S, f"rows are {step_s:g} s apart", _NAME_UNIT)
     f0_hz = np.stack([column(path, rows, number, "F0") for number in columns.pitches])
+    if columns.is_midi:
+        with np.errstate(over="ignore"):  # an infinite one is refused below
+            f0_hz = np.where(f0_hz > 0, 440 * np.exp2((f0_hz - 69) / 12), 0.0)
     too_high = np.any(np.isinf(f0_hz) | (f0_hz > _HIGHEST_HZ), axis=0)
     refuse(path, rows, too_high, "the F0 is no pitch")
     confidence = None
     if columns.confidence is not None:
         confidence = column(path, rows, columns.confidence, "confidence")
+        is_missing = np.isnan(confidence) & ~np.any(f0_hz > 0, axis=0)
+        confidence = np.where(is_missing, 0.0, confidence)
         outside = ~((confidence >= 0) & (confidence <= 1))
         refuse(path, rows, outside, "the confidence is not within 0 and 1")
     return F0Table(time_s, np.where(f0_hz > 0, f0_hz, 0.0), columns.voices, confidence)
@@ -79,8 +87,8 @@ def read_track(path: Path, hop_s: float, minimum_confidence: float = CONFIDENCE)
 
     Returns:
         float64 [frames], Hz, 0 where unvoiced: frame n stands at n hops, and is that of the row
-        nearest in time. Frames that are a whole spacing of the rows (their median) or more from any
-        row are unvoiced, and after the last row there are none.
+        nearest in time. Where rows were left out, and before the first and after the last, a row
+        stands for half a spacing of the rows (their median); beyond that frames are unvoiced.
 
     Raises:
         DatasetError: as :func:`read_table`, or there is not one pitch at a time.
@@ -140,11 +148,13 @@ def on_frames(time_s: np.ndarray, f0_hz: np.ndarray, hop_s: float) -> np.ndarray
 
     Never between two rows: no pitch is invented where one is voiced and the other is not.
     """
-    reach_s = _REACH * _spacing(time_s, hop_s)
-    frames_s = np.arange(int((time_s[-1] + reach_s) / hop_s) + 1) * hop_s
+    spacing_s = _spacing(time_s, hop_s)
+    frames_s = np.arange(int((time_s[-1] + spacing_s / 2) / hop_s) + 1) * hop_s
     nearest = np.searchsorted((time_s[1:] + time_s[:-1]) / 2, frames_s)
-    is_near = np.abs(time_s[nearest] - frames_s) <= reach_s
-    return np.where(is_near, f0_hz[nearest], 0.0)
+    after = np.searchsorted(time_s, frames_s)
+    around_s = np.diff(time_s, prepend=-np.inf, append=np.inf)[after]
+    is_near = np.abs(time_s[nearest] - frames_s) <= spacing_s / 2
+    return np.where(is_near | (around_s < _GAP * spacing_s), f0_hz[nearest], 0.0)
 
 
 def voices_header(voices: Sequence[str] = VOICES) -> str:

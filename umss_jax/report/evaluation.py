@@ -5,36 +5,22 @@ Keys that are not known are shown by their own names; keys without statistics ar
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from umss_jax.config import VOICES
-from umss_jax.errors import ReportError
+from umss_jax.documents import NoDocumentError, read_json
+from umss_jax.errors import ReportError, printable
+from umss_jax.report.frames import EVALUATE, MAIN, Table, finite, frame_tables, shown
 from umss_jax.report.scores import MEASURES
+from umss_jax.words import counted
 
-_EVALUATE = "write it with umss-jax evaluate --out FOLDER"
-_IDENTITY = ("row", "excerpt", "voice", "second", "energy", "kept")
-_MAIN = "si_sdr_db"
 _NAMES = {"stems": "Separation", "f0": "Pitch", "multi_pitch": "Pitches of all voices together"}
+_MOST_BYTES = 64 << 20
 _SHARES = ("f0", "multi_pitch")
 """Groups of numbers between 0 and 1."""
 STATISTICS, FRAMES = "statistics.json", "frames.csv"
 """What `evaluate --out` calls its files."""
-
-
-class Table(NamedTuple):
-    """A table of the page."""
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
 
 
 class Bar(NamedTuple):
@@ -50,7 +36,7 @@ class Bar(NamedTuple):
 def is_evaluation(path: Path) -> bool:
     """Whether `evaluate --json` wrote the file."""
     try:
-        return bool(_rows(json.loads(path.read_text(encoding="utf-8"))))
+        return bool(_rows(read_json(path, _MOST_BYTES)))
     except (OSError, ValueError):
         return False
 
@@ -67,22 +53,23 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
         ReportError: A file is missing or is something else.
     """
     try:
-        rows = _rows(json.loads(path.read_text(encoding="utf-8")))
+        rows = _rows(read_json(path, _MOST_BYTES))
     except FileNotFoundError as error:
-        raise ReportError(f"{path} is not there", _EVALUATE) from error
+        raise ReportError(f"{path} is not there", EVALUATE) from error
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} is not JSON", _EVALUATE) from error
+        reason = f" ({error})" if isinstance(error, NoDocumentError) else ""
+        raise ReportError(f"{path} is not JSON{reason}", EVALUATE) from error
     if not rows:
-        raise ReportError(f"{path} holds no evaluation", _EVALUATE)
+        raise ReportError(f"{path} holds no evaluation", EVALUATE)
     if frames is None:
         by_name = path.with_name(FRAMES) if path.name == STATISTICS else path.with_suffix(".csv")
         frames = by_name if by_name.is_file() else None
     tables = list(_tables(rows))
     if frames is not None:
-        tables += _frame_tables(frames)
+        tables += frame_tables(frames)
     return {
-        "title": path.absolute().parent.name if path.name == STATISTICS else path.stem,
-        "subtitle": [f"{len(rows)} rows", *_counts(rows)],
+        "title": printable(path.absolute().parent.name if path.name == STATISTICS else path.stem),
+        "subtitle": [counted(len(rows), "row"), *_counts(rows)],
         "tables": tables,
         **_chart(rows),
     }
@@ -90,6 +77,12 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
 
 def _is_summary(value: object) -> bool:
     return isinstance(value, dict) and "mean" in value
+
+
+def _summary(group: dict[str, Any], key: str) -> dict[str, Any]:
+    """The summary of a measure; empty where there is none."""
+    value = group.get(key)
+    return value if isinstance(value, dict) and _is_summary(value) else {}
 
 
 def _is_group(value: object) -> bool:
@@ -135,16 +128,16 @@ def _tables(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
             if _is_summary(value) or isinstance(value, int | float)
         )
         digits = 3 if path[-1] in _SHARES else 2
-        wide = any("median" in group.get(_MAIN, {}) for group in groups.values())
+        wide = any("median" in _summary(group, MAIN) for group in groups.values())
         columns = [MEASURES.get(key, key) for key in measures]
-        extra = ["95 % of the mean", "frames", "undefined"] if wide and _MAIN in measures else []
+        extra = ["95 % of the mean", "frames", "undefined"] if wide and MAIN in measures else []
         lines = []
         for label, group in groups.items():
             cells = [_mean_median(group.get(key), digits) for key in measures]
             if extra:
-                main = group.get(_MAIN, {})
+                main = _summary(group, MAIN)
                 cells.append(_interval(main))
-                cells += [_text(main.get(key)) for key in ("frames", "undefined")]
+                cells += [shown(main.get(key)) for key in ("frames", "undefined")]
             if group:
                 lines.append((label, cells))
         name = _NAMES.get(path[-1], path[-1].replace("_", " "))
@@ -160,47 +153,36 @@ def _at(row: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-        return None
-    return float(value)
-
-
-def _text(value: object, digits: int = 2) -> str:
-    number = _number(value)
-    if number is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{number:.{digits}f}".replace("-", "−")
-
-
 def _mean_median(summary: object, digits: int) -> str:
     if not isinstance(summary, dict):
-        return _text(summary, digits)
+        return shown(summary, digits)
     if "median" not in summary:
-        return _text(summary["mean"], digits)
-    return f"{_text(summary['mean'], digits)} / {_text(summary['median'], digits)}"
+        return shown(summary.get("mean"), digits)
+    return f"{shown(summary.get('mean'), digits)} / {shown(summary['median'], digits)}"
 
 
 def _interval(summary: dict[str, Any]) -> str:
-    if _number(summary.get("mean_low")) is None:
+    if finite(summary.get("mean_low")) is None:
         return "–"
-    return f"{_text(summary['mean_low'])} to {_text(summary['mean_high'])}"
+    return f"{shown(summary['mean_low'])} to {shown(summary.get('mean_high'))}"
 
 
 def _counts(rows: dict[str, dict[str, Any]]) -> list[str]:
-    found = (_at(row, ("stems", _MAIN)).get("frames") for row in rows.values())
-    frames = sorted({count for count in found if isinstance(count, int)})
-    return [f"{' or '.join(map(str, frames))} seconds counted"] if frames else []
+    found = (finite(_at(row, ("stems", MAIN)).get("frames")) for row in rows.values())
+    frames = sorted({round(count) for count in found if count is not None})[:10]
+    if not frames:
+        return []
+    return [" or ".join([*map(str, frames[:-1]), counted(frames[-1], "second")]) + " counted"]
 
 
 def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Bars of the main measure."""
     found = []
     for label, row in rows.items():
-        summary = _at(row, ("stems", _MAIN))
-        mean = _number(summary.get("mean"))
+        summary = _at(row, ("stems", MAIN))
+        mean = finite(summary.get("mean"))
         if mean is not None:
-            low, high = (_number(summary.get(key)) for key in ("mean_low", "mean_high"))
+            low, high = (finite(summary.get(key)) for key in ("mean_low", "mean_high"))
             found.append(
                 (label, mean, mean if low is None else low, mean if high is None else high)
             )
@@ -213,46 +195,7 @@ def _chart(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return round(100 * (value - minimum) / (maximum - minimum), 3)
 
     bars = [
-        Bar(label, _text(mean), place(low), place(mean), place(high))
+        Bar(label, shown(mean), place(low), place(mean), place(high))
         for label, mean, low, high in found
     ]
     return {"bars": bars, "zero": place(0.0)}
-
-
-def _frame_tables(path: Path) -> list[Table]:
-    """Means per voice and per excerpt of the frames that count."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            frames = [line for line in reader if line.get("kept") in ("1", "True", "true")]
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read", _EVALUATE) from error
-    if not {"row", "excerpt", "voice", "kept"} <= set(names):
-        raise ReportError(f"{path} is no table of frames", _EVALUATE)
-    measures = [name for name in names if name not in _IDENTITY and name in MEASURES]
-    labels = list(dict.fromkeys(line["row"] for line in frames))
-    known = [*VOICES, *(line["voice"] for line in frames)]
-    voices = sorted({line["voice"] for line in frames}, key=known.index)
-
-    def table(measure: str, of: str, key: str, split: str, parts: list[str]) -> Table:
-        wanted = dict.fromkeys(line[key] for line in frames)
-        lines = [(one, _means(frames, key, one, split, parts, measure)) for one in wanted]
-        return Table(f"{MEASURES[measure]}, mean of each {of}", parts, lines)
-
-    tables = [table(measure, "voice", "row", "voice", voices) for measure in measures]
-    if _MAIN in measures:
-        tables.append(table(_MAIN, "excerpt", "excerpt", "row", labels))
-    return tables
-
-
-def _means(
-    frames: list[dict[str, str]], key: str, wanted: str, split: str, parts: list[str], measure: str
-) -> list[str]:
-    """Mean of a measure for each part of the lines wanted; undefined ones are left out."""
-    values: dict[str, list[float]] = {part: [] for part in parts}
-    for line in frames:
-        if line[key] == wanted and line[measure]:
-            with contextlib.suppress(ValueError):
-                values[line[split]].append(float(line[measure]))
-    return [_text(float(np.mean(values[part]))) if values[part] else "–" for part in parts]

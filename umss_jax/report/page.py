@@ -7,6 +7,7 @@ forbids it to load anything else. It is written aside and renamed.
 from __future__ import annotations
 
 import json
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def write_reports(
         AudioError: A sound cannot be decoded.
         OutputError: The page cannot be written, or would replace somebody else's.
     """
-    if not source.exists():
+    if not os.path.exists(source):  # where Path.exists raises for names that are too long
         raise ReportError(f"{source} does not exist", "check the path")
     if source.is_dir() and is_separation(source):
         page = separation_page(source, sources, config)
@@ -92,9 +93,10 @@ def _write(
     remedy: str = "show a part of it with --start and --seconds",
 ) -> Report:
     """Renders the page and puts it in its place."""
-    if target.exists() and not is_page(target):
+    if os.path.lexists(target) and not (target.is_file() and is_page(target)):
         raise OutputError(f"{target} exists and is no report of ours", "move it away")
-    content = _render(template, page).encode("utf-8")
+    # JSON may hold halves of characters, which no file can.
+    content = _render(template, page).encode("utf-8", "replace")
     megabytes = len(content) / 1e6
     if megabytes > config.most_megabytes:
         raise ReportError(
@@ -119,10 +121,12 @@ def _render(template: str, page: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_function"] = partial(json.dumps, separators=(",", ":"))
+    environment.policies["json.dumps_function"] = partial(
+        json.dumps, separators=(",", ":"), allow_nan=False
+    )
     environment.filters["score"] = _score
     return environment.get_template(template).render(version=umss_jax.__version__, **page)
 
 
 def _score(value: float) -> str:
-    return "–" if value != value else f"{value:.2f}".replace("-", "−")
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +11,17 @@ import numpy as np
 
 from umss_jax.config import VOICES
 from umss_jax.errors import DatasetError, ReportError
-from umss_jax.pitch.tables import read_voices
+from umss_jax.pitch.tables import on_frames, read_voices
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, Tick, pitch_axis, pitch_path, salience_mask
 from umss_jax.report.sounds import Interval
 
 _FRAME_S = 0.016
+_MOST_FRAMES, _MOST_BINS = 10_000_000, 4_096
+"""Of a salience."""
+_FINEST_OCTAVES = 1 / 1_200
+_ROUNDING = 1e-3
+_HIGHEST_HZ = 1e5
 
 
 class Pitches(NamedTuple):
@@ -61,7 +68,7 @@ class Panel(NamedTuple):
 
 
 def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
-    """Reads an interval of a table of ``time_s`` and the four voices.
+    """Reads an interval of a table of ``time_s`` and the four voices, on any grid.
 
     Raises:
         ReportError: It is not there, or something else; with this remedy.
@@ -70,9 +77,13 @@ def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
         table = read_voices(path)
     except DatasetError as error:
         raise ReportError(error.message, remedy) from error
-    time_s = table.time_s - interval.start_s
+    is_pitch = (table.f0_hz >= 0) & (table.f0_hz <= _HIGHEST_HZ)
+    if not np.all(is_pitch) or not np.all(np.diff(table.time_s) > 0):
+        raise ReportError(f"{path} holds what are no pitches", remedy)
+    f0_hz = np.stack([on_frames(table.time_s, voice, _FRAME_S) for voice in table.f0_hz])
+    time_s = np.arange(f0_hz.shape[1]) * _FRAME_S - interval.start_s
     shown = (time_s >= 0) & (time_s <= interval.duration_s)
-    return Pitches(time_s[shown], table.f0_hz[:, shown])
+    return Pitches(time_s[shown], f0_hz[:, shown])
 
 
 def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConfig) -> Salience:
@@ -81,22 +92,76 @@ def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConf
     Raises:
         ReportError: It is not there, or something else, with this remedy; or of another length.
     """
+    if not path.exists():
+        raise ReportError(f"{path} is not there", remedy)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            salience, time_s, hz = (archive[k] for k in ("salience", "time_s", "frequency_hz"))
-        step_s = float(time_s[1] - time_s[0]) if len(time_s) > 1 else _FRAME_S
-        if salience.shape != (len(hz), len(time_s)):
-            raise ValueError("shape")
-    except FileNotFoundError as error:
-        raise ReportError(f"{path} is not there", remedy) from error
+        if not path.is_file():
+            raise ValueError("no file")
+        with zipfile.ZipFile(path) as archive:
+            shapes = {name: _shape(archive, name) for name in ("time_s", "frequency_hz")}
+            if any(len(shape) != 1 or shape[0] > _MOST_FRAMES for shape in shapes.values()):
+                raise ValueError("shape")
+            time_s, hz = (np.load(archive.open(f"{name}.npy")) for name in shapes)
+            step_s = _step_s(time_s.astype(np.float64))
+            _check_frequencies(hz.astype(np.float64))
+            if _shape(archive, "salience") != (len(hz), len(time_s)):
+                raise ValueError("shape")
+            covered_s = len(time_s) * step_s
+            salience = None
+            if abs(covered_s - duration_s) <= config.length_tolerance_s:
+                salience = _salience_values(np.load(archive.open("salience.npy")))
     except Exception as error:  # a zip of anything
         raise ReportError(f"{path} holds no salience", remedy) from error
-    if abs(len(time_s) * step_s - duration_s) > config.length_tolerance_s:
+    if salience is None:
         raise ReportError(
-            f"{path} covers {len(time_s) * step_s:.2f} s, the stems {duration_s:.2f} s",
+            f"{path} covers {covered_s:.2f} s, the stems {duration_s:.2f} s",
             "name the salience of the same recording",
         )
-    return Salience(salience.astype(np.float32), hz, step_s)
+    return Salience(salience, hz.astype(np.float64), step_s)
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    """Of an array of real numbers in an archive, from its header alone.
+
+    Raises:
+        ValueError: there is something else, or fewer bytes than that takes.
+        KeyError: it is not there.
+    """
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        shape, _, kind = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    needed = math.prod(shape) * kind.itemsize
+    if kind.kind not in "fiu" or needed > archive.getinfo(f"{name}.npy").file_size:
+        raise ValueError("type or size")
+    return tuple(shape)
+
+
+def _step_s(time_s: np.ndarray) -> float:
+    """Distance of evenly spaced times; raises a ValueError for others."""
+    if len(time_s) < 2:
+        return _FRAME_S
+    steps = np.diff(time_s)
+    # Written so that NaN is refused too.
+    if not (1e-4 <= steps[0] <= 10.0 and np.allclose(steps, steps[0], rtol=0.05, atol=2e-3)):
+        raise ValueError("times")
+    return float(steps[0])
+
+
+def _check_frequencies(hz: np.ndarray) -> None:
+    """Raises a ValueError for what is no pitch grid: it would have bins without end."""
+    if not (2 <= len(hz) <= _MOST_BINS and np.all((hz >= 1.0) & (hz <= 1e5))):
+        raise ValueError("frequencies")
+    octaves = np.diff(np.log2(hz))
+    if not (octaves[0] >= _FINEST_OCTAVES and np.allclose(octaves, octaves[0], rtol=0.05)):
+        raise ValueError("frequencies")
+
+
+def _salience_values(salience: np.ndarray) -> np.ndarray:
+    """As float32 in [0, 1]; raises a ValueError for values that are none."""
+    if not np.all((salience >= -_ROUNDING) & (salience <= 1.0 + _ROUNDING)):
+        raise ValueError("values")
+    return np.clip(salience, 0.0, 1.0).astype(np.float32)
 
 
 def pitch_panel(

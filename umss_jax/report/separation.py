@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from umss_jax.audio.resampling import resampled_samples
 from umss_jax.config import VOICES
-from umss_jax.errors import ReportError
+from umss_jax.documents import read_json
+from umss_jax.errors import ReportError, UsageError, printable
 from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
@@ -25,9 +27,12 @@ from umss_jax.report.sounds import (
     read_header,
     read_sound,
 )
+from umss_jax.separation.outputs import track_name
+from umss_jax.words import counted
 
 RESIDUAL = "residual"
 _AGAIN = "separate the recording again"
+_LONGEST_NAME = 255
 _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
@@ -62,22 +67,24 @@ def separation_page(
     manifest = _read_manifest(folder)
     files = _stem_files(folder, manifest)
     rate, channels, samples = read_header(files[RESIDUAL])
+    if not samples:
+        raise ReportError(f"{files[RESIDUAL]} holds no audio", _AGAIN)
     for path in files.values():
         if read_header(path) != (rate, channels, samples):
             raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
-    track_name = Path(str(manifest["input"]["file"])).stem
+    track = track_name(Path(str(manifest["input"]["file"])))
     targets = _target_files(folder, sources.targets, samples / rate, config)
     interval = _interval(folder, samples / rate, sources)
     sounds = len(files) + 1 + len(targets)
     audio = choose_audio(str(folder), rate, channels, interval.duration_s, sounds, config)
     raw = _read_all(files, targets, interval, audio)
     pitches = read_f0(folder / "f0.csv", interval, _AGAIN)
-    salience = _salience(folder, sources.salience, track_name, samples / rate, config)
+    salience = _salience(folder, sources.salience, track, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
     targets_too = " and the targets start" if targets else " starts"
     return {
-        "title": str(manifest["input"]["file"]),
+        "title": printable(manifest["input"]["file"]),
         "subtitle": _subtitle(manifest, interval, samples / rate, rate, channels),
         "player": player(
             (encoded(one, audio, opaque_db, config) for one in raw),
@@ -96,11 +103,17 @@ def separation_page(
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        str(manifest["input"]["file"]), list(manifest["outputs"])
+        manifest = read_json(path)
+        named = [manifest["input"]["file"], *manifest["outputs"]]
+        if not all(isinstance(name, str) and _is_file_name(Path(name).name) for name in named):
+            raise ValueError("names that are none")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ReportError(f"{path} is not the manifest of a separation", _AGAIN) from error
     return dict(manifest)
+
+
+def _is_file_name(name: str) -> bool:
+    return "\0" not in name and 0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
 
 
 def _stem_files(folder: Path, manifest: dict[str, Any]) -> dict[str, Path]:
@@ -142,6 +155,9 @@ def _target_files(
 
 
 def _interval(folder: Path, duration_s: float, sources: Sources) -> Interval:
+    for option, seconds in (("--start", sources.start_s), ("--seconds", sources.duration_s or 1.0)):
+        if not math.isfinite(seconds) or seconds < 0:
+            raise UsageError(f"{option} is {seconds:g}", "give a number of seconds")
     left = duration_s - sources.start_s
     if left <= 0:
         raise ReportError(
@@ -223,10 +239,10 @@ def _subtitle(
         parts.append(f"assigner {manifest['assigner']}")
     adaptation = manifest.get("adaptation")
     if isinstance(adaptation, dict) and adaptation.get("steps"):
-        parts.append(f"adapted in {adaptation['steps']} steps")
+        parts.append(f"adapted in {counted(adaptation['steps'], 'step')}")
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
     if interval.duration_s < duration_s - 1e-6:
         end = interval.start_s + interval.duration_s
         parts.append(f"shown: {clock(interval.start_s)} to {clock(end)}")
-    return parts
+    return [printable(part[:_LONGEST_NAME]) for part in parts]

@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from umss_jax.errors import AudioError, ReportError
+from umss_jax.interruption import check
 from umss_jax.report.config import ReportConfig
 
 _BASE64 = 4 / 3
@@ -25,6 +26,8 @@ _FLAC_BYTES, _MP3_BYTES = 1.2, 0.28
 _PLAYABLE_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """What MP3 holds and every browser takes as the rate of its audio clock."""
 _MP3_CHANNELS = 2
+_LOUDEST = 1e6
+"""Of a sample, full scale being 1: beyond it float32 has no room to add and resample."""
 
 
 class Interval(NamedTuple):
@@ -70,6 +73,7 @@ def read_sound(path: Path, interval: Interval, page: PageAudio) -> np.ndarray:
     Raises:
         AudioError: The file cannot be decoded.
     """
+    check()
     rate, _, _ = read_header(path)
     start, samples = round(interval.start_s * rate), round(interval.duration_s * rate)
     try:
@@ -78,6 +82,9 @@ def read_sound(path: Path, interval: Interval, page: PageAudio) -> np.ndarray:
             audio = file.read(samples, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path} is not audio that can be decoded", "make it again") from error
+    # Written so that NaN is refused too.
+    if not np.max(np.abs(audio), initial=0.0) <= _LOUDEST:
+        raise AudioError(f"{path} holds samples that are no sound", "make it again")
     audio = np.pad(audio, ((0, samples - len(audio)), (0, 0)))
     page_samples = round(interval.duration_s * page.sample_rate_hz)
     return at_rate(audio, rate, page.sample_rate_hz, page_samples)

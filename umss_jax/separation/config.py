@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from umss_jax.errors import UsageError
+from umss_jax.range_checks import check_numbers
 
 
 class ClipMode(enum.StrEnum):
@@ -26,8 +27,8 @@ class SeparationConfig:
     """From a recording of any length to stems, segment by segment.
 
     Raises:
-        UsageError: Segments shorter than 1 s or longer than 60 s, or an overlap outside 0 to 0.5
-            (beyond which three segments would meet).
+        UsageError: Segments shorter than 1 s or longer than 60 s, an overlap outside 0 to 0.5
+            (beyond which three segments would meet), or what is no number.
     """
 
     segment_s: float = 4.0
@@ -38,6 +39,7 @@ class SeparationConfig:
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, but=("segment_s", "overlap"))
         if not 1.0 <= self.segment_s <= 60.0:
             raise UsageError(
                 f"--segment {self.segment_s:g} is not between 1 and 60 seconds",
@@ -78,3 +80,31 @@ class PlotConfig:
     dots_per_inch: int = 110
     margin_octaves: float = 0.5
     """Shown below the lowest and above the highest pitch."""
+
+
+@dataclass(frozen=True)
+class LikenessConfig:
+    """From where on a recording does not look like four singers a cappella.
+
+    Between what quartets measure (in brackets: 17 recorded and synthesised ones) and what solos,
+    duos, trios, six voices, piano, noise and other ensembles do, with the starter's F0 networks.
+    """
+
+    least_s: float = 3.0
+    """Of sound, without which nothing is said."""
+    sounding: float = 0.01
+    """Of the recording's peak (-40 dB): a frame of this root mean square sounds."""
+    different_semitones: float = 0.7
+    """From there on two pitches are two."""
+    least_four_at_once: float = 0.1
+    """Share of frames with four different pitches (quartets 0.30 to 0.82, trios up to 0.03)."""
+    most_five_or_more: float = 0.2
+    """Share of frames with more peaks of salience (quartets up to 0.11, six voices from 0.29)."""
+    most_still: float = 0.82
+    """Share of frames whose pitch is that of the one before (0.55 to 0.73, piano from 0.94)."""
+    centre_hz: tuple[float, float] = (225.0, 375.0)
+    """Geometric mean of the voices' median F0 (244 to 341; TTBB from 181, SSAA from 406)."""
+    least_above_4_khz_db: float = -55.0
+    """Of all energy below 8 kHz (-29 to -21; telephone -77)."""
+    most_residual: float = 0.1
+    """Share of all energy that is above 8 kHz."""

@@ -21,6 +21,7 @@ from umss_jax.audio.segments import (
     heard_mixtures,
     plan_segments,
 )
+from umss_jax.interruption import check
 from umss_jax.separation.config import SeparationConfig
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def _heard_segments(
     segments = cut_segments(sound.blocks, sound.samples, len(sound.downmix), plan)
     start = 0
     while batch := list(itertools.islice(segments, max(1, engine.batch_segments))):
+        check()
         channels = np.stack(batch)
         heard, mixture = heard_mixtures(channels, sound.downmix, sound.peak * config.silence)
         results = [silent] * len(batch)

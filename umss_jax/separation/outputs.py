@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from umss_jax.config import VOICES
 from umss_jax.errors import OutputError
-from umss_jax.files import working_folder
+from umss_jax.files import check_place, working_folder
 
 SOUNDS = (*VOICES, "residual")
 """Audio files of `umss-jax separate`, without extension."""
@@ -20,6 +22,14 @@ F0_TABLE, MANIFEST = "f0.csv", "manifest.json"
 """What it writes beside them."""
 TRACKS, MIDI, SALIENCE, PICTURE = ".f0.csv", ".f0.mid", ".salience.npz", ".f0.png"
 """What `umss-jax f0` adds to the name of a recording."""
+_OURS = frozenset(
+    {f"{name}.{extension}" for name in SOUNDS for extension in ("wav", "flac")}
+    | {F0_TABLE, MANIFEST}
+)
+_ASIDE = ".replaced-"
+_KEPT_BY_WINDOWS = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+)
 _PAGE_MARK = '<meta name="generator" content="umss-jax report'
 
 
@@ -37,15 +47,82 @@ def is_of_pitches(path: Path, track: str) -> bool:
     return path.name in {track + suffix for suffix in (TRACKS, MIDI, SALIENCE, PICTURE)}
 
 
+def track_name(recording: Path, windows: bool = os.name == "nt") -> str:
+    """What the results of a recording are called: as its file without the extension.
+
+    Dots at the beginning would hide them or name another folder, dots and blanks at the end vanish
+    on Windows, and so they become ``_``, as what Windows keeps for itself does there.
+    """
+    return _plain_name(os.path.splitext(recording.name)[0], windows)
+
+
+def track_folder(recording: Path, out: Path, model: str) -> Path:
+    """Folder of a recording's stems: ``OUT/<model>/<track>``."""
+    return out / _plain_name(model, os.name == "nt") / track_name(recording)
+
+
+def _plain_name(name: str, windows: bool) -> str:
+    if windows:
+        name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
+        name = f"_{name}" if name.split(".")[0].rstrip().casefold() in _KEPT_BY_WINDOWS else name
+    shown = name.lstrip(".")
+    begun = "_" * (len(name) - len(shown)) + shown
+    kept = begun.rstrip(". ")
+    return kept + "_" * (len(begun) - len(kept))
+
+
+def same_on_some_systems(name: str) -> str:
+    """Equal for names that some system takes for one: of other case or another normal form."""
+    decomposed = unicodedata.normalize("NFD", name)
+    return unicodedata.normalize("NFC", decomposed.casefold())
+
+
+def wants_stems(
+    folder: Path, recording: Path, overwrite: bool, skip_existing: bool = False
+) -> bool:
+    """Whether the folder of stems is to be written; what a killed run set aside is put back first.
+
+    Raises:
+        OutputError: it exists, and nothing was said about what then; it cannot be written; or it
+            holds the recording itself, which would be replaced.
+    """
+    with contextlib.suppress(OSError):
+        _restore(_target(folder))
+    if not is_wanted(folder, overwrite, skip_existing):
+        return False
+    target = _target(folder)
+    if os.path.exists(target) and not target.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder", "move it away or choose another -o")
+    if any(_is_same(target / name, recording) for name in _OURS):
+        raise OutputError(
+            f"{folder} holds the recording itself, which would be replaced", "choose another -o"
+        )
+    check_place(target)
+    return True
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _target(folder: Path) -> Path:
+    """Where a folder truly is: a link to it stays, and its target is what is replaced."""
+    return Path(os.path.realpath(folder)) if folder.is_symlink() else folder
+
+
 def is_wanted(result: Path, overwrite: bool, skip_existing: bool = False) -> bool:
     """Whether a file or folder is to be written.
 
     Raises:
         OutputError: it exists, and nothing was said about what then.
     """
-    if result.exists() and not (overwrite or skip_existing):
+    exists = os.path.lexists(result)
+    if exists and not (overwrite or skip_existing):
         raise OutputError(f"{result} exists", "use --overwrite or --skip-existing")
-    return not (skip_existing and result.exists())
+    return not (skip_existing and exists)
 
 
 @contextlib.contextmanager
@@ -59,6 +136,7 @@ def finished_together(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: The system refuses to write.
     """
+    folder = _target(folder)
     with working_folder(folder) as work:
         yield work
         work.chmod(0o777 & ~_umask())  # the folder is for its owner only
@@ -69,21 +147,69 @@ def _replace(work: Path, folder: Path) -> None:
     if not folder.exists():
         work.rename(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=folder.parent))
-    folder.rename(old / "track")
-    try:
-        work.rename(folder)
-    except BaseException:
-        (old / "track").rename(folder)
-        old.rmdir()
-        raise
-    ours = {f"{name}.{extension}" for name in SOUNDS for extension in ("wav", "flac")}
-    is_same = _recording_of(old / "track") == _recording_of(folder)
-    for item in (old / "track").iterdir():
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder.parent))
+    old = aside / folder.name
+    with _locked(aside):
+        folder.rename(old)
+        try:
+            work.rename(folder)
+        except BaseException:
+            old.rename(folder)
+            aside.rmdir()
+            raise
+        _carry_over(old, folder)
+        shutil.rmtree(aside)
+
+
+def _restore(folder: Path) -> None:
+    """Puts right what a run that was killed while it replaced a folder left beside it."""
+    for aside in folder.parent.glob(f"{_ASIDE}*"):
+        old = aside / folder.name
+        with _locked(aside) as is_ours:
+            if not is_ours:
+                continue
+            if not old.is_dir():  # of another recording, or killed before anything was moved
+                with contextlib.suppress(OSError):
+                    aside.rmdir()
+            elif folder.exists():
+                _carry_over(old, folder)
+                shutil.rmtree(aside)
+            else:
+                old.rename(folder)
+                aside.rmdir()
+
+
+def _carry_over(old: Path, folder: Path) -> None:
+    """Moves what is not ours, or still true, from the replaced folder into the new one."""
+    is_same = _recording_of(old) == _recording_of(folder)
+    for item in list(old.iterdir()):
         is_stale = is_page(item) or (is_of_pitches(item, folder.name) and not is_same)
-        if item.name not in ours | {F0_TABLE, MANIFEST} and not is_stale:
-            item.rename(folder / item.name)
-    shutil.rmtree(old)
+        if item.name in _OURS or is_stale:
+            continue
+        place = folder / item.name
+        while os.path.lexists(place):  # made since a run was killed: both are kept
+            place = place.with_name(f"{place.name}.replaced")
+        item.rename(place)
+
+
+@contextlib.contextmanager
+def _locked(aside: Path) -> Iterator[bool]:
+    """Whether nobody else is at work on a folder set aside; the lock dies with its holder."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a folder in use cannot be renamed anyway
+        yield True
+        return
+    descriptor = os.open(aside, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except OSError as error:  # of any other kind: a file system without locks
+            is_ours = not isinstance(error, BlockingIOError)
+        yield is_ours
+    finally:
+        os.close(descriptor)
 
 
 def _recording_of(folder: Path) -> object:

@@ -19,12 +19,12 @@ from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import OutputError, UsageError
-from umss_jax.files import working_folder
+from umss_jax.files import check_place, working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.joining import concatenate_tracks
 from umss_jax.separation.midi import notes, write_midi
-from umss_jax.separation.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted
+from umss_jax.separation.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted, track_name
 from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
 from umss_jax.separation.stream import Progress, track_blocks
 
@@ -69,7 +69,7 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
 
 def pitch_paths(path: Path, out: Path, options: PitchOptions) -> list[Path]:
     """The files of a recording: ``OUT/<track>.f0.csv`` and those asked for besides."""
-    return [out / f"{path.stem}{suffix}" for suffix in options.suffixes()]
+    return [out / f"{track_name(path)}{suffix}" for suffix in options.suffixes()]
 
 
 def track_file(
@@ -129,12 +129,16 @@ def missing_paths(targets: list[Path], options: PitchOptions) -> list[Path]:
     """Which of the files are to be written.
 
     Raises:
-        OutputError: a file would be replaced unasked, or a folder has its name.
+        OutputError: a file would be replaced unasked, a folder has its name, or it cannot be
+            written.
     """
     for target in targets:
-        if target.is_dir():
+        if os.path.isdir(target):  # which takes names of any length
             raise OutputError(f"{target} is a folder", "move it away or choose another -o")
-    return [path for path in targets if is_wanted(path, options.overwrite, options.skip_existing)]
+    wanted = [p for p in targets if is_wanted(p, options.overwrite, options.skip_existing)]
+    for target in wanted:
+        check_place(target)
+    return wanted
 
 
 def _write_all(

@@ -15,8 +15,9 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.config import FileConfig
-from umss_jax.audio.recording import Recording, read_blocks, system_name
-from umss_jax.audio.resampling import StreamResampler
+from umss_jax.audio.recording import Recording, read_blocks
+from umss_jax.audio.resampling import StreamResampler, block_length
+from umss_jax.audio.writing import SoundWriter
 from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import ClipMode
@@ -64,13 +65,8 @@ class StemWriter:
         if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
             container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
         try:
-            self._file = soundfile.SoundFile(
-                system_name(path),
-                "w",
-                recording.sample_rate_hz,
-                recording.channels,
-                encoding.subtype,
-                format=container,
+            self._file = SoundWriter(
+                path, recording.sample_rate_hz, recording.channels, encoding.subtype, container
             )
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             raise AudioError(
@@ -97,6 +93,8 @@ class Level(NamedTuple):
     """Of all files; 1 unless the stems had to be turned down."""
     clipped_samples: int
     """Samples that were cut at full scale."""
+    residual: float
+    """Share of the recording's energy that the residual holds."""
 
 
 def write_stems(
@@ -113,16 +111,24 @@ def write_stems(
     ``scratch`` holds its stems at the model's rate, interleaved float32 ``[n, J, C]``.
     """
 
-    def write(gain: float, progress: Progress | None) -> tuple[float, int]:
+    def write(gain: float, progress: Progress | None) -> _Written:
         stems = _upsampled(recording, scratch, rate_16k)
         return _write_at(recording, stems, folder, encoding, gain, clip_mode, progress)
 
     gain = 1.0
-    peak, clipped = write(gain, progress)
-    if clipped and clip_mode == ClipMode.RESCALE:
-        gain = FileConfig.rescaled_peak / peak
-        _, clipped = write(gain, None)
-    return Level(gain, clipped)
+    written = write(gain, progress)
+    if written.clipped and clip_mode == ClipMode.RESCALE:
+        gain = FileConfig.rescaled_peak / written.peak
+        written = write(gain, None)
+    return Level(gain, written.clipped, written.residual)
+
+
+class _Written(NamedTuple):
+    """Of the five files at one gain: peak before cutting, samples cut, energy of the residual."""
+
+    peak: float
+    clipped: int
+    residual: float
 
 
 def _write_at(
@@ -133,11 +139,11 @@ def _write_at(
     gain: float,
     clip_mode: ClipMode,
     progress: Progress | None,
-) -> tuple[float, int]:
-    """Writes the five files at one gain; returns their peak before cutting, and samples cut."""
+) -> _Written:
+    """Writes the five files at one gain."""
     channels = recording.channels
     rescale = clip_mode == ClipMode.RESCALE
-    peak, clipped = 0.0, 0
+    peak, clipped, energy, left_energy = 0.0, 0, 0.0, 0.0
     with contextlib.ExitStack() as stack:
         writers = []
         for name in SOUNDS:
@@ -151,9 +157,11 @@ def _write_at(
             stems = ready[:, : block.shape[1]].reshape(len(VOICES), channels, -1)
             ready = ready[:, block.shape[1] :]
             left = _to_full_scale(block, gain, encoding)
+            energy += float(np.vdot(left, left))
             for voice, writer in enumerate(writers):
                 is_residual = voice == len(VOICES)
                 exact = left if is_residual else _to_full_scale(stems[voice], gain, encoding)
+                left_energy += float(np.vdot(left, left)) if is_residual else 0.0
                 written, block_peak, cut = _limit(exact, encoding, clip_mode)
                 writer.write(written)
                 # What is cut will not stay so when rescaling: it must not swell the residual.
@@ -161,14 +169,16 @@ def _write_at(
                 peak, clipped = max(peak, block_peak), clipped + cut
             if progress is not None:
                 progress("writing", block.shape[1] / recording.sample_rate_hz)
-    return peak, clipped
+    return _Written(peak, clipped, left_energy / (energy or 1.0))
 
 
 def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[np.ndarray]:
     """The stems at the recording's rate, ``[J · C, n]``."""
     width = len(VOICES) * recording.channels
     resampler = StreamResampler(rate_16k, recording.sample_rate_hz, width, recording.samples)
-    block_bytes = FileConfig.block_samples // 4 * width * 4
+    at_most = FileConfig.block_samples // 4
+    length = block_length(width, rate_16k, recording.sample_rate_hz, at_most)
+    block_bytes = length * width * 4
     with scratch.open("rb") as file:
         while data := file.read(block_bytes):
             yield resampler.push(np.frombuffer(data, np.float32).reshape(-1, width).T)

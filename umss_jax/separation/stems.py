@@ -22,10 +22,19 @@ import umss_jax
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
+from umss_jax.errors import UsageError
 from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.separation.config import ClipMode, SeparationConfig
-from umss_jax.separation.outputs import F0_TABLE, MANIFEST, SOUNDS, finished_together, is_wanted
+from umss_jax.separation.likeness import Likeness, Likening
+from umss_jax.separation.outputs import (
+    F0_TABLE,
+    MANIFEST,
+    SOUNDS,
+    finished_together,
+    track_folder,
+    wants_stems,
+)
 from umss_jax.separation.stem_writer import Encoding, Level, choose_encoding, write_stems
 from umss_jax.separation.stream import Progress, separate_blocks
 
@@ -42,16 +51,22 @@ class StemOptions(NamedTuple):
     overwrite: bool = False
 
 
+def clip_mode_of(options: StemOptions) -> ClipMode:
+    """The clip mode, which may be given as text; UsageError where there is none of that name."""
+    if options.clip_mode not in list(ClipMode):
+        raise UsageError(
+            f"no clip mode is called {options.clip_mode!r}", f"choose from {', '.join(ClipMode)}"
+        )
+    return ClipMode(options.clip_mode)
+
+
 class Track(NamedTuple):
     """A finished folder."""
 
     folder: Path
     manifest: dict[str, object]
-
-
-def track_folder(path: Path, out: Path, model: str) -> Path:
-    """Folder of a recording's stems: ``OUT/<model>/<track>``."""
-    return out / model / path.stem
+    likeness: Likeness
+    """How much the recording looks like what the model is for; the manifest has it too."""
 
 
 def separate_file(
@@ -89,25 +104,29 @@ def separate_file(
     """
     options = options or StemOptions()
     encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), options.clip_mode
-    is_wanted(folder, options.overwrite)
+    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
+    wants_stems(folder, Path(path), options.overwrite)
     recording = recording or scan(path)
     rate_16k = engine.config.audio.sample_rate_hz
     with finished_together(folder) as work:
         scratch = work / "stems_16k.f32"
-        _separate_to_scratch(recording, scratch, work / F0_TABLE, engine, config, progress)
+        likening = Likening(recording.peak, engine.config.audio)
+        table = work / F0_TABLE
+        _separate_to_scratch(recording, scratch, table, likening, engine, config, progress)
         level = write_stems(recording, scratch, rate_16k, work, encoding, clip_mode, progress)
         scratch.unlink()
-        made = _manifest(recording, engine, config, clip_mode, encoding, level)
+        likeness = likening.result(level.residual)
+        made = _manifest(recording, engine, config, clip_mode, encoding, level, likeness)
         text = json.dumps(made, indent=2, ensure_ascii=True) + "\n"
         (work / MANIFEST).write_text(text, encoding="ascii")
-    return Track(folder, made)
+    return Track(folder, made, likeness)
 
 
 def _separate_to_scratch(
     recording: Recording,
     scratch: Path,
     f0_csv: Path,
+    likening: Likening,
     engine: ModelEngine,
     config: SeparationConfig,
     progress: Progress | None,
@@ -119,6 +138,7 @@ def _separate_to_scratch(
         table.write(voices_header())
         for block in separate_blocks(read_16k(recording, audio), engine, config):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
+            likening.add(*block)
             frames = block.f0_hz_synth.shape[-1]
             times = frame_times_s(frame + frames, audio)[frame:]
             table.write(voice_rows(times, block.f0_hz_synth))
@@ -134,6 +154,7 @@ def _manifest(
     clip_mode: ClipMode,
     encoding: Encoding,
     level: Level,
+    likeness: Likeness,
 ) -> dict[str, object]:
     """What is written as JSON beside the stems of a recording."""
     return {
@@ -158,6 +179,7 @@ def _manifest(
         "seed": config.seed,
         "gain": level.gain,
         "clipped_samples": level.clipped_samples,
+        "likeness": {**likeness._asdict(), "findings": likeness.findings()},
         "outputs": [f"{name}.{encoding.extension}" for name in SOUNDS] + [F0_TABLE],
     }
 

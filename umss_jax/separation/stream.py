@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from umss_jax.audio.arrays import sound_of
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.joining import Answer, Layer, concatenate_tracks, joined_segments
+from umss_jax.separation.likeness import Likeness, Likening
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -27,6 +30,8 @@ class SeparatedBlock(NamedTuple):
     """float32 ``[J, C, n]``."""
     f0_hz_synth: np.ndarray
     """float32 ``[J, frames]``; frame i of the recording stands at i · 256/16 000 s."""
+    pitches_synth: np.ndarray
+    """float32 ``[frames]``, how many pitches the salience shows; negative where not known."""
 
 
 class PitchBlock(NamedTuple):
@@ -40,10 +45,13 @@ class PitchBlock(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """A separated recording in memory, at its own rate. Stems and residual sum to it."""
+    """A separated recording in memory, at its own rate.
+
+    Stems and residual sum to it; to that of PCM at full scale 1.
+    """
 
     stems: np.ndarray
-    """float32 ``[J, N]`` or ``[J, C, N]``, as the input had channels; voices S A T B."""
+    """float32 ``[J, ...]``, each shaped like the input; voices S A T B."""
     residual: np.ndarray
     """float32, shaped like the input: above 8 kHz, or in silence."""
     f0_hz_synth: np.ndarray
@@ -51,6 +59,8 @@ class Separation(NamedTuple):
     time_s: np.ndarray
     """float64 ``[frames]``: the time of each F0."""
     sample_rate_hz: int
+    likeness: Likeness
+    """How much the recording looks like what the model is for."""
 
     @property
     def voices(self) -> dict[str, np.ndarray]:
@@ -88,12 +98,15 @@ def separate_blocks(
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
         seeds = [segment_seed(config.seed, number) for number in numbers.tolist()]
-        return engine.separate(mixture, channels, np.asarray(seeds, np.uint32))
+        stems, f0_hz, pitches = engine.separate(mixture, channels, np.asarray(seeds, np.uint32))
+        unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
+        return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
     stems = Layer("stems", (len(VOICES), len(sound.downmix)), samples_each=1, is_faded=True)
     f0 = Layer("F0", (len(VOICES),), samples_each=hop, is_faded=False)
-    for joined in joined_segments(sound, engine, config, ask, (stems, f0)):
-        yield SeparatedBlock(*joined)
+    pitches = Layer("pitches", (1,), samples_each=hop, is_faded=False)
+    for joined in joined_segments(sound, engine, config, ask, (stems, f0, pitches)):
+        yield SeparatedBlock(joined[0], joined[1], joined[2][0])
 
 
 def track_blocks(
@@ -117,50 +130,56 @@ def track_blocks(
 
 
 def separate_array(
-    audio: np.ndarray,
-    sample_rate_hz: int,
+    audio: ArrayLike,
+    sample_rate_hz: float,
     engine: ModelEngine,
     config: SeparationConfig = SeparationConfig(),
 ) -> Separation:
     """Separates a recording that is in memory.
 
     Args:
-        audio: ``[N]`` or ``[C, N]``; full scale is 1, but any level will do.
+        audio: ``[N]``, ``[C, N]`` or ``[N, C]``: what is accepted is said by
+            :func:`umss_jax.audio.arrays.sound_of`.
         sample_rate_hz: Any rate.
         engine: The model.
         config: Segments, overlap and seed.
 
     Returns:
-        Stems, residual and F0, with as many channels and samples as ``audio``.
+        Stems, residual and F0; sounds have the axes of ``audio``.
 
     Raises:
-        AudioError: no samples, samples that are not numbers, or nothing but silence.
+        AudioError: the array is no recording, or silent; UsageError: the rate is none.
     """
-    sound = array_16k(audio, sample_rate_hz, engine.config.audio)
-    channels = np.atleast_2d(np.asarray(audio, np.float32))
-    count, samples = channels.shape
+    passed = sound_of(audio, sample_rate_hz)
+    sound = array_16k(passed, engine.config.audio)
+    count, samples = passed.channels.shape
     separated = list(separate_blocks(sound, engine, config))
+    likening = Likening(sound.peak, engine.config.audio)
+    for block in separated:
+        likening.add(*block)
     stems_16k = np.concatenate([block.stems_16k for block in separated], axis=-1)
     rate_16k = engine.config.audio.sample_rate_hz
     flat = stems_16k.reshape(-1, sound.samples)
-    stems = resample_whole(flat, rate_16k, sample_rate_hz, samples)
+    stems = resample_whole(flat, rate_16k, passed.sample_rate_hz, samples)
     stems = stems.reshape(len(VOICES), count, samples)
-    residual = (channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
+    residual = (passed.channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
     f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
-    if np.ndim(audio) == 1:
-        stems, residual = stems[:, 0], residual[0]
     times = frame_times_s(f0.shape[-1], engine.config.audio)
-    return Separation(stems, residual, f0, times, sample_rate_hz)
+    stems, residual = passed.shaped(stems), passed.shaped(residual)
+    left = float(np.square(residual, dtype=np.float64).sum())
+    share = left / float(np.square(passed.channels, dtype=np.float64).sum())
+    likeness = likening.result(share)
+    return Separation(stems, residual, f0, times, passed.sample_rate_hz, likeness)
 
 
 def track_array(
-    audio: np.ndarray,
-    sample_rate_hz: int,
+    audio: ArrayLike,
+    sample_rate_hz: float,
     engine: ModelEngine,
     config: SeparationConfig = SeparationConfig(),
 ) -> PitchTracks:
     """Finds the pitches of a recording in memory; arguments, errors: :func:`separate_array`."""
-    sound = array_16k(audio, sample_rate_hz, engine.config.audio)
+    sound = array_16k(sound_of(audio, sample_rate_hz), engine.config.audio)
     blocks = list(track_blocks(sound, engine, config))
     f0_hz_synth = concatenate_tracks([block.f0_hz_synth for block in blocks])
     salience = np.concatenate([block.salience_synth for block in blocks], axis=1)
@@ -169,22 +188,25 @@ def track_array(
 
 
 def segments_of_array(
-    audio: np.ndarray,
-    sample_rate_hz: int,
+    audio: ArrayLike,
+    sample_rate_hz: float,
     engine: ModelEngine,
     config: SeparationConfig = SeparationConfig(),
 ) -> Iterator[tuple[float, np.ndarray, int]]:
     """The segments of a recording as the network hears them; all else as :func:`separate_array`.
 
-    Yields:
-        Start in seconds, mono mixture ``[S]`` at 16 kHz scaled to peak 1 (silence stays silence),
-        and seed of every segment.
+    Returns:
+        Iterator over start in seconds, mono mixture ``[S]`` at 16 kHz scaled to peak 1 (silence
+        stays silence), and seed of every segment.
     """
-    sound = array_16k(audio, sample_rate_hz, engine.config.audio)
+    sound = array_16k(sound_of(audio, sample_rate_hz), engine.config.audio)
     plan = plan_segments(config.segment_s, config.overlap, engine.config.audio)
     mixture = [np.asarray(sound.downmix, np.float32)[None] @ block for block in sound.blocks]
-    segments = cut_segments(mixture, sound.samples, 1, plan)
-    for index, segment in enumerate(segments):
-        peak = np.abs(segment[0]).max()
-        start_s = index * plan.step / engine.config.audio.sample_rate_hz
-        yield start_s, segment[0] / (peak or 1), segment_seed(config.seed, index)
+
+    def segments() -> Iterator[tuple[float, np.ndarray, int]]:
+        for index, segment in enumerate(cut_segments(mixture, sound.samples, 1, plan)):
+            peak = np.abs(segment[0]).max()
+            start_s = index * plan.step / engine.config.audio.sample_rate_hz
+            yield start_s, segment[0] / (peak or 1), segment_seed(config.seed, index)
+
+    return segments()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
+from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
 from umss_jax.config import Assigner, AudioConfig
-from umss_jax.device import compile_at_first_call
+from umss_jax.device import compile_at_first_call, own_settings
 from umss_jax.errors import AudioError, UsageError
+from umss_jax.interruption import checked
 from umss_jax.train.config import AdaptationConfig, OptimiserConfig
 from umss_jax.train.loop import Loop, NamedBatch, run_loop
 from umss_jax.train.objectives import Batch, parts_used
@@ -24,9 +27,9 @@ from umss_jax.train.step import init_state, make_train_step
 from umss_jax.train.strategies import STRATEGIES
 from umss_jax.trees import select_parts
 from umss_jax.weights import store
+from umss_jax.words import counted
 
 if TYPE_CHECKING:
-    from umss_jax.audio.recording import Recording
     from umss_jax.inference import ModelEngine
 
 _SILENT_SHARE = 1e-3  # of the recording's peak (−60 dB): nothing to learn from
@@ -40,6 +43,7 @@ class Adapted(NamedTuple):
     """Per step: ``total, rec, l1, l2, l3, gradient_norm``, each [steps]."""
 
 
+@own_settings
 def adapt(
     engine: ModelEngine,
     mixtures_16k: np.ndarray,
@@ -53,13 +57,16 @@ def adapt(
 
     Args:
         engine: model with all its parts; encoder and decoder may be freshly initialised.
-        mixtures_16k: [N, samples] at 16 kHz from :func:`training_segments`, each of peak 1.
+        mixtures_16k: [N, samples] at 16 kHz from :func:`training_segments`; each is scaled to peak
+            1 where it is not.
         config: steps, batch, learning rates, seed.
         progress: called with 1 after each step.
 
     Raises:
+        AudioError: those are no segments, or some are silent or hold what is not finite.
         NotFiniteError: the losses stopped being finite.
     """
+    mixtures_16k = _checked(mixtures_16k, engine.config.audio)
     strategy = STRATEGIES["sf_sft_cached" if config.train_assignment else "sf_sf_cached"]
     optimiser = make_optimiser(strategy.trainable, _optimiser_config(config))
     step = make_train_step(optimiser, strategy.trainable, engine.config, strategy.loss)
@@ -91,11 +98,30 @@ def adapt(
     return Adapted(adapted, course)
 
 
+def _checked(mixtures_16k: Any, audio: AudioConfig) -> np.ndarray:
+    """Segments to train on, float32 of peak 1."""
+    remedy = "pass what training_segments returns"
+    try:
+        segments = np.asarray(mixtures_16k)
+        if segments.dtype.kind != "f":
+            raise ValueError(f"of {segments.dtype}")
+    except Exception as error:  # of any library's array
+        reason = str(error).split("\n")[0]
+        raise AudioError(f"mixtures_16k are no segments ({reason:.80})", remedy) from error
+    if segments.ndim != 2 or not segments.size or segments.shape[1] % audio.hop_samples:
+        wrong = f"are not [N, {audio.example_samples}]"
+        raise AudioError(f"mixtures_16k of shape {segments.shape} {wrong}", remedy)
+    peaks = np.abs(segments).max(axis=1, keepdims=True)
+    if not np.isfinite(peaks).all() or not peaks.all():
+        raise AudioError("mixtures_16k hold silence or what is not finite", remedy)
+    return (segments / np.where(np.abs(peaks - 1) < 1e-5, 1.0, peaks)).astype(np.float32)
+
+
 def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) -> Batch:
     """All segments, with what the frozen networks say of each: salience, or F0."""
     name = "salience" if config.train_assignment else "f0_hz_synth"
     analyse = getattr(engine, name)
-    known: Any = np.concatenate([analyse(mixture[None]) for mixture in mixtures_16k])
+    known: Any = np.concatenate([analyse(mixture[None]) for mixture in checked(mixtures_16k)])
     return Batch(mixtures_16k, **{name: known})
 
 
@@ -120,11 +146,16 @@ def _batches(segments: Batch, config: AdaptationConfig, done: int) -> Iterator[N
 
 
 def training_segments(
-    recording: Recording,
+    recording: Recording | str | os.PathLike[str],
     config: AdaptationConfig = AdaptationConfig(),
     audio: AudioConfig = AudioConfig(),
 ) -> np.ndarray:
     """Segments of a recording to train on, read in one pass and in constant memory.
+
+    Args:
+        recording: a file, or what :func:`umss_jax.audio.recording.scan` says of it.
+        config: which segments.
+        audio: of the model that is to be adapted.
 
     Returns:
         [N, samples] float32, the mono mixture at 16 kHz, each scaled to peak 1; N ≥ 1. Silent
@@ -133,6 +164,8 @@ def training_segments(
     Raises:
         AudioError: all of it is silent, or it cannot be read.
     """
+    if not isinstance(recording, Recording):
+        recording = scan(recording)
     step = round(config.segment_step_s * audio.sample_rate_hz)
     plan = SegmentPlan(audio.example_samples, audio.example_samples - step, audio.hop_samples)
     sound = read_16k(recording, audio)
@@ -204,7 +237,7 @@ def adapt_to_recording(
 def keep_adapted(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
     """Stores an adapted model with all its networks; returns the path of its tensors."""
     about = {
-        "origin": f"{engine.name}, adapted to {recording.path.name} in {steps} steps",
+        "origin": f"{engine.name}, adapted to {recording.path.name} in {counted(steps, 'step')}",
         "initial_weights": engine.provenance.get("weights", {}),
     }
     return store.save(name, engine.variables, engine.config, about)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from umss_jax.config import Assigner, ConvConfig, ModelConfig, with_networks
 from umss_jax.data.config import AugmentationConfig, DataConfig, SetConfig
+from umss_jax.range_checks import check_numbers
 from umss_jax.weights.config import DEFAULT_MODEL
 
 
@@ -44,7 +45,11 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """Training on one recording itself, without stems: short, so with a large learning rate."""
+    """Training on one recording itself, without stems: short, so with a large learning rate.
+
+    Raises:
+        UsageError: a value is no number or outside of what makes sense.
+    """
 
     steps: int = 200
     batch: int = 4
@@ -59,6 +64,9 @@ class AdaptationConfig:
     warmup_steps: int = 20
     """Full rate from the first steps on can throw the vocal tract's filters off the unit circle."""
     final_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
 
 class Parallel(enum.StrEnum):

@@ -2,7 +2,8 @@
 
 A batch may begin at the F0 or at the salience instead of the mixture (`objectives.Batch`). Both are
 kept under ``$UMSS_JAX_HOME/analysis``, by the weights and settings that made them and the samples
-of the mixture, so that another run over the same examples finds them.
+of the mixture, so that another run over the same examples finds them. Damaged ones are made again
+(:mod:`umss_jax.kept_arrays`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import numpy as np
 
 from umss_jax.config import Assigner, ModelConfig
 from umss_jax.data.mixes import Examples
-from umss_jax.errors import OutputError
-from umss_jax.files import arrays_sha256, home, write_array
+from umss_jax.files import arrays_sha256, home
 from umss_jax.inference import ModelEngine
+from umss_jax.interruption import checked
+from umss_jax.kept_arrays import KeptArrays
 from umss_jax.train.objectives import Batch
 from umss_jax.train.strategies import Start
 from umss_jax.trees import flatten
+
+_VERSION = 2  # of the format
 
 
 class AnalysisCache:
@@ -38,8 +42,8 @@ class AnalysisCache:
         keep: bool,
     ) -> None:
         self._engine = ModelEngine("analysis", variables, assigner, config=config)
-        self._keep = keep
-        self._folder = home() / "analysis" / _digest(variables, config, assigner)
+        folder = home() / "analysis" / _digest(variables, config, assigner)
+        self._kept = KeptArrays(folder, "analyses of examples") if keep else None
 
     def batch(self, examples: Examples, start: Start, with_sources: bool = False) -> Batch:
         """The examples as a batch of NumPy arrays; with sources, to compare voices."""
@@ -48,24 +52,20 @@ class AnalysisCache:
             arrays["sources"] = examples.sources
         if start != "mixture":
             name = "salience" if start == "salience" else "f0_hz_synth"
-            arrays[name] = np.stack([self._one(mixture, start) for mixture in examples.mixture])
+            mixtures = checked(examples.mixture)
+            arrays[name] = np.stack([self._one(mixture, start) for mixture in mixtures])
         return Batch(**arrays)
 
     def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
         content = hashlib.sha256(np.ascontiguousarray(mixture).tobytes()).hexdigest()
-        path = self._folder / f"{start}-{content[:32]}.npy"
-        if self._keep and path.is_file():
-            kept: np.ndarray = np.load(path, allow_pickle=False)
-            return kept
+        name = f"{start}-{content[:32]}-v{_VERSION}"
+        kept = self._kept.get(name) if self._kept else None
+        if kept is not None:
+            return kept.array
         engine = self._engine
         analyse = engine.salience if start == "salience" else engine.f0_hz_synth
         result = np.asarray(analyse(mixture[None])[0])
-        if self._keep:
-            try:
-                write_array(path, result)
-            except OutputError:
-                self._keep = False  # no room: only slower
-        return result
+        return self._kept.put(name, result).array if self._kept else result
 
 
 def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner) -> str:

@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from umss_jax.errors import NotFiniteError
+from umss_jax.interruption import check, checked
 from umss_jax.model import Variables
+from umss_jax.progress import progress_bar
 from umss_jax.train.objectives import LossInput, Metrics, Objective
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.step import Step, TrainState
 
+_PATIENCE_S = 0.1  # between looks at whether to stop, where a thread waits for the other
 _SHOWN = ("total", "rec", "l1", "l2", "l3")
 
 
@@ -77,7 +79,7 @@ class Loop:
     title: str = ""
     """Of the progress bar; empty: the name."""
     quiet: bool = False
-    """No progress bar."""
+    """No progress is shown."""
 
 
 def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
@@ -89,25 +91,28 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     Raises:
         NotFiniteError: a loss or a gradient stopped being finite; a checkpoint, where there are
             any, holds the state before that step.
-        CheckpointError: the latest checkpoint does not fit or is damaged.
+        CheckpointError: no checkpoint is sound, or the latest sound one does not fit.
     """
     files, validation = loop.files, loop.validation
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
             stack.enter_context(closing(files.checkpoints))
-            state, progress = files.checkpoints.latest(fresh)
+            state, progress = files.resumed(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):
             return state, progress
         if files:
             files.folder.forget_after(files.number, done)
-        held_out = list(validation.batches()) if validation else []
+        held_out = list(checked(validation.batches())) if validation else []
         state = loop.place(state)
         coming = islice(loop.batches(done), loop.steps - done)
         batches = stack.enter_context(closing(Prefetched(coming)))
-        bar, validated = stack.enter_context(_bar(loop, done)), ""
+        total, passed, title = loop.steps * loop.batch, done * loop.batch, loop.title or loop.name
+        shown = progress_bar(title, total, "ex", loop.quiet, passed, stays=True)
+        bar, validated = stack.enter_context(shown), ""
         while not _is_over(loop, done, progress):
+            check()
             batch, names = next(batches)
             started = time.perf_counter()
             state, metrics = loop.step(state, batch, loop.key)
@@ -119,8 +124,8 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
             done += 1
             loop.log(progress.epoch + 1, done, values, time.perf_counter() - started)
             terms = " ".join(f"{name} {values[name]:.4g}" for name in _SHOWN if values.get(name))
-            bar.set_postfix_str(terms + validated, refresh=False)
-            bar.update(loop.batch)
+            bar.note(terms + validated)
+            bar.advance(loop.batch)
             is_due = (validation and done % validation.interval_steps == 0) or done == loop.steps
             if files and validation and is_due:
                 loss, progress = _validate(loop.key, validation, files, state, progress, held_out)
@@ -148,7 +153,7 @@ def _validate(
     host = jax.tree.map(np.asarray, jax.device_get(state))
     sums: dict[str, float] = {}
     count = 0
-    for first, batch in batches:
+    for first, batch in checked(batches):
         examples = len(jax.tree.leaves(batch)[0])
         terms = _validation_terms(validation.objective, host.variables, batch, key, first)
         for name, value in terms.items():
@@ -184,18 +189,6 @@ def _not_finite(
     return NotFiniteError(message, loop.remedy)
 
 
-def _bar(loop: Loop, done: int) -> tqdm:
-    """Progress in examples."""
-    return tqdm(
-        total=loop.steps * loop.batch,
-        initial=done * loop.batch,
-        desc=loop.title or loop.name,
-        unit="ex",
-        unit_scale=True,
-        disable=loop.quiet,
-    )
-
-
 class Prefetched:
     """Items made on a thread of their own, two ahead: batches while the devices compute.
 
@@ -212,11 +205,19 @@ class Prefetched:
         return self
 
     def __next__(self) -> Any:
-        item, error = self._queue.get()
+        item, error = self._get()
         if error is not None:
             self._queue.put((None, error))  # so that it ends again when asked again
             raise error
         return item
+
+    def _get(self) -> tuple[Any, BaseException | None]:
+        while True:
+            check()
+            try:
+                return self._queue.get(timeout=_PATIENCE_S)
+            except queue.Empty:
+                continue
 
     def close(self) -> None:
         """Ends the thread, whatever is left."""
@@ -235,7 +236,7 @@ class Prefetched:
     def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
         while not self._stopped.is_set():
             try:
-                self._queue.put(entry, timeout=0.1)
+                self._queue.put(entry, timeout=_PATIENCE_S)
                 return True
             except queue.Full:
                 continue

@@ -146,9 +146,8 @@ def refinement_loss(
     heard = centred_stft(mixture, fft_size, hop)
     error = masks * heard[:, None] - true
     power = partial(_power_by_second, frames=round(audio.sample_rate_hz / hop))
-    floor = _SILENCE * power(heard)[:, None]
-    ratio = (power(error) + floor) / (power(true) + floor + _MAGNITUDE_FLOOR)
-    return 10 * jnp.mean(jnp.log10(ratio + _MAGNITUDE_FLOOR))
+    floor = _SILENCE * power(heard)[:, None] + _MAGNITUDE_FLOOR
+    return 10 * jnp.mean(jnp.log10((power(error) + floor) / (power(true) + floor)))
 
 
 def _power_by_second(spectrum: jax.Array, frames: int) -> jax.Array:

@@ -31,6 +31,7 @@ from umss_jax.data.pitched_mixes import (
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.config import PretrainConfig
+from umss_jax.train.inputs import Inputs, check_inputs
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
@@ -70,7 +71,9 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunRe
     """
     files = RunFolder(folder, config)
     steps, best_loss = 0, math.inf
+    sets = {"train": config.train, "validation": config.validation}
     with files.going():
+        check_inputs(files, Inputs(sets, config.weights, with_f0=True))
         pieces = open_pitched(config.train, config.model.audio)
         held_out = open_pitched(config.validation, config.model.audio)
         run = _Run(config, files, pieces, held_out, quiet)

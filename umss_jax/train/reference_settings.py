@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from umss_jax.errors import UsageError
+from umss_jax.errors import UsageError, brief
+from umss_jax.train.settings_file import settings_text
 
 _DEFAULTS: dict[str, Any] = {
     "dataset": "musdb",
@@ -152,22 +153,19 @@ def _model(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     """``key = value`` or ``key: value`` a line, ``#`` begins a comment."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error})", "name a config.txt") from error
     given = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(settings_text(path).splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue
         ends = [text.index(sign) for sign in "=:" if sign in text]
         if not ends:
-            raise UsageError(f"{path}, line {number}: {text!r}", "write key = value")
+            raise UsageError(f"{path}, line {number}: {brief(text)}", "write key = value")
         key, value = text[: min(ends)].strip(), text[min(ends) + 1 :].strip()
         try:
             given[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            # What Python makes of text that is no value, or is nested too deep.
             given[key] = value
     return given
 

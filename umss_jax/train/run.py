@@ -7,6 +7,7 @@ a phase leaves it out the sum of the others (reference: ``train.py``, ``valid``)
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,10 +25,12 @@ from umss_jax.errors import UsageError
 from umss_jax.networks.registry import resolve_assigner
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
+from umss_jax.train.inputs import Inputs, check_inputs
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
 from umss_jax.train.objectives import Batch, objective_for, parts_used
 from umss_jax.train.optimiser import learning_rate, make_optimiser
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
+from umss_jax.train.resuming import phase_epochs
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
 from umss_jax.train.sharding import ParallelStep
@@ -35,6 +38,8 @@ from umss_jax.train.step import TrainState, init_state
 from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.train.tensorboard import Board
 from umss_jax.trees import select_parts
+
+log = logging.getLogger("umss_jax")
 
 _PHASE_STEPS = 10_000_000  # apart in the stream of examples, so that each phase has its own
 
@@ -60,8 +65,9 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
 
     Raises:
         UsageError: settings that do not fit each other, this machine or the run in the folder.
-        DatasetError: recordings are missing or broken.
-        WeightsError: initial weights are missing or damaged.
+        DatasetError: recordings are missing or broken, or others than the run began with.
+        WeightsError: initial weights are missing, damaged or others than the run began with.
+        CheckpointError: no checkpoint of a phase is sound.
         NotFiniteError: a loss or gradient stopped being finite.
     """
     files = RunFolder(folder, config, writes=jax.process_index() == 0)
@@ -69,7 +75,9 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     schedule = SCHEDULES[config.strategy]
     with_sources = any(phase.with_sources for phase in schedule)
     steps, best_loss = 0, math.inf
+    sets = {"train": config.data.train, "validation": config.data.validation}
     with files.going():
+        check_inputs(files, Inputs(sets, config.weights))
         mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
         variables = initial_variables(config)
         with closing(Board(board_folder)) as board:
@@ -88,7 +96,7 @@ def _train_phase(
 ) -> tuple[TrainState, PhaseProgress]:
     """One phase, from its latest checkpoint if there is one."""
     config, epoch_steps = run.config, run.config.epoch_examples // run.config.batch
-    epochs = config.epochs[number] if config.epochs else phase.epochs or config.max_epochs
+    epochs = phase_epochs(config, number)
     optimiser_config = _optimiser_config(config, epoch_steps, epochs)
     strategy = cached(phase.step) if config.cache_salience else phase.step
     trainable, loss = strategy.trainable, weighted(strategy.loss, config.loss)
@@ -125,7 +133,7 @@ def _train_phase(
     loop = Loop(
         name=phase.name,
         title=f"{phase.name} {number + 1}/{len(SCHEDULES[config.strategy])}",
-        steps=epochs * epoch_steps,
+        steps=0 if files.has_ended else epochs * epoch_steps,
         batch=config.batch,
         step=step,
         place=step.place,
@@ -140,7 +148,13 @@ def _train_phase(
         quiet=run.quiet,
     )
     used = select_parts(variables, parts_used(strategy.start, trainable))
-    return run_loop(loop, init_state(used, optimiser))
+    state, progress = run_loop(loop, init_state(used, optimiser))
+    if int(state.step) > epochs * epoch_steps:
+        log.warning(
+            "%s: phase %s has done %d steps, more than the %d that are asked for: it stays so",
+            *(run.folder.path, phase.name, int(state.step), epochs * epoch_steps),
+        )
+    return state, progress
 
 
 def _analysis(config: TrainConfig, phase: Phase, variables: dict[str, Any]) -> AnalysisCache:

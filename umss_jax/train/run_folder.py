@@ -1,33 +1,35 @@
 """The folder of a training run: configuration, metrics, state; and the list of all runs.
 
-``config.toml`` (every setting, resolved), ``metrics.jsonl`` (a row a step, a row a validation),
-``state.json`` (where it stands), ``checkpoints/<phase>``, ``tensorboard``, and
+``config.toml`` (every setting, resolved), ``inputs.json`` (hashes of what it learns from),
+``metrics.jsonl`` (a row a step, a row a validation), ``state.json`` (where it stands), ``run.lock``
+(held while a process trains), ``checkpoints/<phase>``, ``tensorboard``, and
 ``weights.safetensors`` with its metadata: the best so far, ready for ``umss-jax separate -n``.
+Nothing is computed from ``metrics.jsonl`` and ``state.json``: a run resumes without them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
+import logging
 import os
 import platform
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.config import with_networks
-from umss_jax.config_tree import build, differences, plain, to_toml
+from umss_jax.config_tree import plain, to_toml
 from umss_jax.errors import OutputError, UmssError, UsageError
 from umss_jax.files import write_text
 from umss_jax.train.config import PretrainConfig, TrainConfig
+from umss_jax.train.resuming import FORMAT_2, PLACES, Change, changes, read_settings, refuse
+from umss_jax.train.run_lock import BusyError, hold, is_held
 
-_FORMAT_2 = "# umss-jax run, format 2: the model's settings are those that its weights carry"
+WEIGHTS = "weights.safetensors"
+"""In the folder of a run; its metadata lie in it."""
 
-_MAY_CHANGE = {"max_epochs", "patience", "tensorboard", "parallel", "checkpoint_steps"}
-"""Settings that a resumed run may have otherwise: they do not change the steps done before."""
+log = logging.getLogger("umss_jax")
 
 
 class RunResult(NamedTuple):
@@ -41,75 +43,126 @@ class RunResult(NamedTuple):
 
 
 class RunFolder:
-    """The folder of one run, new or to be resumed; of several hosts one ``writes`` to it.
-
-    Raises:
-        UsageError: the folder holds a run of other settings, or one that is still going.
-        OutputError: it cannot be written.
-    """
+    """The folder of one run, new or to be resumed; of several hosts one ``writes`` to it."""
 
     def __init__(
         self, path: Path, config: TrainConfig | PretrainConfig, writes: bool = True
     ) -> None:
         self.path, self.writes = path, writes
+        self._config = config
         self._metrics = path / "metrics.jsonl"
-        settings = plain(config)
-        before = path / "config.toml"
-        if before.is_file():
-            changed = differences(plain(_settings_of(before, config)), settings)
-            changed = [key for key in changed if key not in _MAY_CHANGE]
-            if changed:
-                raise UsageError(
-                    f"{path} is a run with another {', '.join(changed[:5])}",
-                    "give this one another name, or set what was there",
-                )
-        state = read_state(path)
-        if writes and state.get("state") == "running" and state.get("pid") != os.getpid():
-            raise UsageError(
-                f"{path} is being trained by process {state['pid']}", "wait for it or end it"
-            )
-        self._write("config.toml", f"{_FORMAT_2}\n{to_toml(settings)}\n")
+        self.moved: list[Change] = []
+        """Settings by which inputs are looked for elsewhere than before; once it is going."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to resume: a checkpoint, or weights that were the best."""
+        return self.phases_begun > 0 or (self.path / WEIGHTS).exists()
+
+    @property
+    def phases_begun(self) -> int:
+        """Number of the last phase that has a checkpoint, counted from 1; 0 for none."""
+        numbers = [0]
+        with contextlib.suppress(OSError):
+            for folder in (self.path / "checkpoints").iterdir():
+                number = folder.name.split("_")[0]
+                if number.isdecimal() and steps_kept(folder):
+                    numbers.append(1 + int(number))
+        return max(numbers)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends a row of metrics."""
         if not self.writes:
             return
-        try:
-            with open(self._metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"{self._metrics} cannot be written ({error.strerror})", "make room"
-            ) from error
+        with _no_room(self._metrics), open(self._metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def forget_after(self, phase: int, step: int) -> None:
-        """Drops rows of steps after a checkpoint, which are about to be done again."""
-        rows = [
-            row for row in read_metrics(self.path) if (row["phase"], row["step"]) <= (phase, step)
-        ]
-        self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        """Drops rows of a phase after a checkpoint, which are about to be done again.
+
+        Rows of later phases stay: those are done again from checkpoints of their own.
+        """
+        rows, damaged = _rows_of(self.path)
+        if damaged:
+            log.warning("%s: %d damaged rows are left out", self._metrics, damaged)
+        kept = [row for row in rows if row["phase"] != phase or row["step"] <= step]
+        kept.sort(key=lambda row: (row["phase"], row["step"]))
+        self._write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+
+    def flush(self) -> None:
+        """Brings the rows to the disk, before a checkpoint says that their steps are done."""
+        if self.writes and self._metrics.is_file():
+            with _no_room(self._metrics), open(self._metrics, "rb") as file:
+                os.fsync(file.fileno())
 
     @contextlib.contextmanager
     def going(self) -> Iterator[None]:
-        """Says *running* inside, and afterwards how it ended."""
-        self.set_state("running")
-        try:
+        """Holds the run, says *running* inside, and afterwards how it ended.
+
+        Raises:
+            UsageError: the folder holds a run of other settings, or one that is still going.
+            OutputError: it cannot be written.
+        """
+        with self._claimed():
+            self._compare_settings()
+            self.set_state("running")
+            try:
+                yield
+            except BaseException as error:
+                self._say_how_it_ended(error)
+                raise
+            self.set_state("finished")
+
+    def _say_how_it_ended(self, error: BaseException) -> None:
+        with contextlib.suppress(OutputError):  # where that is what ended it
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self.set_state("interrupted")
+            else:
+                text = str(error) if isinstance(error, UmssError) else repr(error)
+                self.set_state("failed", error=text)
+
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """Nobody else trains here until this ends."""
+        if not self.writes:
             yield
-        except UmssError as error:
-            self.set_state("failed", error=str(error))
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            self.set_state("interrupted")
-            raise
-        except BaseException as error:
-            self.set_state("failed", error=repr(error))
-            raise
-        self.set_state("finished")
+            return
+        had_lock = is_held(self.path) is not None
+        with contextlib.ExitStack() as stack:
+            try:
+                is_locked = stack.enter_context(hold(self.path))
+            except BusyError as busy:
+                raise UsageError(
+                    f"{self.path} is being trained by {busy}", "wait for it or end it"
+                ) from busy
+            state = _parsed_state(self.path)
+            if not (had_lock and is_locked) and _is_going_here(state) and not _is_this(state):
+                # A run of an older version, which took no lock, or where there are none.
+                raise UsageError(
+                    f"{self.path} is being trained by process {state['pid']}",
+                    "wait for it or end it",
+                )
+            if not is_locked:
+                log.warning(
+                    "%s: this file system keeps no locks; do not train this run from another host",
+                    self.path,
+                )
+            yield
+
+    def _compare_settings(self) -> None:
+        """Refuses other settings than those of before; keeps these."""
+        if self.has_begun:
+            had = read_settings(self.path / "config.toml", self._config)
+            if had is not None:
+                found = changes(had, self._config, self.phases_begun)
+                refuse(self.path, [change for change in found if change.key not in PLACES])
+                self.moved = found
+        self._write("config.toml", f"{FORMAT_2}\n{to_toml(plain(self._config))}\n")
 
     def set_state(self, state: str, **details: Any) -> None:
         """Says where the run stands: running, finished, interrupted or failed."""
         current = {
-            **{k: v for k, v in read_state(self.path).items() if k not in ("state", "error")},
+            **{k: v for k, v in _parsed_state(self.path).items() if k not in ("state", "error")},
             "state": state,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -123,48 +176,34 @@ class RunFolder:
             write_text(self.path / name, text)
 
 
-def _settings_of(path: Path, config: TrainConfig | PretrainConfig) -> TrainConfig | PretrainConfig:
-    """The settings in a run's ``config.toml``; those that it does not name are at their defaults.
-
-    Before format 2 the networks of the weights and the thresholds of their kind counted, whatever
-    ``config.toml`` said of them: now those of ``config``, of the run that is to resume.
-    """
-    text = path.read_text(encoding="utf-8")
-    had = build(type(config), tomllib.loads(text))
-    if text.startswith(_FORMAT_2):
-        return had
-    model = with_networks(had.model, config.model.salience_network, config.model.assignment_network)
-    unet = dataclasses.replace(model.unet, condition=config.model.unet.condition)
-    return dataclasses.replace(had, model=dataclasses.replace(model, unet=unet))
-
-
 def read_state(path: Path) -> dict[str, Any]:
-    """``state.json`` of a run; a run whose process is gone is ``killed``, none is empty."""
-    try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(state, dict):
-        return {}
-    is_here = state.get("state") == "running" and state.get("host") == platform.node()
-    if is_here and not _alive(state.get("pid")):
-        state["state"] = "killed"
+    """``state.json`` of a run; a run whose process is gone is ``killed``, none is empty.
+
+    Where the file is damaged the state is ``unknown``.
+    """
+    state = _parsed_state(path)
+    if state.get("state") in ("running", "unknown"):
+        held = is_held(path)
+        if held:
+            state["state"] = "running"
+        elif state["state"] == "running" and (
+            held is False or (state.get("host") == platform.node() and not _is_going_here(state))
+        ):
+            state["state"] = "killed"
     return state
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of ``metrics.jsonl``; a last line that a killed run left unfinished is dropped."""
-    rows = []
-    try:
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    """Rows of ``metrics.jsonl``, without those that are damaged or that a kill left unfinished."""
+    return _rows_of(path)[0]
+
+
+def steps_kept(checkpoints: Path) -> list[int]:
+    """Steps of the checkpoints in the folder of a phase, in order; sound or not."""
+    if not checkpoints.is_dir():
         return []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    names = [one.name for one in checkpoints.iterdir()]
+    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
 
 def list_runs(folder: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -175,15 +214,67 @@ def list_runs(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(name, state) for name, state in found if state]
 
 
-def _alive(pid: Any) -> bool:
+def _parsed_state(path: Path) -> dict[str, Any]:
+    """``state.json`` as it is."""
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, TypeError, ValueError):
+        state = json.loads((path / "state.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict) or not isinstance(state.get("state"), str):
+        return {"state": "unknown"}
+    return state
+
+
+def _rows_of(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Rows, and how many lines are none; the last one may be unfinished and is not counted."""
+    try:
+        lines = (path / "metrics.jsonl").read_bytes().split(b"\n")
+    except OSError:
+        return [], 0
+    rows = [row for row in map(_row, lines) if row]
+    return rows, len(lines[:-1]) - sum(map(bool, map(_row, lines[:-1])))
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(row, dict) and type(row.get("phase")) is type(row.get("step")) is int
+    return row if fits else None
+
+
+@contextlib.contextmanager
+def _no_room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error})", "make room"
+        ) from error
+
+
+def _is_this(state: Mapping[str, Any]) -> bool:
+    return state.get("pid") == os.getpid()
+
+
+def _is_going_here(state: Mapping[str, Any]) -> bool:
+    """Whether a state says *running* and its process is alive, as far as this host can tell."""
+    pid = state.get("pid")
+    if state.get("state") != "running" or state.get("host") != platform.node():
         return False
+    if type(pid) is not int or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
     except PermissionError:
         return True
+    except (OSError, OverflowError):
+        return False
     try:
         # On Linux, a zombie has ended and only its parent has not noticed.
-        return Path(f"/proc/{int(pid)}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (OSError, IndexError):
         return True

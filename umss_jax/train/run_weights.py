@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,17 +12,14 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.errors import UsageError
-from umss_jax.files import make_whole
 from umss_jax.train.config import TrainConfig
+from umss_jax.train.run_folder import WEIGHTS
 from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
 from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
 from umss_jax.weights.recognise import expected_shapes
-
-WEIGHTS = "weights.safetensors"
-"""In the folder of a run; its metadata lie beside it."""
 
 
 def initial_variables(config: TrainConfig) -> dict[str, Any]:
@@ -85,8 +81,7 @@ def keep_phase(folder: Path, number: int, name: str) -> None:
     best = folder / WEIGHTS
     if kept.is_file() or not best.is_file():
         return
-    make_whole(store.metadata_path(kept), partial(shutil.copyfile, store.metadata_path(best)))
-    make_whole(kept, partial(shutil.copyfile, best))
+    store.copy(best, kept)
 
 
 def phase_weights(folder: Path, number: int, name: str) -> Path:

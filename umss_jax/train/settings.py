@@ -7,7 +7,6 @@ What is not set of the model is as the weights have it that the run begins with.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,18 @@ from typing import Any, TypeVar
 
 from umss_jax.config import ModelConfig, with_networks
 from umss_jax.config_tree import build, with_overrides
-from umss_jax.errors import UsageError
+from umss_jax.errors import UsageError, brief
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
+from umss_jax.train.settings_file import settings_tree
 from umss_jax.train.strategies import SCHEDULES
+from umss_jax.words import counted
 
 Config = TypeVar("Config", TrainConfig, PretrainConfig)
+
+
+_LONGEST_NAME = 200
+"""Of a run, in bytes: file systems take 255 with what is added to it."""
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -33,7 +38,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     overrides = list(arguments[1:] if file else arguments)
     for override in overrides:
         if "=" not in override:
-            raise UsageError(f"{override!r} is no override", "write key=value")
+            raise UsageError(f"{brief(override)} is no override", "write key=value")
     return file, overrides
 
 
@@ -49,10 +54,7 @@ def read_tree(file: Path | None, reference: Path | None = None) -> dict[str, Any
         return read_reference(reference)
     if file is None:
         return {}
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file} is no configuration ({error})", "mend it") from error
+    return settings_tree(file)
 
 
 def open_run(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> TrainConfig:
@@ -88,17 +90,24 @@ def build_run(
     schedule = SCHEDULES.get(config.strategy)
     if schedule is None:
         raise UsageError(
-            f"no strategy is called {config.strategy!r}", f"choose from {', '.join(SCHEDULES)}"
+            f"no strategy is called {brief(config.strategy)}", f"choose from {', '.join(SCHEDULES)}"
         )
     if config.epochs and len(config.epochs) != len(schedule):
         raise UsageError(
-            f"epochs has {len(config.epochs)} numbers, {config.strategy} {len(schedule)} phases",
+            f"epochs has {counted(len(config.epochs), 'number')}, "
+            f"{config.strategy} {counted(len(schedule), 'phase')}",
             "give one number for each phase",
         )
     if not 1 <= config.batch <= config.epoch_examples or min(config.epochs, default=0) < 0:
         raise UsageError(
             f"an epoch of {config.epoch_examples} examples in batches of {config.batch}",
             "let an epoch hold at least one batch, and give no negative number of epochs",
+        )
+    bins = config.model.hcqt.bins
+    if max(last for _, last in config.loss.voice_bands_bins) >= bins:
+        raise UsageError(
+            f"loss.voice_bands_bins is {brief(config.loss.voice_bands_bins)}",
+            f"stay below the {bins} bins of model.hcqt",
         )
     return config
 
@@ -122,8 +131,9 @@ def _built(default: Config, tree: Mapping[str, Any], model: ModelConfig | None) 
     model = _default_model(tree, model or default.model)
     config = build(type(default), tree, default=replace(default, model=model))
     name = config.name
-    if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(f"{name!r} is no name of a run", "use a plain file name")
+    is_file_name = Path(name).name == name and len(name.encode()) <= _LONGEST_NAME
+    if not name or not is_file_name or name.startswith("."):
+        raise UsageError(f"{brief(name)} is no name of a run", "use a plain file name")
     return config
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from umss_jax.model import (
     voice_model,
 )
 
+log = logging.getLogger("umss_jax")
+
 _COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
 
 
@@ -35,7 +39,14 @@ class Board:
             from tensorboardX import SummaryWriter
         except ImportError:
             return
-        self._writer = SummaryWriter(str(folder))
+        try:
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            log.warning("%s cannot be written (%s): no TensorBoard", folder, error.strerror)
+            return
+        with contextlib.suppress(AttributeError):  # names of its own, which another version changes
+            events = self._writer.file_writer.event_writer
+            events._ev_writer = events._worker._record_writer = _Careful(events._ev_writer, folder)
 
     @property
     def is_on(self) -> bool:
@@ -95,6 +106,37 @@ class Board:
         """Writes what is left."""
         if self._writer is not None:
             self._writer.close()
+
+
+class _Careful:
+    """Writes events until the disk is full, which ends TensorBoard's files and not the run.
+
+    The thread that writes them would end with a traceback, and its queue would block the training.
+    """
+
+    def __init__(self, writer: Any, folder: Path) -> None:
+        self._writer, self._folder, self._has_failed = writer, folder, False
+
+    def write_event(self, event: Any) -> None:
+        self._do(lambda: self._writer.write_event(event))
+
+    def flush(self) -> None:
+        self._do(self._writer.flush)
+
+    def close(self) -> None:
+        self._do(self._writer.close)
+
+    def _do(self, action: Callable[[], object]) -> None:
+        if self._has_failed:
+            return
+        try:
+            action()
+        except OSError as error:
+            self._has_failed = True
+            log.warning(
+                "%s cannot be written (%s): no TensorBoard from here on",
+                *(self._folder, error.strerror or error),
+            )
 
 
 @partial(jax.jit, static_argnames="config")

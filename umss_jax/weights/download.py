@@ -11,17 +11,18 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 from pathlib import Path
 
+from umss_jax.aside import hidden_folder
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.files import home
+from umss_jax.files import home, regular_bytes
+from umss_jax.interruption import checked
+from umss_jax.trees import MAX_BYTES
 from umss_jax.weights.remote_files import SOURCES, RemoteFile
 
 GITHUB = "https://raw.githubusercontent.com"
 TIMEOUT_S = 30.0
-MAX_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 18
 
 
@@ -59,16 +60,17 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
     missing = [file for file in files if not _has_hash(folder / file.place, file)]
     if not missing:
         return import_path(name)
-    staging = folder.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     places = [folder / file.place for file in missing]
     folders = {home(), folder.parent, folder, *(place.parent for place in places)}
     created = sorted((path for path in folders if not path.exists()), reverse=True)
     try:
-        for file in missing:
-            target = staging / file.place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _bring(file, target, source, progress, folder / file.place)
-        _move_in([staging / file.place for file in missing], places)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with hidden_folder(folder.parent) as staging:
+            for file in checked(missing):
+                target = staging / file.place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _bring(file, target, source, progress, folder / file.place)
+            _move_in([staging / file.place for file in missing], places)
     except OSError as error:
         reason = "no room is left" if error.errno == errno.ENOSPC else error.strerror or error
         raise OutputError(
@@ -76,7 +78,6 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
             "make room or point UMSS_JAX_HOME at another folder; the cache is as it was",
         ) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
         for path in created:  # those that stayed empty, innermost first
             with contextlib.suppress(OSError):
                 path.rmdir()
@@ -114,8 +115,9 @@ def _files(name: str) -> tuple[RemoteFile, ...]:
 
 def _has_hash(path: Path, file: RemoteFile) -> bool:
     try:
-        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    except OSError:
+        regular_bytes(path, MAX_BYTES)
+        content = path.read_bytes()
+    except (OSError, ValueError):
         return False
     if file.sha256:
         return hashlib.sha256(content).hexdigest() == file.sha256
@@ -131,6 +133,10 @@ def _bring(file: RemoteFile, target: Path, source: str | None, progress: bool, p
         found = _in_folder(file, Path(source).expanduser())
         if found is None:
             raise WeightsError(f"{source} holds no {file.path}", by_hand)
+        try:
+            regular_bytes(found, MAX_BYTES)
+        except ValueError as error:
+            raise WeightsError(f"{found} is no weight file ({error})", by_hand) from error
         shutil.copyfile(found, target)
         origin = str(found)
     else:
@@ -157,7 +163,7 @@ def _download(url: str, target: Path, progress: bool, by_hand: str) -> None:
             total = int(answer.headers.get("content-length") or 0) or None
             shown = {"unit": "B", "unit_scale": True, "desc": target.name, "leave": False}
             with tqdm(total=total, disable=not progress, **shown) as bar:
-                for chunk in answer.iter_content(_CHUNK_BYTES):
+                for chunk in checked(answer.iter_content(_CHUNK_BYTES)):
                     out.write(chunk)
                     bar.update(len(chunk))
                     if out.tell() > MAX_BYTES:

@@ -1,9 +1,12 @@
-"""The store of weights: one safetensors file and one JSON file of metadata per name.
+"""The store of weights: one safetensors file per name, in whose header the metadata lie.
 
 Trees and flat names are those of :mod:`umss_jax.trees`; all leaves are float32. The metadata
 hold the whole configuration that the weights were trained with, origin, licence, the hash of the
 source and of the tensors. A file is read only where every name, shape and the hash agree; what
 disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
+
+Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read; what the
+tensors' own file says goes first.
 
 The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. One name stands
 for files of the package itself, which the store neither replaces nor shadows: :data:`STARTER`.
@@ -11,11 +14,12 @@ for files of the package itself, which the store neither replaces nor shadows: :
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +30,7 @@ import umss_jax
 from umss_jax.config import ModelConfig
 from umss_jax.config_tree import plain
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.files import home, write_bytes, write_text
+from umss_jax.files import home, make_whole, write_bytes
 from umss_jax.trees import (
     Variables,
     WrongTreeError,
@@ -39,11 +43,10 @@ from umss_jax.trees import (
 )
 from umss_jax.weights.config import PUBLISHED, STARTER
 from umss_jax.weights.configuration import FORMAT_1, restore
-
-FORMAT = 2
+from umss_jax.weights.stored_file import Header, content_of, read_header, sha256_from
+from umss_jax.weights.stored_metadata import FORMAT, checked, read_json, reason_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_METADATA_LIMIT_BYTES = 4 << 20
 
 
 class StoredWeights(NamedTuple):
@@ -86,7 +89,7 @@ def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
 
 
 def metadata_path(tensors: Path) -> Path:
-    """The JSON beside the tensors."""
+    """The JSON beside the tensors, where an earlier version wrote them."""
     return tensors.with_suffix(".json")
 
 
@@ -108,8 +111,6 @@ def save(
         OutputError: nothing could be written, or the name is that of the package's own weights;
             what was there is as it was.
     """
-    from safetensors.numpy import save as to_bytes
-
     refuse_starter(name_or_path)
     tensors = store_path(name_or_path)
     flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
@@ -120,7 +121,6 @@ def save(
             problems or ["there are none"],
             "store finite float32 variables",
         )
-    content = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()})
     params = flatten(variables.get("params", {}))
     described = {
         **(metadata or {}),
@@ -129,39 +129,57 @@ def save(
         "parts": list(parts(variables)),
         "parameters": int(sum(np.size(leaf) for leaf in params.values())),
         "configuration": plain(config),
-        "tensors_sha256": hashlib.sha256(content).hexdigest(),
     }
-    text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_bytes(tensors, content)
-    write_text(metadata_path(tensors), text)
+    write_bytes(tensors, content_of(flat, described))
+    _remove_earlier_metadata(tensors)
     return tensors
+
+
+def _remove_earlier_metadata(tensors: Path) -> None:
+    """Metadata that an earlier version wrote beside the file that has just been replaced."""
+    path = metadata_path(tensors)
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if "tensors_sha256" in read_json(path):
+            path.unlink()
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies stored weights from path to path, as they are; OutputError where that fails."""
+    if metadata_path(source).is_file():
+        make_whole(metadata_path(target), partial(shutil.copyfile, metadata_path(source)))
+    make_whole(target, partial(shutil.copyfile, source))
 
 
 def read_metadata(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     """What is known of weights, without reading the tensors; errors as :func:`load`."""
+    return _described(name_or_path)[0]
+
+
+def _described(name_or_path: str | os.PathLike[str]) -> tuple[dict[str, Any], Header | None]:
+    """Metadata, and the header of the tensors' file where that is where they were found."""
     tensors = store_path(name_or_path)
-    path = metadata_path(tensors)
-    remedy = _remedy(name_or_path)
-    if not tensors.is_file() and not path.is_file():
+    path, remedy = metadata_path(tensors), _remedy(name_or_path)
+    if not tensors.exists() and not path.exists():
         raise _unknown(os.fspath(name_or_path), tensors)
+    header: Header | None = None
+    wrong: Exception | None = None
     try:
-        if path.stat().st_size > _METADATA_LIMIT_BYTES:
-            raise WeightsError(f"{path} is too large for metadata", remedy)
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} cannot be read ({error})", remedy) from error
-    if (
-        not isinstance(metadata, dict)
-        or not isinstance(metadata.get("tensors_sha256"), str)
-        or not isinstance(metadata.get("parts"), list)
-    ):
-        raise WeightsError(f"{path} holds no metadata of weights", remedy)
-    if metadata.get("format") not in (1, FORMAT):
+        header = read_header(tensors)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        wrong = error
+    if header is not None and header.metadata is not None:
+        return checked(header.metadata, tensors, remedy), header
+    if wrong is not None and not path.exists():
         raise WeightsError(
-            f"{path} has format {metadata.get('format')!r}, this version reads 1 to {FORMAT}",
-            f"update umss-jax or {remedy}",
+            f"{tensors} is no safetensors file, or not what was stored ({reason_of(wrong)})", remedy
         )
-    return metadata
+    try:
+        metadata = read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{tensors} carries no metadata, and {path} cannot be read ({reason_of(error)})", remedy
+        ) from error
+    return checked(metadata, path, remedy), None
 
 
 def _unknown(name: str, tensors: Path) -> UnknownModelError:
@@ -197,42 +215,65 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
     """
     from umss_jax.weights.recognise import expected_shapes, recognised
 
-    metadata = read_metadata(name_or_path)
-    tensors = store_path(name_or_path)
-    flat = _read_tensors(tensors, metadata["tensors_sha256"], _remedy(name_or_path))
-    variables = unflatten(dict(sorted(flat.items())))
+    metadata, header = _described(name_or_path)
+    tensors, remedy = store_path(name_or_path), _remedy(name_or_path)
+    header = _check_tensors(tensors, header, metadata["tensors_sha256"], remedy)
+    config = FORMAT_1
+    if metadata["format"] != 1:
+        # Before anything is read that takes memory: the header must be that of the configuration.
+        config = restore(metadata.get("configuration"), str(tensors))
+        shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+        expected = expected_shapes(config, sorted({name.split("/")[1] for name in shapes}))
+        if problems := tree_problems(shapes, expected):
+            raise WrongTreeError(f"{tensors} does not fit its configuration", problems, remedy)
+    variables = unflatten(dict(sorted(_read_tensors(tensors, remedy).items())))
     if metadata["format"] == 1:
-        return StoredWeights(variables, recognised(variables, FORMAT_1), metadata)
-    config = restore(metadata.get("configuration"), str(tensors))
-    shapes = {name: value.shape for name, value in flat.items()}
-    problems = tree_problems(shapes, expected_shapes(config, parts(variables)))
-    if problems:
-        raise WrongTreeError(
-            f"{tensors} does not fit its configuration", problems, _remedy(name_or_path)
-        )
+        config = recognised(variables, FORMAT_1)
     return StoredWeights(variables, config, metadata)
 
 
-def _read_tensors(path: Path, sha256: str, remedy: str) -> dict[str, np.ndarray]:
-    """Arrays by flat name, of which no byte and no value is wrong."""
+def _check_tensors(path: Path, header: Header | None, sha256: str, remedy: str) -> Header:
+    """The header of a file in which no byte is wrong and which holds nothing but variables."""
+    try:
+        digest = sha256_from(path, header.length if header else 0)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read ({reason_of(error)})", remedy) from error
+    if digest != sha256:
+        raise WeightsError(
+            f"{path} is not what was stored (SHA-256 {digest}, its metadata say {sha256[:64]})",
+            remedy,
+        )
+    try:
+        header = header or read_header(path)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise WeightsError(f"{path} is no safetensors file ({reason_of(error)})", remedy) from error
+    problems = [
+        f"{name} lies in no part"
+        for name in header.tensors
+        if not name.startswith(("params/", "batch_stats/")) or name.count("/") < 2
+    ]
+    problems += [
+        f"{name} holds {tensor.dtype} instead of float32"
+        for name, tensor in header.tensors.items()
+        if tensor.dtype != "float32"
+    ]
+    if problems:
+        raise WrongTreeError(f"{path} does not fit", problems, remedy)
+    return header
+
+
+def _read_tensors(path: Path, remedy: str) -> dict[str, np.ndarray]:
+    """Arrays by flat name, of which no value is wrong."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
     try:
-        content = path.read_bytes()
+        flat: dict[str, np.ndarray] = from_bytes(path.read_bytes())
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error})", remedy) from error
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != sha256:
-        raise WeightsError(
-            f"{path} is not what was stored (SHA-256 {digest}, its metadata say {sha256})", remedy
-        )
-    try:
-        flat: dict[str, np.ndarray] = from_bytes(content)
+        raise WeightsError(f"{path} cannot be read ({reason_of(error)})", remedy) from error
     except (SafetensorError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is no safetensors file ({error})", remedy) from error
-    problems = type_problems(flat) or value_problems(flat)
-    if problems:
+        raise WeightsError(f"{path} is no safetensors file ({reason_of(error)})", remedy) from error
+    if problems := value_problems(flat):
         raise WrongTreeError(f"{path} does not fit", problems, remedy)
     return flat
 

@@ -1,0 +1,133 @@
+"""Refuses settings outside the ranges of :mod:`umss_jax.ranges`, and those that contradict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import typing
+from collections.abc import Collection
+from typing import Any
+
+from umss_jax import ranges
+from umss_jax.errors import UsageError, brief, printable
+
+
+def refusal(value: float, allowed: ranges.Range) -> str | None:
+    """What a number should be instead, where it is not within a range."""
+    if isinstance(value, int):
+        if allowed.low <= value <= allowed.high:  # exact, however large
+            return None
+    elif math.isfinite(value) and allowed.low <= value <= allowed.high:
+        return None
+    return f"give a number from {allowed}"
+
+
+def refuse_outside(kind: str, field: str, hint: Any, value: Any, key: str) -> None:
+    """Refuses a value of a field that is outside its range, or text that no setting is.
+
+    Args:
+        kind: name of the dataclass.
+        field: name of its field.
+        hint: the field's type, which the value has.
+        value: what is asked for.
+        key: how messages call it.
+
+    Raises:
+        UsageError: says the value and the range.
+    """
+    if isinstance(value, tuple):
+        length = ranges.LENGTHS.get(field, ranges.Range(0, ranges.MOST_VALUES))
+        if not length.low <= len(value) <= length.high:
+            exact = length.low == length.high
+            number = f"{length.low:g}" if exact else str(length)
+            raise UsageError(f"{key} has {len(value)} values", f"give {number} of them")
+        _refuse_descending(hint, value, key)
+        for one in value:
+            _refuse_outside_one(kind, field, one, key)
+    else:
+        _refuse_outside_one(kind, field, value, key)
+
+
+def _refuse_outside_one(kind: str, field: str, value: Any, key: str) -> None:
+    if isinstance(value, tuple):
+        for one in value:
+            _refuse_outside_one(kind, field, one, key)
+    elif isinstance(value, str):
+        if len(value) > ranges.LONGEST_TEXT or printable(value) != value:
+            raise UsageError(
+                f"{key} is {brief(value)}",
+                f"give text of at most {ranges.LONGEST_TEXT} characters, none of them a control",
+            )
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        allowed = ranges.of_field(kind, field)
+        instead = refusal(value, allowed) if allowed else None
+        if instead:
+            raise UsageError(f"{key} is {brief(value)}", instead)
+
+
+def _refuse_descending(hint: Any, value: tuple[Any, ...], key: str) -> None:
+    """A pair of numbers is a range."""
+    inner = typing.get_args(hint)
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        for one in value:
+            if isinstance(one, tuple):
+                _refuse_descending(inner[0], one, key)
+    elif len(value) == 2 and value[0] > value[1]:
+        raise UsageError(f"{key} is {brief(list(value))}", "give the lower number first")
+
+
+def check_numbers(config: Any, but: Collection[str] = ()) -> None:
+    """Refuses fields of a dataclass that are no numbers although their defaults are, or outside.
+
+    Where the default is a whole number, so must the value be. Fields in ``but`` may have any value,
+    since whoever calls refuses those in words of its own.
+
+    Raises:
+        UsageError: says field, value and range.
+    """
+    for field in dataclasses.fields(config):
+        if isinstance(field.default, bool) or not isinstance(field.default, int | float):
+            continue
+        value: Any = getattr(config, field.name)
+        is_whole = isinstance(field.default, int)
+        is_number = isinstance(value, numbers.Integral if is_whole else numbers.Real)
+        instead = None
+        if isinstance(value, bool) or not is_number:
+            instead = "give a whole number" if is_whole else "give a number"
+        elif field.name not in but:
+            allowed = ranges.of_field(type(config).__name__, field.name)
+            instead = refusal(value, allowed) if allowed else None
+        if instead:
+            raise UsageError(f"{field.name} is {brief(value)}", instead)
+
+
+def refuse_contradictions(model: Any) -> None:
+    """Refuses a :class:`umss_jax.config.ModelConfig` whose settings cannot stand together.
+
+    Raises:
+        UsageError: frames do not fill an example, a transform is shorter than its hop, or pitches
+            are out of reach.
+    """
+    if model.audio.example_samples % model.audio.hop_samples:
+        raise UsageError(
+            f"audio.example_samples of the model is {model.audio.example_samples}",
+            f"give a multiple of audio.hop_samples ({model.audio.hop_samples})",
+        )
+    for name, stage in (("mask", model.mask), ("unet", model.unet)):
+        if stage.fft_size < stage.hop_samples:
+            raise UsageError(
+                f"{name}.fft_size of the model is {stage.fft_size}",
+                f"give at least {name}.hop_samples ({stage.hop_samples})",
+            )
+    octaves = model.hcqt.bins / model.hcqt.bins_per_octave
+    if math.log2(model.hcqt.fmin_hz) + octaves > math.log2(model.hcqt.sample_rate_hz / 2):
+        raise UsageError(
+            f"hcqt of the model has {octaves:g} octaves above {model.hcqt.fmin_hz:g} Hz",
+            f"let them end below half of {model.hcqt.sample_rate_hz} Hz",
+        )
+    if model.decoder.f0_low_hz >= model.decoder.f0_high_hz:
+        raise UsageError(
+            f"decoder.f0_low_hz of the model is {model.decoder.f0_low_hz:g}",
+            f"give less than decoder.f0_high_hz ({model.decoder.f0_high_hz:g})",
+        )
