@@ -47,7 +47,7 @@ def as_device(name: str) -> Device:
     Raises:
         DeviceError: nothing is called so.
     """
-    kind, _, number = name.strip().lower().partition(":")
+    kind, _, number = str(name).strip().lower().partition(":")
     kind = {"cuda": "gpu", "rocm": "gpu"}.get(kind, kind)
     if kind not in list(Device):
         raise DeviceError(f"no device is called {name!r}", f"choose from {', '.join(Device)}")
