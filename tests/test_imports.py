@@ -18,7 +18,7 @@ LAYERS = (
     ("documents", "range_checks"),
     ("config", "config_tree", "trees"),
     ("kept_arrays",),
-    ("compiled_programs",),
+    ("compiled_programs", "environment"),
     ("device", "dsp"),
     ("progress",),
     ("synth", "pitch"),

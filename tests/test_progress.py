@@ -40,16 +40,19 @@ def work(total, steps, quiet=False, done=0.0):
 
 
 def test_without_a_terminal_a_line_now_and_then(hasty, capsys):
+    start_s = time.monotonic()
     work(100, 10)
+    elapsed_s = time.monotonic() - start_s
     lines = capsys.readouterr().err.splitlines()
-    assert 2 <= len(lines) <= 4
+    assert 2 <= len(lines) <= elapsed_s / 0.3 + 1
     for line in lines:
         assert line.startswith("umss-jax: choir.wav: separating: ")
         assert line.endswith("; total 0.5")
         percentage = int(line.split(": ")[3].split(" %")[0])
         left_s = int(line.split(", ")[1].split(" s left")[0])
         assert 10 <= percentage <= 100
-        assert left_s == pytest.approx((100 - percentage) / 100, abs=1)
+        # No more than if all this time had passed by then, and rounded.
+        assert 0 <= left_s <= elapsed_s * (100 - percentage) / percentage + 1
 
 
 @pytest.mark.parametrize("quiet", [True, False])

@@ -33,7 +33,7 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from umss_jax.device import explained
+    from umss_jax.environment import explained
 
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,24 +1,20 @@
-"""How JAX is started: its environment, device, settings, and compiled programs that are kept."""
+"""How JAX is started: its device, settings, and compiled programs that are kept."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import enum
 import functools
-import hashlib
 import logging
 import os
-import re
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from umss_jax.errors import DeviceError, OutputError, one_line
+from umss_jax.environment import CHOOSING, check_flags, explained, named_variables
+from umss_jax.errors import DeviceError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,7 +43,7 @@ def as_device(name: str) -> Device:
     Raises:
         DeviceError: nothing is called so.
     """
-    kind, _, number = name.strip().lower().partition(":")
+    kind, _, number = str(name).strip().lower().partition(":")
     kind = {"cuda": "gpu", "rocm": "gpu"}.get(kind, kind)
     if kind not in list(Device):
         raise DeviceError(f"no device is called {name!r}", f"choose from {', '.join(Device)}")
@@ -96,7 +92,7 @@ def _first_device(kind: Device) -> Any:
 
 def _no_device(kind: Device) -> DeviceError:
     """Names the device that there is not, and the variables that may be why."""
-    named = _named(_CHOOSING)
+    named = named_variables(CHOOSING)
     if kind == Device.AUTO:
         what = f"JAX finds no device by {named}" if named else "JAX finds no device"
         return DeviceError(what, "unset it, or use -d cpu" if named else "use -d cpu")
@@ -141,80 +137,6 @@ def own_settings(function: _Function) -> _Function:
             return function(*arguments, **keywords)
 
     return cast("_Function", run)
-
-
-_CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES", "CUDA_VISIBLE_DEVICES")
-
-
-def _named(names: Iterable[str]) -> str:
-    """Those of some variables that are set, with their values."""
-    return ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
-
-
-def explained(error: BaseException) -> DeviceError | None:
-    """What an error of JAX has to do with its environment; None where nothing.
-
-    JAX reads some hundred variables; what it does not take it names in its error, or it fails where
-    it makes devices.
-    """
-    words = str(error).lower()
-    variables = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
-    named = _named(
-        name
-        for name in variables
-        if name.lower() in words
-        or (name.count("_") > 1 and name.lower().removeprefix("jax_") in words)
-    )
-    frames = traceback.extract_tb(error.__traceback__)
-    is_start = bool(frames) and Path(frames[-1].filename).name in ("xla_bridge.py", "config.py")
-    if not named and is_start and "jax" in Path(frames[-1].filename).parts:
-        named = _named(_CHOOSING)
-    if not named:
-        return None
-    reason = one_line(f"{type(error).__name__}: {error}".strip(": "))
-    return DeviceError(f"JAX fails by {named} ({reason[:200]})", "unset it or choose another value")
-
-
-def check_flags() -> None:
-    """Finds out in a process of its own whether XLA takes ``XLA_FLAGS``: otherwise it aborts.
-
-    Flags that were taken once are remembered, by a file below :func:`umss_jax.files.home`.
-
-    Raises:
-        DeviceError: it does not.
-    """
-    if os.environ.get("XLA_FLAGS", "").strip():
-        _check_flags(os.environ["XLA_FLAGS"].strip())
-
-
-@functools.cache
-def _check_flags(flags: str) -> None:
-    import subprocess
-    from importlib import metadata
-
-    from umss_jax.files import home, write_bytes
-
-    known = f"{metadata.version('jaxlib')} {flags}".encode()
-    mark = home() / "xla_flags" / hashlib.sha256(known).hexdigest()[:32]
-    is_file = not flags.startswith("--")  # whose contents may change
-    if not sys.executable or (mark.exists() and not is_file):
-        return
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    tried = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"],
-        env={**kept, "JAX_PLATFORMS": "cpu"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    if tried.returncode < 0 or "XLA_FLAGS" in tried.stderr:
-        found = re.search(r"\] (.*XLA_FLAGS.*)", tried.stderr)
-        reason = f" ({found[1]})" if found else ""
-        raise DeviceError(f"XLA does not take XLA_FLAGS={flags}{reason}", "mend or unset it")
-    if not is_file:
-        with contextlib.suppress(OutputError):
-            write_bytes(mark, b"")
 
 
 def _is_writable(folder: Path) -> bool:

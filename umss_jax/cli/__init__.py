@@ -19,7 +19,7 @@ import umss_jax
 from umss_jax import interruption
 from umss_jax.cli.common import INTERRUPTED, leave, refused, say
 from umss_jax.cli.streams import lost_output, prepare_streams
-from umss_jax.device import explained
+from umss_jax.environment import explained
 from umss_jax.errors import UmssError, one_line
 
 _COMMANDS = (

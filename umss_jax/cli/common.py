@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from umss_jax.config import Assigner, Chain
-from umss_jax.device import Device, as_device, explained
+from umss_jax.device import Device, as_device
+from umss_jax.environment import explained
 from umss_jax.errors import OutputError, UmssError, UsageError, one_line, printable
 from umss_jax.files import check_place
 from umss_jax.interruption import checked, exit_at_once

@@ -53,8 +53,14 @@ def write_reports(
         AudioError: A sound cannot be decoded.
         OutputError: The page cannot be written, or would replace somebody else's.
     """
-    if not os.path.exists(source):  # where Path.exists raises for names that are too long
-        raise ReportError(f"{source} does not exist", "check the path")
+    try:
+        source.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ReportError(f"{source} does not exist", "check the path") from error
+    except OSError as error:  # rights, or a name that is too long
+        raise ReportError(
+            f"{source} cannot be read ({error.strerror})", "check the path"
+        ) from error
     if source.is_dir() and is_separation(source):
         page = separation_page(source, sources, config)
         return [_write(source / "report.html", "separation.html", page, config)]

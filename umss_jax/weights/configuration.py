@@ -44,16 +44,6 @@ _OF_THE_RUN = frozenset(
 )
 """How something is computed, not what, and the chain: never taken from weights."""
 
-_LARGEST = 1e7
-"""Of the numbers of a configuration: rates in Hz, lengths in samples, widths."""
-_MOST = 32
-"""Numbers in one setting."""
-_POSITIVE = (
-    *("_hz", "_samples", "fft_size", "bins", "bins_per_octave", "harmonics", "channels", "kernel"),
-    *("hidden", "latent", "line_spectral_frequencies", "noise_bands", "resample_zero_crossings"),
-)
-"""How the names of settings end that are lengths, rates and counts: never 0 or less."""
-
 
 class Source(NamedTuple):
     """Where a part comes from."""
@@ -72,28 +62,13 @@ def restore(tree: Any, name: str) -> ModelConfig:
     if not isinstance(tree, Mapping):
         raise WeightsError(f"the metadata of {name} holds no configuration", "store them again")
     try:
-        config = build(ModelConfig, tree, default=FORMAT_1)
-        return _with_usual_numbers(config)
+        return build(ModelConfig, tree, default=FORMAT_1)
     except (UsageError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
         reason = error.message if isinstance(error, UsageError) else str(error)
         raise WeightsError(
             f"{name} has a configuration that this version does not know ({reason[:300]})",
             "update umss-jax",
         ) from error
-
-
-def _with_usual_numbers(config: ModelConfig) -> ModelConfig:
-    """The same; refuses (ValueError) numbers that no model has and no machine could follow."""
-    for name, value in leaves(config).items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        if len(numbers) > _MOST:
-            raise ValueError(f"{name} has {len(numbers)} values")
-        for number in numbers:
-            if isinstance(number, str | bool):
-                continue
-            if not abs(number) <= _LARGEST or (number <= 0 and name.endswith(_POSITIVE)):
-                raise ValueError(f"{name} is {float(number):.3g}")
-    return config
 
 
 def join(sources: Mapping[str, Source], base: ModelConfig) -> ModelConfig:

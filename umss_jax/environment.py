@@ -1,0 +1,88 @@
+"""The environment that JAX reads: what it does not take is named, before it can abort."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from umss_jax.errors import DeviceError, OutputError, one_line
+from umss_jax.files import home, write_bytes
+
+CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES", "CUDA_VISIBLE_DEVICES")
+"""Variables by which JAX chooses its devices."""
+
+
+def named_variables(names: Iterable[str]) -> str:
+    """Those of some variables that are set, with their values."""
+    return ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+
+
+def explained(error: BaseException) -> DeviceError | None:
+    """What an error of JAX has to do with its environment; None where nothing.
+
+    JAX reads some hundred variables; what it does not take it names in its error, or it fails where
+    it makes devices.
+    """
+    words = str(error).lower()
+    variables = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
+    named = named_variables(
+        name
+        for name in variables
+        if name.lower() in words
+        or (name.count("_") > 1 and name.lower().removeprefix("jax_") in words)
+    )
+    frames = traceback.extract_tb(error.__traceback__)
+    is_start = bool(frames) and Path(frames[-1].filename).name in ("xla_bridge.py", "config.py")
+    if not named and is_start and "jax" in Path(frames[-1].filename).parts:
+        named = named_variables(CHOOSING)
+    if not named:
+        return None
+    reason = one_line(f"{type(error).__name__}: {error}".strip(": "))
+    return DeviceError(f"JAX fails by {named} ({reason[:200]})", "unset it or choose another value")
+
+
+def check_flags() -> None:
+    """Finds out in a process of its own whether XLA takes ``XLA_FLAGS``: otherwise it aborts.
+
+    Flags that were taken once are remembered, by a file below :func:`umss_jax.files.home`.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    if os.environ.get("XLA_FLAGS", "").strip():
+        _check_flags(os.environ["XLA_FLAGS"].strip())
+
+
+@functools.cache
+def _check_flags(flags: str) -> None:
+    import subprocess
+    from importlib import metadata
+
+    known = f"{metadata.version('jaxlib')} {flags}".encode()
+    mark = home() / "xla_flags" / hashlib.sha256(known).hexdigest()[:32]
+    is_file = not flags.startswith("--")  # whose contents may change
+    if not sys.executable or (mark.exists() and not is_file):
+        return
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    tried = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"],
+        env={**kept, "JAX_PLATFORMS": "cpu"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if tried.returncode < 0 or "XLA_FLAGS" in tried.stderr:
+        found = re.search(r"\] (.*XLA_FLAGS.*)", tried.stderr)
+        reason = f" ({found[1]})" if found else ""
+        raise DeviceError(f"XLA does not take XLA_FLAGS={flags}{reason}", "mend or unset it")
+    if not is_file:
+        with contextlib.suppress(OutputError):
+            write_bytes(mark, b"")
