@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from umss_jax import aside, files
+from umss_jax import aside, files, locks
 from umss_jax.errors import OutputError
 
 OLD, NEW = "what was there", "what is new"
@@ -208,7 +208,7 @@ def test_without_locks_only_what_nobody_touched_for_a_week_goes(tmp_path, monkey
         def lockf(*arguments):
             raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(aside, "fcntl", NoLocks)
+    monkeypatch.setattr(locks, "fcntl", NoLocks)
     with files.working_folder(tmp_path / "one") as work:
         left = work.parent
         (work / "half").write_text("half")

@@ -13,7 +13,8 @@ import pytest
 from places import ROOT
 
 LAYERS = (
-    ("errors", "words", "interruption", "aside"),
+    ("errors", "words", "interruption", "locks"),
+    ("aside",),
     ("files", "ranges"),
     ("documents", "range_checks"),
     ("config", "config_tree", "trees"),

@@ -33,6 +33,7 @@ from umss_jax.separation.stream import (
     Separation,
     segments_of_array,
     separate_array,
+    separate_sound,
     track_array,
 )
 from umss_jax.weights.combine import load_weights, model_name
@@ -156,8 +157,9 @@ def separate(
         return _warned(track, str(path))
     if sample_rate_hz is None:
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
-    sound_of(recording, sample_rate_hz)
-    return load(**options).separate(recording, sample_rate_hz)
+    sound = sound_of(recording, sample_rate_hz)
+    loaded = load(**options)
+    return _warned(separate_sound(sound, loaded.engine, loaded.config), "the array")
 
 
 class PitchTracker:

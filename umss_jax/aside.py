@@ -10,26 +10,19 @@ days is left over.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None
+from umss_jax.locks import take
 
 PREFIX = ".partial-umss-"
 """Of the hidden folders: short, and nobody else's."""
 _LOCK, _MADE = "lock", "made"
 _UNTOUCHED_S = 7 * 24 * 3600  # in the file system's own time
-_BUSY = (errno.EACCES, errno.EAGAIN)
 
 _held: set[str] = set()
 """Folders of this process: to open and close their lock files would let go of the locks."""
@@ -70,22 +63,17 @@ def hidden_folder(parent: Path) -> Iterator[Path]:
 
 def _hold(path: Path) -> int | None:
     """Takes a new lock file; −1 where there are no locks, None where it was just swept away."""
-    if fcntl is None:
-        return -1
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():
-            return file
-    except OSError as error:
-        if error.errno not in _BUSY:
-            os.close(file)
-            path.unlink(missing_ok=True)
-            return -1
+    is_ours = take(file)
+    if is_ours and path.exists():
+        return file
     os.close(file)
+    if is_ours is None:
+        path.unlink(missing_ok=True)
+        return -1
     return None
 
 
@@ -116,8 +104,7 @@ def _remove_if_left(folder: Path, now_s: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         return
     try:
-        if fcntl is not None:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or BlockingIOError: it is in use
+        if take(lock):  # else it is in use
             shutil.rmtree(folder / _MADE, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -6,12 +6,13 @@ JAX itself would run a garbled program, or compile it every time without ever wr
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import zlib
 from pathlib import Path
 
 from umss_jax.errors import OutputError
-from umss_jax.files import file_sha256, open_regular, write_text
+from umss_jax.files import file_sha256, regular_bytes, write_text
 from umss_jax.kept_arrays import make_way
 from umss_jax.words import warn_once
 
@@ -41,14 +42,14 @@ def drop_damaged(folder: Path) -> None:
 
 def _is_sound(entry: Path, seal: Path) -> bool:
     try:
-        with open_regular(entry) as file:
-            content = b"" if seal.is_file() else file.read()
-        if content or not seal.is_file():
-            unpacks = _unpacks(content)
-            if unpacks:
-                write_text(seal, file_sha256(entry))
-            return unpacks
-        return seal.read_text() == file_sha256(entry)
+        regular_bytes(entry)
+        if seal.is_file():
+            return seal.read_text() == file_sha256(entry)
+        content = entry.read_bytes()
+        if not _unpacks(content):
+            return False
+        write_text(seal, hashlib.sha256(content).hexdigest())
+        return True
     except FileNotFoundError:
         return not entry.is_symlink()  # another process has deleted it
     except (OSError, ValueError):

@@ -5,6 +5,7 @@ each line of its output what became of it: ``ok <what was read>``, ``refused <th
 ``broken <the traceback's last line>``.
 """
 
+import contextlib
 import hashlib
 import os
 import queue
@@ -78,8 +79,8 @@ def _main(reader, limit_mb):
     if reader == "audio":
         import umss_jax.audio.resampling
     else:
+        # What readers import counts as memory that was there before.
         import h5py
-        import torch
 
         import umss_jax.weights.recognise
         import umss_jax.weights.store
@@ -87,7 +88,9 @@ def _main(reader, limit_mb):
         from umss_jax.config import ModelConfig
 
         umss_jax.weights.recognise.expected_shapes(ModelConfig(), ("salience",))
-        assert h5py is not torch is not weights_convert
+        assert h5py is not weights_convert
+        with contextlib.suppress(ImportError):
+            import torch  # noqa: F401
     print("ready", flush=True)
     for line in sys.stdin:
         path = line.rstrip("\n")

@@ -218,6 +218,19 @@ def test_what_was_made_since_a_kill_is_kept_beside_what_comes_back(tmp_path):
     assert (folder / "notes.txt.replaced").read_text() == "old"
 
 
+@pytest.mark.parametrize(
+    "manifest", [b"[" * 200_000, b"", b"\xff\xfe", b"[]", b"3", b'{"input": 3}', b'{"input": []}']
+)
+def test_a_replaced_manifest_may_hold_anything(tmp_path, manifest):
+    folder = tmp_path / "choir"
+    stems(folder, notes="mine")
+    (folder / "manifest.json").write_bytes(manifest)
+    with finished_together(folder) as work:
+        stems(work, sha256="1")
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert '"1"' in (folder / "manifest.json").read_text()
+
+
 def test_a_replacement_in_progress_is_left_alone(tmp_path):
     import fcntl
 

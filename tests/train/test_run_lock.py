@@ -11,6 +11,7 @@ import sys
 import pytest
 from places import ROOT
 
+from umss_jax import locks
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.train import run_lock
 from umss_jax.train.config import TrainConfig
@@ -162,9 +163,9 @@ def test_without_locks_the_process_number_counts_on_its_own_host(
         raise OSError(getattr(errno, code), "no locks here")
 
     if code == "no fcntl":
-        monkeypatch.setattr(run_lock, "fcntl", None)
+        monkeypatch.setattr(locks, "fcntl", None)
     else:
-        monkeypatch.setattr(run_lock.fcntl, "lockf", refuse)
+        monkeypatch.setattr(locks.fcntl, "lockf", refuse)
     with RunFolder(tmp_path, TrainConfig()).going():
         assert not (tmp_path / run_lock.LOCK).exists()
         edit_state(tmp_path, pid=os.getppid())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from umss_jax.config import VOICES
+from umss_jax.documents import NoDocumentError, read_json
 from umss_jax.errors import OutputError
 from umss_jax.files import check_place, working_folder
 
@@ -215,8 +215,8 @@ def _locked(aside: Path) -> Iterator[bool]:
 def _recording_of(folder: Path) -> object:
     """Hash of the file whose stems a folder holds; None where its manifest does not say."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["input"]["sha256"]
-    except (OSError, ValueError, TypeError, KeyError):
+        return read_json(folder / MANIFEST)["input"]["sha256"]
+    except (OSError, NoDocumentError, TypeError, KeyError):
         return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from umss_jax.audio.arrays import sound_of
+from umss_jax.audio.arrays import Sound, sound_of
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
@@ -150,7 +150,11 @@ def separate_array(
     Raises:
         AudioError: the array is no recording, or silent; UsageError: the rate is none.
     """
-    passed = sound_of(audio, sample_rate_hz)
+    return separate_sound(sound_of(audio, sample_rate_hz), engine, config)
+
+
+def separate_sound(passed: Sound, engine: ModelEngine, config: SeparationConfig) -> Separation:
+    """As :func:`separate_array`, of an array that was checked."""
     sound = array_16k(passed, engine.config.audio)
     count, samples = passed.channels.shape
     separated = list(separate_blocks(sound, engine, config))

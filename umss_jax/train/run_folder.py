@@ -233,8 +233,8 @@ def _rows_of(path: Path) -> tuple[list[dict[str, Any]], int]:
         lines = (path / "metrics.jsonl").read_bytes().split(b"\n")
     except OSError:
         return [], 0
-    rows = [row for row in map(_row, lines) if row]
-    return rows, len(lines[:-1]) - sum(map(bool, map(_row, lines[:-1])))
+    rows = list(map(_row, lines))
+    return [row for row in rows if row], rows[:-1].count(None)
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

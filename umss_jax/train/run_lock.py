@@ -1,35 +1,21 @@
 """The lock of a run's folder: one process trains a run, and its lock dies with it.
 
-It is a POSIX byte-range lock (``fcntl.lockf``) on ``run.lock``. The kernel lets go of it however
-the process ends, on whatever host, and no number of a process or name of a host is asked. Chosen
-over ``flock`` (and the library filelock, which takes that) because NFS, Lustre and GPFS forward
-byte-range locks to the other hosts, while ``flock`` often holds on one host only.
-
-Such a lock belongs to the process: closing any descriptor of its file lets go of it, so nothing
-else may open ``run.lock`` while it is held.
+It is one of :mod:`umss_jax.locks` on ``run.lock``, which nothing else may open while it is held.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 from umss_jax.errors import OutputError
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None
+from umss_jax.locks import take
 
 LOCK = "run.lock"
-_BUSY = (errno.EACCES, errno.EAGAIN)
 _PATIENCE_S, _PAUSE_S = 1.0, 0.05
 
 _held: set[Path] = set()
@@ -83,37 +69,25 @@ def is_held(folder: Path) -> bool | None:
     """Whether a process trains in a folder; None where no lock tells."""
     if folder.resolve() in _held:
         return True
-    if fcntl is None:
-        return None
     try:
         file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        # A shared lock needs no right to write; `_lock` waits out the moment that it is held.
-        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return True if error.errno in _BUSY else None
+        is_free = take(file, shared=True)  # `_lock` waits out the moment that it is ours
     finally:
         os.close(file)
-    return False
+    return None if is_free is None else not is_free
 
 
 def _lock(file: int) -> bool:
     """Takes the lock; False where there are no locks."""
-    if fcntl is None:
-        return False
     until = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno not in _BUSY:
-                return False  # ENOLCK, ENOSYS, EOPNOTSUPP, …: what a file system says varies
-            if time.monotonic() > until:
-                raise BusyError(_signature(file)) from error
+    while (is_ours := take(file)) is False:
+        if time.monotonic() > until:
+            raise BusyError(_signature(file))
         time.sleep(_PAUSE_S)
+    return bool(is_ours)
 
 
 def _sign(file: int) -> None:
