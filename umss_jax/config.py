@@ -186,9 +186,10 @@ class RefinerConfig:
     patch_bins: int = 4
     patch_frames: int = 2
     """So many bins and frames make one cell of the next level."""
-    channels: tuple[int, int, int] = (8, 24, 48)
+    channels: tuple[int, int] = (32, 64)
+    """Of the patches, and of patches of patches."""
     blocks: int = 3
-    """Of the lowest level."""
+    """Of the lower level."""
 
 
 class Chain(enum.StrEnum):

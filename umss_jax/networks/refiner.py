@@ -41,58 +41,63 @@ class Refiner(nn.Module):
                 f"mixture {mixture.shape} and voices {voices.shape}: expected [B, F, T] and "
                 f"[B, J, F, T] with F = {self.config.fft_size // 2 + 1}"
             )
-        heard, own = jnp.log(mixture + _FLOOR), jnp.log(voices + _FLOOR)
+        seen = self._seen(mixture, voices)
+        features = self._unet(seen)
+        patch = self.config.patch_bins, self.config.patch_frames
+        cells = patch[0] * patch[1]
+        zeros = nn.initializers.zeros
+        corrected = _split(nn.Dense(cells, kernel_init=zeros, name="voice")(features), patch)
+        together = jnp.mean(features, axis=1)
+        rest = _split(nn.Dense(cells, kernel_init=zeros, name="rest")(together), patch)
+        corrected, rest = corrected[..., :bins, :frames, 0], rest[..., :bins, :frames, 0]
+        power = self.config.power
+        guessed = power * jnp.log(voices + _FLOOR)
+        rest = rest + _REST_LOGIT + power * jnp.log(mixture + _FLOOR)
+        return jax.nn.softmax(jnp.concatenate([corrected + guessed, rest[:, None]], axis=1), axis=1)
+
+    def _seen(self, mixture: jax.Array, voices: jax.Array) -> jax.Array:
+        """What is known of each voice, [B, J, F', T', C]: whole patches of cells side by side."""
+        heard, own = jnp.log(mixture + _FLOOR)[:, None], jnp.log(voices + _FLOOR)
         total = jnp.sum(voices, axis=1, keepdims=True)
         share = voices**2 / (jnp.sum(voices**2, axis=1, keepdims=True) + _FLOOR**2)
-        height = jnp.linspace(-1.0, 1.0, bins)[None, None, :, None]
-        together = jnp.broadcast_to(jnp.log(total + _FLOOR), own.shape)
-        seen = jnp.stack(
-            [
-                _SCALE * jnp.broadcast_to(heard[:, None], own.shape),
-                _SCALE * own,
-                _SCALE * jnp.log(total - voices + _FLOOR),
-                jnp.broadcast_to(heard[:, None], own.shape) - together,
-                share,
-                jnp.broadcast_to(height, own.shape),
-            ],
-            axis=-1,
+        height = jnp.linspace(-1.0, 1.0, voices.shape[2])[:, None]
+        maps = (
+            _SCALE * heard,
+            _SCALE * own,
+            _SCALE * jnp.log(total - voices + _FLOOR),
+            heard - jnp.log(total + _FLOOR),
+            share,
+            height,
         )
-        features = self._unet(seen)
-        corrected = nn.Dense(1, name="voice")(features)[..., 0]
-        rest = nn.Dense(1, name="rest")(jnp.mean(features, axis=1))[..., 0]
-        power = self.config.power
-        logits = jnp.concatenate(
-            [corrected + power * own, (rest + _REST_LOGIT + power * heard)[:, None]], axis=1
-        )
-        return jax.nn.softmax(logits, axis=1)
+        return jnp.concatenate([self._patches(jnp.broadcast_to(m, own.shape)) for m in maps], -1)
+
+    def _patches(self, x: jax.Array) -> jax.Array:
+        """[B, J, F, T] → [B, J, F', T', cells], padded so that the next level is whole as well."""
+        patch = patch_f, patch_t = self.config.patch_bins, self.config.patch_frames
+        bins, frames = x.shape[-2:]
+        padding = ((0, 0), (0, 0), (0, -bins % patch_f**2), (0, -frames % patch_t**2))
+        return _merged(jnp.pad(x, padding, mode="edge")[..., None], patch)
 
     def _unet(self, x: jax.Array) -> jax.Array:
-        """Features [B, J, F, T, C] of the cells; F and T are padded to whole patches inside."""
-        *_, bins, frames, _ = x.shape
-        patch = patch_f, patch_t = self.config.patch_bins, self.config.patch_frames
-        whole_f, whole_t = patch_f**2, patch_t**2
-        padding = ((0, 0), (0, 0), (0, -bins % whole_f), (0, -frames % whole_t), (0, 0))
-        x = jnp.pad(x, padding, mode="edge")
-        fine, middle, coarse = self.config.channels
-        top = self._block(x, fine, "fine_in")
-        half = self._block(_merged(top, patch), middle, "middle_in")
-        low = _merged(half, patch)
+        """Features [B, J, F', T', C] of the patches."""
+        patch = self.config.patch_bins, self.config.patch_frames
+        fine, coarse = self.config.channels
+        x = self._block(nn.Dense(fine, name="enter")(x), fine, "down")
+        low = nn.Dense(coarse, name="lower")(_merged(x, patch))
         for number in range(self.config.blocks):
-            low = self._block(low, coarse, f"coarse_{number + 1}")
-        half = half + _split(nn.Dense(middle * patch_f * patch_t, name="up_1")(low), patch)
-        half = self._block(half, middle, "middle_out")
-        top = top + _split(nn.Dense(fine * patch_f * patch_t, name="up_2")(half), patch)
-        return self._block(top, fine, "fine_out")[..., :bins, :frames, :]
+            low = self._block(low, coarse, f"low_{number + 1}")
+        raised = nn.Dense(fine * patch[0] * patch[1], name="raise")(low)
+        return self._block(x + _split(raised, patch), fine, "up")
 
     def _block(self, x: jax.Array, channels: int, name: str) -> jax.Array:
-        """A convolution of each voice, and the mean of all voices added; residual where it fits."""
+        """A residual convolution of each voice, to which the mean of all voices is added."""
         flat = x.reshape(-1, *x.shape[2:])
         flat = nn.LayerNorm(name=f"{name}_norm")(flat)
         y = Conv((3, 3, channels), self.conv, name=f"{name}_conv")(flat)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
         others = nn.Dense(channels, use_bias=False, name=f"{name}_others")(jnp.mean(y, axis=1))
         y = jax.nn.relu(y + others[:, None])
-        return x + y if x.shape == y.shape else y
+        return x + nn.Dense(channels, name=f"{name}_out")(y)
 
 
 def _merged(x: jax.Array, patch: tuple[int, int]) -> jax.Array:
