@@ -132,7 +132,7 @@ def test_commands_enable_it_before_anything_is_loaded(command, monkeypatch):
     import importlib
 
     from umss_jax import api, device
-    from umss_jax.config import Assigner, TrackAssigner
+    from umss_jax.config import Assigner, Chain, TrackAssigner
     from umss_jax.separation.config import SeparationConfig
 
     said = []
@@ -148,7 +148,7 @@ def test_commands_enable_it_before_anything_is_loaded(command, monkeypatch):
     more = {"separate": (Assigner.VOAS_CNN,), "f0": (TrackAssigner.VOAS_CNN,)}[command]
     last = {"separate": (False,), "f0": ()}[command]
     with pytest.raises(KeyError):
-        module.load_engine("any", *more, device.Device.CPU, SeparationConfig(), *last)
+        module.load_engine("any", *more, Chain.PAPER, device.Device.CPU, SeparationConfig(), *last)
     assert said == ["cache", "model"]
 
 
@@ -160,7 +160,7 @@ from umss_jax.cli.common import prepare_jax
 from umss_jax.device import select_device
 from stub_engine import StubEngine
 
-def load(name, assigner, device, *rest):
+def load(name, assigner, chain, device, *rest):
     prepare_jax()
     select_device(device)
     import jax

@@ -98,11 +98,24 @@ def test_writes_and_prints_the_files(loaded, choir, tmp_path, capfd):
 
 
 def test_options_reach_the_networks(loaded, choir, tmp_path, capfd):
-    arguments = ("-n", "a+b", "--assigner", "none", "-d", "cpu", "--segment", 2, "--overlap", 0.5)
+    arguments = (
+        "-n",
+        "a+b",
+        "--assigner",
+        "none",
+        "-d",
+        "cpu",
+        "--chain",
+        "paper",
+        "--segment",
+        2,
+        "--overlap",
+        0.5,
+    )
     code, _, err = call(capfd, choir, "-o", tmp_path, *arguments, "-q")
     assert (code, err) == (0, [])
-    ((name, assigner, device, config),) = loaded
-    assert (name, assigner, device) == ("a+b", "none", "cpu")
+    ((name, assigner, chain, device, config),) = loaded
+    assert (name, assigner, chain, device) == ("a+b", "none", "paper", "cpu")
     assert (config.segment_s, config.overlap) == (2.0, 0.5)
     assert (tmp_path / "choir.f0.csv").read_text().startswith("0.000\t100.000")
 

@@ -194,17 +194,17 @@ def known_pitch(monkeypatch):
     """A model of a few units in place of the store's."""
     engine = small_engine()
     calls = []
-    run = engine.intermediates
+    run = engine.separated
 
     def counted(*arguments):
         calls.append(len(arguments))
         return run(*arguments)
 
-    engine.intermediates = counted
+    engine.separated = counted
     stored = StoredWeights(engine.variables, engine.config, {})
     monkeypatch.setattr(evaluation_rows, "load_weights", lambda name: stored)
 
-    def load(name, assigner):
+    def load(name, assigner, chain):
         used = Assigner.HEURISTIC if assigner == "auto" else assigner
         object.__setattr__(engine, "assigner", used)  # engines are frozen
         return api.Separator(engine)

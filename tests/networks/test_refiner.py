@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from umss_jax.config import RefinerConfig
 from umss_jax.networks.refiner import Refiner, _merged, _split
 
-SMALL = RefinerConfig(fft_size=64, hop_samples=16, channels=(3, 4, 5), blocks=1)
+SMALL = RefinerConfig(fft_size=64, hop_samples=16, channels=(4, 5), blocks=1)
 
 
 def spectra(voices=4, frames=11, seed=0):
@@ -20,8 +20,16 @@ def spectra(voices=4, frames=11, seed=0):
 
 @pytest.fixture(scope="module")
 def network():
+    """With heads of random weights: they begin at zero."""
     module = Refiner(SMALL)
-    return module, jax.jit(module.init)(jax.random.key(0), *spectra())
+    variables = jax.jit(module.init)(jax.random.key(0), *spectra())
+    params = dict(variables["params"])
+    for number, name in enumerate(("voice", "rest"), start=1):
+        kernel = params[name]["kernel"]
+        assert not kernel.any()
+        random = 0.3 * jax.random.normal(jax.random.key(number), kernel.shape)
+        params[name] = {**params[name], "kernel": random}
+    return module, {"params": params}
 
 
 @pytest.mark.parametrize("voices", [1, 2, 4, 8])
