@@ -58,6 +58,13 @@ _ClipModeOption = Annotated[
         "leave it (only --float32 can hold that).",
     ),
 ]
+_FullBandOption = Annotated[
+    bool,
+    typer.Option(
+        "--full-band/--no-full-band",
+        help="Share out what lies above 8 kHz too, or leave it in the residual.",
+    ),
+]
 _SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 _AdaptOption = Annotated[
     int,
@@ -86,6 +93,7 @@ def separate(
     flac: _FlacOption = False,
     float32: _Float32Option = False,
     clip_mode: _ClipModeOption = ClipMode.RESCALE,
+    full_band: _FullBandOption = _DEFAULTS.full_band,
     seed: _SeedOption = 0,
     overwrite: OverwriteOption = False,
     skip_existing: SkipExistingOption = False,
@@ -114,7 +122,7 @@ def separate(
         with exit_at_once():  # what trains takes half a second to import
             from umss_jax.train.adapt import check_adaptation
         check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
-    config = SeparationConfig(segment_s=segment, overlap=overlap, seed=seed)
+    config = SeparationConfig(segment, overlap, seed, full_band=full_band)
     options = StemOptions(flac, float32, clip_mode, overwrite)
     choose_encoding(flac, float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from umss_jax.errors import UsageError
+from umss_jax.errors import UsageError, brief
 from umss_jax.range_checks import check_numbers
 
 
@@ -37,9 +37,14 @@ class SeparationConfig:
     seed: int = 0
     silence: float = 1e-5
     """Segments below this part of the recording's peak (-100 dB) go to the residual unheard."""
+    full_band: bool = True
+    """Stems reach the recording's Nyquist frequency; else they end at 8 kHz, and the residual has
+    the rest."""
 
     def __post_init__(self) -> None:
         check_numbers(self, but=("segment_s", "overlap"))
+        if not isinstance(self.full_band, bool):
+            raise UsageError(f"full_band is {brief(self.full_band)}", "give True or False")
         if not 1.0 <= self.segment_s <= 60.0:
             raise UsageError(
                 f"--segment {self.segment_s:g} is not between 1 and 60 seconds",
@@ -49,6 +54,42 @@ class SeparationConfig:
             raise UsageError(
                 f"--overlap {self.overlap:g} is not between 0 and 0.5", "0.25 is the default"
             )
+
+
+@dataclass(frozen=True)
+class HighBandConfig:
+    """How what lies above the model's band is shared out; chosen on mixtures of solo singers.
+
+    Frequencies are parts of the model's Nyquist frequency (8 kHz).
+    """
+
+    window_s: float = 0.032
+    edges: tuple[float, ...] = (0.25, 0.5, 0.625, 0.75, 0.925)
+    """Of the bands below whose powers say what is above."""
+    weights: tuple[float, ...] = (-0.3, 0.3, 0.25, 0.5)
+    """Of their log powers. Together less than 1: what is extrapolated is less certain."""
+    slope_db: float = 30.0
+    """By how much the lowest of these bands counts as louder or softer than the next at most."""
+    seam: tuple[float, float] = (0.9, 1.125)
+    """From the highest band's level alone to that of all bands."""
+    first: float = 0.8
+    """Below it nothing is shared out: the stems have all of it."""
+    comb: float = 0.3
+    """Part of a voiced level that is its harmonics; the rest is noise."""
+    comb_fade: tuple[float, float] = (1.5, 2.0)
+    """Where the harmonics end."""
+    lobe_hz: float = 22.0
+    """Half width of a steady harmonic in a frame."""
+    f0_error: float = 0.0008
+    """Standard deviation of an F0 as a part of it (1.4 cents)."""
+    glide: float = 0.125
+    """Of what a pitch moves within a frame, the part that widens its harmonics."""
+    band: float = 0.125
+    """Width of the bands whose level is limited."""
+    ceiling_db: float = 15.0
+    """What lies this far above the voices' level below is not sung."""
+    floor: float = 1e-6
+    """Part of the recording's peak (-120 dB) below which levels are equal."""
 
 
 @dataclass(frozen=True)
@@ -107,4 +148,4 @@ class LikenessConfig:
     least_above_4_khz_db: float = -55.0
     """Of all energy below 8 kHz (-29 to -21; telephone -77)."""
     most_residual: float = 0.1
-    """Share of all energy that is above 8 kHz."""
+    """Share of the energy below 8 kHz that no voice was given."""

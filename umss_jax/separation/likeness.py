@@ -36,7 +36,7 @@ class Likeness(NamedTuple):
     above_4_khz_db: float | None
     """Energy there, of all below 8 kHz."""
     residual: float | None
-    """Share of all energy in the residual."""
+    """Share of the energy below 8 kHz in the residual: what lies above is air, or rejected."""
 
     def findings(self, config: LikenessConfig = LikenessConfig()) -> list[str]:
         """What does not look like four singers a cappella, with its measure; nothing if all does.
@@ -62,7 +62,7 @@ class Likeness(NamedTuple):
         if self.above_4_khz_db is not None and self.above_4_khz_db < config.least_above_4_khz_db:
             found.append(f"nothing above 4 kHz ({self.above_4_khz_db:.0f} dB)")
         if self.residual is not None and self.residual > config.most_residual:
-            found.append(f"{self.residual:.0%} of the energy in the residual, above 8 kHz")
+            found.append(f"{self.residual:.0%} of the energy in the residual")
         return found
 
     def warning(self, name: str) -> str:
@@ -132,7 +132,7 @@ class Likening:
             self._histograms[voice] += counts
 
     def result(self, residual: float | None = None) -> Likeness:
-        """All that was measured, and the share of the energy that the residual holds."""
+        """All that was measured, and the share of the energy below 8 kHz in the residual."""
         return Likeness(
             sounding_s=self._frames * self._audio.hop_s,
             pitches_at_once=_share(self._different, self._frames),

@@ -1,5 +1,7 @@
 """Stems at 16 kHz become audio files that sum to the recording, at its rate and in its channels.
 
+What lies above 8 kHz is shared out by :mod:`umss_jax.separation.high_band` on the way.
+
 The residual is what the *written* stems leave of the input, so rounding and cutting of the stems
 end up in it instead of in the sum.
 """
@@ -18,9 +20,10 @@ from umss_jax.audio.config import FileConfig
 from umss_jax.audio.recording import Recording, read_blocks
 from umss_jax.audio.resampling import StreamResampler, block_length
 from umss_jax.audio.writing import SoundWriter
-from umss_jax.config import VOICES
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import ClipMode
+from umss_jax.separation.high_band import BandSharer, Plan
 from umss_jax.separation.outputs import SOUNDS
 from umss_jax.separation.stream import Progress
 
@@ -86,6 +89,19 @@ class StemWriter:
         self._file.close()
 
 
+class Separated16k(NamedTuple):
+    """What the first pass over a recording found."""
+
+    scratch: Path
+    """Stems at the model's rate, interleaved float32 ``[n, J, C]``."""
+    f0_hz_synth: np.ndarray
+    """float32 ``[J, frames]``, 0 where unvoiced."""
+    audio: AudioConfig
+    """Rate and hop of the model."""
+    full_band: bool
+    """Whether stems get their part of what lies above the model's band."""
+
+
 class Level(NamedTuple):
     """At which level the files of a recording were written."""
 
@@ -94,26 +110,32 @@ class Level(NamedTuple):
     clipped_samples: int
     """Samples that were cut at full scale."""
     residual: float
-    """Share of the recording's energy that the residual holds."""
+    """Share of the recording's energy below 8 kHz that the residual holds."""
 
 
 def write_stems(
     recording: Recording,
-    scratch: Path,
-    rate_16k: int,
+    separated: Separated16k,
     folder: Path,
     encoding: Encoding,
     clip_mode: ClipMode,
     progress: Progress | None = None,
 ) -> Level:
-    """Writes the five files in one pass over the recording, or in two where they would clip.
-
-    ``scratch`` holds its stems at the model's rate, interleaved float32 ``[n, J, C]``.
-    """
+    """Writes the five files in one pass over the recording, or in two where they would clip."""
+    about = Plan(
+        recording.sample_rate_hz,
+        recording.channels,
+        recording.samples,
+        recording.peak,
+        separated.audio,
+    )
 
     def write(gain: float, progress: Progress | None) -> _Written:
-        stems = _upsampled(recording, scratch, rate_16k)
-        return _write_at(recording, stems, folder, encoding, gain, clip_mode, progress)
+        sharer = BandSharer(about, separated.f0_hz_synth, separated.full_band)
+        upsampled = _upsampled(recording, separated.scratch, separated.audio.sample_rate_hz)
+        stems = sharer.share_out(read_blocks(recording), upsampled)
+        written = _write_at(recording, stems, folder, encoding, gain, clip_mode, progress)
+        return written._replace(residual=sharer.residual)
 
     gain = 1.0
     written = write(gain, progress)
@@ -124,16 +146,16 @@ def write_stems(
 
 
 class _Written(NamedTuple):
-    """Of the five files at one gain: peak before cutting, samples cut, energy of the residual."""
+    """Of the five files at one gain: peak before cutting, samples cut, share of the residual."""
 
     peak: float
     clipped: int
-    residual: float
+    residual: float = 0.0
 
 
 def _write_at(
     recording: Recording,
-    upsampled: Iterator[np.ndarray],
+    full_band: Iterator[np.ndarray],
     folder: Path,
     encoding: Encoding,
     gain: float,
@@ -143,7 +165,7 @@ def _write_at(
     """Writes the five files at one gain."""
     channels = recording.channels
     rescale = clip_mode == ClipMode.RESCALE
-    peak, clipped, energy, left_energy = 0.0, 0, 0.0, 0.0
+    peak, clipped = 0.0, 0
     with contextlib.ExitStack() as stack:
         writers = []
         for name in SOUNDS:
@@ -153,15 +175,13 @@ def _write_at(
         ready = np.zeros((len(VOICES) * channels, 0), np.float32)
         for block in read_blocks(recording):
             while ready.shape[1] < block.shape[1]:
-                ready = np.concatenate([ready, next(upsampled)], axis=1)
+                ready = np.concatenate([ready, next(full_band)], axis=1)
             stems = ready[:, : block.shape[1]].reshape(len(VOICES), channels, -1)
             ready = ready[:, block.shape[1] :]
             left = _to_full_scale(block, gain, encoding)
-            energy += float(np.vdot(left, left))
             for voice, writer in enumerate(writers):
                 is_residual = voice == len(VOICES)
                 exact = left if is_residual else _to_full_scale(stems[voice], gain, encoding)
-                left_energy += float(np.vdot(left, left)) if is_residual else 0.0
                 written, block_peak, cut = _limit(exact, encoding, clip_mode)
                 writer.write(written)
                 # What is cut will not stay so when rescaling: it must not swell the residual.
@@ -169,7 +189,7 @@ def _write_at(
                 peak, clipped = max(peak, block_peak), clipped + cut
             if progress is not None:
                 progress("writing", block.shape[1] / recording.sample_rate_hz)
-    return _Written(peak, clipped, left_energy / (energy or 1.0))
+    return _Written(peak, clipped)
 
 
 def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[np.ndarray]:

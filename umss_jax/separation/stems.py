@@ -2,7 +2,8 @@
 
 The work is done in a hidden folder beside the final one, which is renamed when everything is
 written; so a track's folder is complete wherever it exists. Separated stems at 16 kHz go to a
-scratch file there; a second pass over the input brings them to its rate and writes the residual.
+scratch file there; a second pass over the input brings them to its rate, gives them their part of
+what lies above 8 kHz, and writes the residual.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ from umss_jax.separation.outputs import (
     track_folder,
     wants_stems,
 )
-from umss_jax.separation.stem_writer import Encoding, Level, choose_encoding, write_stems
+from umss_jax.separation.stem_writer import (
+    Encoding,
+    Level,
+    Separated16k,
+    choose_encoding,
+    write_stems,
+)
 from umss_jax.separation.stream import Progress, separate_blocks
 
 if TYPE_CHECKING:
@@ -107,13 +114,13 @@ def separate_file(
     folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
     wants_stems(folder, Path(path), options.overwrite)
     recording = recording or scan(path)
-    rate_16k = engine.config.audio.sample_rate_hz
     with finished_together(folder) as work:
         scratch = work / "stems_16k.f32"
         likening = Likening(recording.peak, engine.config.audio)
         table = work / F0_TABLE
-        _separate_to_scratch(recording, scratch, table, likening, engine, config, progress)
-        level = write_stems(recording, scratch, rate_16k, work, encoding, clip_mode, progress)
+        f0 = _separate_to_scratch(recording, scratch, table, likening, engine, config, progress)
+        separated = Separated16k(scratch, f0, engine.config.audio, config.full_band)
+        level = write_stems(recording, separated, work, encoding, clip_mode, progress)
         scratch.unlink()
         likeness = likening.result(level.residual)
         made = _manifest(recording, engine, config, clip_mode, encoding, level, likeness)
@@ -130,10 +137,14 @@ def _separate_to_scratch(
     engine: ModelEngine,
     config: SeparationConfig,
     progress: Progress | None,
-) -> None:
-    """First pass: stems at 16 kHz as interleaved float32 ``[n, J, C]``, and the F0 table."""
+) -> np.ndarray:
+    """First pass: stems at 16 kHz as interleaved float32 ``[n, J, C]``, and the F0 table.
+
+    Returns:
+        The F0, float32 ``[J, frames]``: 4 MB for an hour.
+    """
     audio = engine.config.audio
-    frame = 0
+    frame, tracks = 0, []
     with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
         table.write(voices_header())
         for block in separate_blocks(read_16k(recording, audio), engine, config):
@@ -143,8 +154,10 @@ def _separate_to_scratch(
             times = frame_times_s(frame + frames, audio)[frame:]
             table.write(voice_rows(times, block.f0_hz_synth))
             frame += frames
+            tracks.append(np.array(block.f0_hz_synth))  # a copy: blocks are views of more
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / audio.sample_rate_hz)
+    return np.concatenate(tracks, axis=1)
 
 
 def _manifest(
@@ -173,6 +186,7 @@ def _manifest(
         "options": {
             "segment_s": config.segment_s,
             "overlap": config.overlap,
+            "full_band": config.full_band,
             "clip_mode": clip_mode,
             "format": f"{encoding.container} {encoding.subtype}",
         },

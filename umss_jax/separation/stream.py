@@ -13,6 +13,7 @@ from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
 from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.high_band import BandSharer, Plan
 from umss_jax.separation.joining import Answer, Layer, concatenate_tracks, joined_segments
 from umss_jax.separation.likeness import Likeness, Likening
 
@@ -53,7 +54,7 @@ class Separation(NamedTuple):
     stems: np.ndarray
     """float32 ``[J, ...]``, each shaped like the input; voices S A T B."""
     residual: np.ndarray
-    """float32, shaped like the input: above 8 kHz, or in silence."""
+    """float32, shaped like the input: what no voice was given, and all in silence."""
     f0_hz_synth: np.ndarray
     """float32 ``[J, frames]`` in Hz, 0 where unvoiced."""
     time_s: np.ndarray
@@ -165,14 +166,15 @@ def separate_sound(passed: Sound, engine: ModelEngine, config: SeparationConfig)
     rate_16k = engine.config.audio.sample_rate_hz
     flat = stems_16k.reshape(-1, sound.samples)
     stems = resample_whole(flat, rate_16k, passed.sample_rate_hz, samples)
+    f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
+    plan = Plan(passed.sample_rate_hz, count, samples, sound.peak, engine.config.audio)
+    sharer = BandSharer(plan, f0, config.full_band)
+    stems = np.concatenate(list(sharer.share_out([passed.channels], [stems])), axis=1)
     stems = stems.reshape(len(VOICES), count, samples)
     residual = (passed.channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
-    f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
     times = frame_times_s(f0.shape[-1], engine.config.audio)
     stems, residual = passed.shaped(stems), passed.shaped(residual)
-    left = float(np.square(residual, dtype=np.float64).sum())
-    share = left / float(np.square(passed.channels, dtype=np.float64).sum())
-    likeness = likening.result(share)
+    likeness = likening.result(sharer.residual)
     return Separation(stems, residual, f0, times, passed.sample_rate_hz, likeness)
 
 
