@@ -95,6 +95,7 @@ def test_options_reach_the_stems(stub, choir, tmp_path, capfd):
     code, _, err = call(
         *("separate", choir, "-o", tmp_path, "-n", "stub", "--flac", "--seed", 5),
         *("--segment", 2, "--overlap", 0.1, "--clip-mode", "none", "-q"),
+        "--no-full-band",
         capfd=capfd,
     )
     assert (code, err) == (0, [])
@@ -103,6 +104,7 @@ def test_options_reach_the_stems(stub, choir, tmp_path, capfd):
     assert manifest["options"] == {
         "segment_s": 2.0,
         "overlap": 0.1,
+        "full_band": False,
         "clip_mode": "none",
         "format": "FLAC PCM_24",
     }

@@ -66,8 +66,8 @@ class HighBandConfig:
     window_s: float = 0.032
     edges: tuple[float, ...] = (0.25, 0.5, 0.625, 0.75, 0.925)
     """Of the bands below whose powers say what is above."""
-    weights: tuple[float, ...] = (-0.3, 0.3, 0.25, 0.5)
-    """Of their log powers. Together less than 1: what is extrapolated is less certain."""
+    weights: tuple[float, ...] = (-0.4, 0.4, 0.3, 0.7)
+    """Of their log powers; together 1. The negative one makes a steep spectrum go on falling."""
     slope_db: float = 30.0
     """By how much the lowest of these bands counts as louder or softer than the next at most."""
     seam: tuple[float, float] = (0.9, 1.125)

@@ -18,6 +18,7 @@ There the mean error of a voice's energy above 8 kHz was {ORACLE}.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -198,7 +199,7 @@ def upper_masks(sources: np.ndarray, upper: np.ndarray, tones: Tones, plan: Plan
     config, places = plan.config, plan.places
     edges = np.searchsorted(places, config.edges)
     levels = np.stack(
-        [sources[..., low:high].mean(axis=-1) for low, high in zip(edges, edges[1:], strict=False)],
+        [sources[..., low:high].mean(axis=-1) for low, high in itertools.pairwise(edges)],
         axis=-1,
     )
     voices = levels[:-1, :, 1:] @ np.diff(edges)[1:] / np.diff(edges)[1:].sum()
