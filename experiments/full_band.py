@@ -112,7 +112,8 @@ def _rows(separator, voices: np.ndarray, rate: int) -> list[Row]:  # type: ignor
     from umss_jax.api import Separator
     from umss_jax.audio.resampling import resample_whole, resampled_samples
     from umss_jax.separation.config import SeparationConfig
-    from umss_jax.separation.high_band import BandSharer, Plan
+    from umss_jax.separation.high_band import BandSharer
+    from umss_jax.separation.high_masks import Plan
 
     mixture = voices.sum(axis=0)
     audio = separator.engine.config.audio

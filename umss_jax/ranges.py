@@ -117,6 +117,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "transposition_semitones": Range(-48.0, 48.0),
         "margin_octaves": Range(0.0, 5.0),
         # The band above the model's
+        "HighBandConfig.window_s": Range(0.016, 0.5),
         "HighBandConfig.edges": Range(0.01, 1.0),
         "HighBandConfig.weights": Range(-2.0, 2.0),
         "seam": Range(0.5, 4.0),

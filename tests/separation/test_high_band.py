@@ -12,7 +12,8 @@ from umss_jax.audio.resampling import resample_whole, resampled_samples
 from umss_jax.config import AudioConfig
 from umss_jax.errors import UsageError
 from umss_jax.separation.config import HighBandConfig, SeparationConfig
-from umss_jax.separation.high_band import BandSharer, Plan
+from umss_jax.separation.high_band import BandSharer
+from umss_jax.separation.high_masks import Plan
 from umss_jax.separation.stems import StemOptions, separate_file
 from umss_jax.separation.stream import separate_array
 

@@ -23,7 +23,8 @@ from umss_jax.audio.writing import SoundWriter
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import ClipMode
-from umss_jax.separation.high_band import BandSharer, Plan
+from umss_jax.separation.high_band import BandSharer
+from umss_jax.separation.high_masks import Plan
 from umss_jax.separation.outputs import SOUNDS
 from umss_jax.separation.stream import Progress
 

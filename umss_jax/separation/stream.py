@@ -13,7 +13,8 @@ from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
 from umss_jax.separation.config import SeparationConfig
-from umss_jax.separation.high_band import BandSharer, Plan
+from umss_jax.separation.high_band import BandSharer
+from umss_jax.separation.high_masks import Plan
 from umss_jax.separation.joining import Answer, Layer, concatenate_tracks, joined_segments
 from umss_jax.separation.likeness import Likeness, Likening
 
