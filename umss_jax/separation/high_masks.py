@@ -18,8 +18,8 @@ Measured by ``experiments/full_band.py``: SI-SDR with stems cut at 8 kHz → of 
 error of a voice's energy above 8 kHz over pieces of 8 s. With true stems below 8 kHz, ChoralSynth
 (13 pieces, which chose nothing; their MP3 end at 12 kHz) 35.3 → 36.9 dB, 3.3 dB; quartets of solo
 singers 36.7 → 38.4 dB, 3.0 dB. Separated by the starter weights 4.10 → 4.13 dB, 4.2 dB, and
-0.26 → 0.28 dB, 5.9 dB: what is wrong below is wrong above (on ChoralSynth their stems' energies from
-4 to 7.4 kHz are off by 3.8 dB).
+0.26 → 0.28 dB, 5.9 dB: what is wrong below is wrong above (on ChoralSynth the energies of these
+stems from 4 to 7.4 kHz are off by 3.8 dB).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from umss_jax.audio.arrays import Sound, sound_of
+from umss_jax.audio.config import FileConfig
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
@@ -170,7 +171,12 @@ def separate_sound(passed: Sound, engine: ModelEngine, config: SeparationConfig)
     f0 = np.concatenate([block.f0_hz_synth for block in separated], axis=-1)
     plan = Plan(passed.sample_rate_hz, count, samples, sound.peak, engine.config.audio)
     sharer = BandSharer(plan, f0, config.full_band)
-    stems = np.concatenate(list(sharer.share_out([passed.channels], [stems])), axis=1)
+    done, length = 0, FileConfig.block_samples
+    pieces = (passed.channels[:, at : at + length] for at in range(0, samples, length))
+    for full in sharer.share_out(pieces, [stems]):
+        # In place, for the memory: what is overwritten has been read by then.
+        stems[:, done : done + full.shape[1]] = full
+        done += full.shape[1]
     stems = stems.reshape(len(VOICES), count, samples)
     residual = (passed.channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
     times = frame_times_s(f0.shape[-1], engine.config.audio)
