@@ -9,7 +9,7 @@ frame of 32 ms the rest is shared out by masks that depend on what the stems hol
 - a part of it is a comb around the harmonics of the voice's F0, as wide as the F0 is uncertain: a
   glide, or the error of a few cents that counts most at the highest harmonics, make it flat;
 - more than 15 dB above what the voices have from 4 to 7.4 kHz is not sung (99.9 % of the energy of
-  sung quartets lies below 12 dB): the excess stays in the residual, as all does in silence.
+  the 36 mixtures lies below 14 dB): the excess stays in the residual, as all does in silence.
 
 Source: none. The weights follow a logistic regression of each voice's true share of the energy
 above 8 kHz on its log powers below, of 36 mixtures of solo singers at 32 kHz, scaled to sum to 1.
