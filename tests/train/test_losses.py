@@ -231,13 +231,13 @@ def test_refinement_loss_by_closed_form():
     mixture = sources.sum(axis=1)
     perfect = np.zeros((1, 3, 1025, 63), np.float32)
     perfect[:, 0] = 1
-    # One voice at −30 dB of its energy, two silent ones at the floor: 0 dB each.
+    # One voice at −25 dB of its energy, two silent ones at the floor: 0 dB each.
     assert float(_refinement(perfect, mixture, sources)) == pytest.approx(
-        10 * np.log10(1e-3 / (1 + 1e-3)) / 3, abs=1e-3
+        10 * np.log10(3e-3 / (1 + 3e-3)) / 3, abs=1e-3
     )
     half = perfect.copy()
     half[:, :2] = 0.5
-    expected = (10 * np.log10((0.25 + 1e-3) / (1 + 1e-3)) + 10 * np.log10((0.25 + 1e-3) / 1e-3)) / 3
+    expected = (10 * np.log10((0.25 + 3e-3) / (1 + 3e-3)) + 10 * np.log10((0.25 + 3e-3) / 3e-3)) / 3
     assert float(_refinement(half, mixture, sources)) == pytest.approx(expected, abs=1e-2)
 
 

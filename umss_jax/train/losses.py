@@ -13,7 +13,7 @@ from umss_jax.config import AudioConfig, RefinerConfig
 from umss_jax.dsp.stft import centred_stft, stft
 from umss_jax.train.config import LossConfig
 
-_SILENCE = 1e-3
+_SILENCE = 3e-3
 _MAGNITUDE_FLOOR = 1e-10  # under the root, so that its gradient exists at silence (reference)
 
 
@@ -137,7 +137,7 @@ def refinement_loss(
         config: of the STFT that the masks are of.
         audio: for the rate.
 
-    A thousandth of the mixture's energy is added to both, so that silence is reached 30 dB below
+    Three thousandths of the mixture's energy are added to both, so that silence is reached 25 dB below
     the mixture and nothing is gained beyond.
     """
     fft_size, hop = config.fft_size, config.hop_samples
