@@ -16,7 +16,9 @@ NOWHERE = -1
 """Instead of a frame, of a note that is not in the recording."""
 _CLOSE_S = 0.1
 """Notes less apart follow each other without a rest."""
-_PULL = 0.02
+_REST = -0.9
+"""What a rest counts for, between -1 and 1: a pitch that fades is still sung."""
+_PULL = 0.05
 """Of evidence per frame: what moves an onset away from its chord's must be heard."""
 
 
@@ -140,7 +142,7 @@ def _move(
     low, high = max(low, 0), min(high, heard.shape[1])
     if high - low < 2:
         return
-    rest = np.zeros(high - low)
+    rest = np.full(high - low, _REST)
     left = heard[int(pitch[before]), low:high] if before is not None else rest
     right = heard[int(pitch[after]), low:high] if after is not None else rest
     gained = np.concatenate([[0.0], np.cumsum(left - right)])

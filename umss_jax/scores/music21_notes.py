@@ -145,7 +145,15 @@ def _part(part: Any, clock: _Clock) -> Part:
             times = (clock.seconds(one.start_beats), clock.seconds(end))
             open_rows[midi] = [one.start_beats, end, *times, midi, measure, beat]
             rows.append(open_rows[midi])
-    return part_of(str(getattr(part, "partName", None) or ""), rows)
+    return part_of(_name(part), rows)
+
+
+def _name(part: Any) -> str:
+    """As the file has it; music21 takes the names of Humdrum's spines for other marks."""
+    if name := getattr(part, "partName", None):
+        return str(name)
+    marks = (str(getattr(one, "tandem", "")) for one in part.recurse())
+    return next((mark.split('"', 1)[1] for mark in marks if '"' in mark), "")
 
 
 @contextlib.contextmanager

@@ -159,15 +159,17 @@ def _usual_lines(part: Part) -> int:
 def _followed(part: Part, is_lowest: bool) -> np.ndarray:
     """Notes that no higher one (of the lowest voice: no lower one) covers for the most part."""
     height = -part.pitch if is_lowest else part.pitch
+    longest = np.max(part.offset_s - part.onset_s)
+    first = np.searchsorted(part.onset_s, part.onset_s - longest)
+    last = np.searchsorted(part.onset_s, part.offset_s)
     kept = np.ones(len(height), bool)
-    for n in range(len(height)):
-        length = part.offset_s[n] - part.onset_s[n]
-        shared = np.minimum(part.offset_s, part.offset_s[n]) - np.maximum(
-            part.onset_s, part.onset_s[n]
-        )
-        kept[n] = not np.any((shared > 0.5 * length) & (height > height[n]))
-        twins = (shared > 0.5 * length) & (height == height[n])
-        kept[n] &= not np.any(twins[:n] & kept[:n])
+    for n, (onset, offset) in enumerate(zip(part.onset_s, part.offset_s, strict=True)):
+        near = slice(first[n], last[n])
+        shared = np.minimum(part.offset_s[near], offset) - np.maximum(part.onset_s[near], onset)
+        is_covering = shared > 0.5 * (offset - onset)
+        is_before = np.arange(first[n], last[n]) < n
+        is_twin = (height[near] == height[n]) & is_before & kept[near]
+        kept[n] = not np.any(is_covering & ((height[near] > height[n]) | is_twin))
     return kept
 
 
