@@ -7,9 +7,9 @@ Duration: README.md beside this file.
 Score:    README.md beside this file.
 
 References are made once from the stems, by Harvest, voiced where D4C says so (`pyworld`, extra
-`singers`), and kept in the folder of the results. Onsets are those of notes of a stem that begin after silence or with another
-pitch: where the reference F0 first comes within half a semitone of the note, within 0.4 s of where
-the score has it at the constant lag that suits the piece best.
+`singers`), and kept in the folder of the results. Onsets are those of notes of a stem that begin
+after silence or with another pitch: where the reference F0 first comes within half a semitone of
+the note, within 0.4 s of where the score has it at the constant lag that suits the piece best.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Piece(NamedTuple):
 
     @property
     def mixture(self) -> np.ndarray:
+        """All stems together, ``[samples]``."""
         return self.stems.sum(axis=0)
 
 

@@ -7,8 +7,8 @@ from sung_score import FRAME_S, LOWEST, performance, piece, write_midi
 from umss_jax.config import Chain, ModelConfig, with_chain
 from umss_jax.errors import ScoreError
 from umss_jax.scores.aligned import NOWHERE
-from umss_jax.scores.evidence import gather_evidence
 from umss_jax.scores.config import AlignmentConfig
+from umss_jax.scores.evidence import gather_evidence
 from umss_jax.scores.fit import fit_score, open_score
 
 MODEL = with_chain(ModelConfig(), Chain.IMPROVED)
@@ -181,7 +181,10 @@ def test_rests_are_rests_and_f0_lies_between_bins(tmp_path):
 
 def test_what_clearly_contradicts_the_score_is_believed(tmp_path):
     """One voice sings another note than written, one where a rest is written."""
-    rows = {voice: [(b, b + 2, low + 5 + b % 3) for b in range(0, 20, 2)] for voice, low in LOWEST.items()}
+    rows = {
+        voice: [(b, b + 2, low + 5 + b % 3) for b in range(0, 20, 2)]
+        for voice, low in LOWEST.items()
+    }
     sung_rows = {voice: list(notes) for voice, notes in rows.items()}
     sung_rows["soprano"][4] = (8, 10, rows["soprano"][4][2] + 4)
     written = {**rows, "bass": rows["bass"][:5] + rows["bass"][6:]}

@@ -36,6 +36,7 @@ def firsts(cast):
         ("Cantus", "Altus", "Tenor", "Bassus"),
         ("S.", "A.", "T.", "B."),
         ("Tiple", "Contralto", "Tenor", "Bajo"),
+        ("Canto", "Alto", "Tenore", "Basso"),
     ],
 )
 def test_names_tell_the_voices_in_any_order(names):

@@ -26,7 +26,18 @@ MUSICXML = """<?xml version="1.0" encoding="UTF-8"?>
 <measure number="3"><note><pitch><step>E</step><octave>5</octave></pitch><duration>4</duration>
 </note></measure></part></score-partwise>
 """
-KRN = "**kern\t**kern\n*I\"Bass\t*I\"Soprano\n*M4/4\t*M4/4\n=1\t=1\n4C\t4cc\n4D\t4b\n2E\t2a\n=2\t=2\n1C\t1g\n==\t==\n*-\t*-\n"
+KRN = """**kern\t**kern
+*I"Bass\t*I"Soprano
+*M4/4\t*M4/4
+=1\t=1
+4C\t4cc
+4D\t4b
+2E\t2a
+=2\t=2
+1C\t1g
+==\t==
+*-\t*-
+"""
 ABC = """X: 1
 T: A Hymn
 M: 4/4
@@ -122,7 +133,7 @@ def test_humdrum_and_abc(tmp_path):
     (tmp_path / "a.krn").write_text(KRN)
     (score, *_) = read_score(tmp_path / "a.krn")
     sung = {part.name: part.pitch.tolist() for part in score.parts}
-    assert sorted(sung.values()) == [[48, 50, 52, 48], [72, 71, 69, 67]]
+    assert sung == {"Bass": [48, 50, 52, 48], "Soprano": [72, 71, 69, 67]}
     (tmp_path / "a.abc").write_text(ABC)
     cast = open_score(tmp_path / "a.abc").casts[0]
     assert [voice.part.pitch[0] for voice in cast.voices] == [72, 67, 64, 48]

@@ -84,7 +84,7 @@ def _parsed(path: Path) -> Any:
         text = path.read_text(encoding="utf-8", errors="replace")
         header, voices = split_voices(text)
         if not voices or "K" not in header:
-            return converter.parseData(text, format="abc")
+            return _first(converter.parseData(text, format="abc"))
         score = stream.Score()
         for name, body in voices.items():
             tune: Any = converter.parseData(voice_source(header, body), format="abc")
@@ -92,12 +92,15 @@ def _parsed(path: Path) -> Any:
             part.partName = name
             score.insert(0, part)
         return score
-    parsed: Any = converter.parseFile(path, forceSource=True, storePickle=False)
-    if isinstance(parsed, stream.Opus):
-        parsed = parsed.scores[0]
+    parsed = _first(converter.parseFile(path, forceSource=True, storePickle=False))
     with contextlib.suppress(Exception):  # of choirs hardly any part transposes
         parsed = parsed.toSoundingPitch()
     return parsed
+
+
+def _first(parsed: Any) -> Any:
+    """The first piece of a collection."""
+    return parsed.scores[0] if type(parsed).__name__ == "Opus" else parsed
 
 
 def _score(stream: Any, form: str) -> Score:

@@ -26,6 +26,8 @@ _INSTRUMENT_WORDS = (
 )
 """Words that make a part an accompaniment, whatever else its name says."""
 _INSTRUMENTS = frozenset(_INSTRUMENT_WORDS.split())
+_PART_WORDS = {"canto": "soprano"}
+"""What is a voice as the name of a part, and in other names a song."""
 _SAME_S = 0.01
 
 
@@ -67,7 +69,7 @@ def cast_voices(score: Score, name: str, voices: tuple[str, ...] = VOICES) -> Ca
     by_voice: dict[int, list[Part]] = defaultdict(list)
     others = []
     for part in singing:
-        found = {named.voice for named in voice_names(part.name)}
+        found = _voices_named(part, voices)
         if len(found) == 1:
             by_voice[found.pop()].append(part)
         else:
@@ -175,6 +177,13 @@ def _followed(part: Part, is_lowest: bool) -> np.ndarray:
 
 def _mean_pitch(part: Part) -> float:
     return float(np.average(part.pitch, weights=part.offset_s - part.onset_s))
+
+
+def _voices_named(part: Part, voices: tuple[str, ...]) -> set[int]:
+    """The voices that the name of a part means."""
+    found = {named.voice for named in voice_names(part.name)}
+    words = {_PART_WORDS[word] for word in _words(part) & _PART_WORDS.keys()}
+    return found or {voices.index(word) for word in words if word in voices}
 
 
 def _words(part: Part) -> set[str]:
