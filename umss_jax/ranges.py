@@ -138,6 +138,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "poor_voice_confidence": _PART,
         "stretch_s": Range(0.1, 600.0),
         "voice_stretch_s": Range(0.1, 600.0),
+        "clear_salience": _PART,
+        "least_explained": _PART,
         "contradiction": _PART,
         "told_share": _PART,
         "least_followed": _PART,

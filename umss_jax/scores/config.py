@@ -73,6 +73,10 @@ class ConstraintConfig:
     voice_stretch_s: float = 8.0
     """The same for a single voice, whose notes say less."""
     poor_voice_confidence: float = 0.2
+    clear_salience: float = 0.5
+    """From there on a pitch is surely sung by somebody."""
+    least_explained: float = 0.75
+    """Share of such salience, over a stretch, that must be notes of the score."""
     contradiction: float = 0.5
     """Mean salience of a voice's own track over a note that is heard less than half as well: the
     recording disagrees with the score, and the track is believed."""

@@ -51,6 +51,7 @@ def constrained_tracks(
     frames = salience.shape[1]
     notes = [_note_of_frame(voice, frames) for voice in voices]
     believed = covered & ~_poor_stretches(voices, notes, frame_s, config)
+    believed &= ~_unexplained_stretches(salience, tuning_semitones, voices, model, config)
     is_silent = _silences(salience, frame_s, config)
     targets = np.stack(
         [
@@ -100,6 +101,34 @@ def _poor_stretches(
     together = _mean_of_known(confidence.sum(axis=0), known.sum(axis=0), config.stretch_s / frame_s)
     alone = _mean_of_known(confidence, known, config.voice_stretch_s / frame_s)
     poor: np.ndarray = (together < config.poor_confidence) | (alone < config.poor_voice_confidence)
+    return poor
+
+
+def _unexplained_stretches(
+    salience: np.ndarray,
+    tuning_semitones: np.ndarray,
+    voices: Sequence[AlignedNotes],
+    model: ModelConfig,
+    config: ConstraintConfig,
+) -> np.ndarray:
+    """Where much of what is clearly heard is no note of any voice, bool ``[frames]``.
+
+    Wrong notes are often heard too, since some other voice sings them; then the right ones are
+    left over.
+    """
+    grid = model.hcqt
+    reach = round(_SAME_SEMITONES * grid.bins_per_octave / SEMITONES)
+    is_note = np.zeros(salience.shape, bool)
+    for voice in voices:
+        for n in np.flatnonzero(voice.onset != NOWHERE):
+            span = slice(voice.onset[n], voice.offset[n])
+            midi = voice.pitch[n] + tuning_semitones[span].mean()
+            place = round(float(midi_to_bin(midi, grid)))
+            is_note[max(place - reach, 0) : max(place + reach + 1, 0), span] = True
+    clear = np.where(salience >= config.clear_salience, salience, 0)
+    total, explained = clear.sum(axis=0), np.where(is_note, clear, 0).sum(axis=0)
+    share = _mean_of_known(explained, total, config.stretch_s / model.audio.hop_s)
+    poor: np.ndarray = share < config.least_explained
     return poor
 
 
