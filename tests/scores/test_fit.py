@@ -226,3 +226,14 @@ def test_an_hour_stays_within_memory():
     group = _group(evidence, cast, 1.0, config.course_frames, config, FRAME_S)
     assert (frames / group) ** 2 <= config.most_cells
     assert group <= 16
+
+
+def test_pitches_at_the_ends_of_the_keyboard(tmp_path):
+    high = {voice: [(b, b + 1, 124 + b % 4) for b in range(8)] for voice in LOWEST}
+    low = {voice: [(b, b + 1, b % 4) for b in range(8)] for voice in LOWEST}
+    salience = np.zeros((360, 600), np.float32)
+    salience[[0, 359]] = 0.9
+    for name, rows in (("high", high), ("low", low)):
+        score = open_score(write_midi(tmp_path / f"{name}.mid", rows))
+        with pytest.raises(ScoreError):
+            fit_score(score, salience, np.zeros((4, 600)), MODEL, "x.wav")

@@ -1,12 +1,14 @@
 """Score files: what is read of them, and on one line what cannot be."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
 from sung_score import piece, write_midi
 
 from umss_jax.errors import ScoreError, UsageError
+from umss_jax.scores import reading
 from umss_jax.scores.fit import open_score
 from umss_jax.scores.midi_notes import midi_score
 from umss_jax.scores.reading import read_score
@@ -176,6 +178,29 @@ def test_what_is_no_score_is_refused_on_one_line(tmp_path):
         assert path.name in line
         assert line.isprintable()
         assert len(line) < 300
+
+
+def test_slips_of_programs(tmp_path, rows, monkeypatch):
+    """Tempos that nobody plays, hours of rests, and an archive that unpacks to gigabytes."""
+    for per_minute, expected in ((900_000, 0.06), (3.7, 12.0)):
+        (score,) = read_score(write_midi(tmp_path / "a.mid", rows, per_minute=per_minute))
+        part = score.parts[0]
+        assert part.offset_s[-1] == pytest.approx(part.offset_beats[-1] * expected)
+    late = {
+        voice: [(a + 100_000, b + 100_000, p) for a, b, p in notes] for voice, notes in rows.items()
+    }
+    with pytest.raises(ScoreError, match="too long"):
+        read_score(write_midi(tmp_path / "late.mid", late))
+    soon = {voice: [(a + 100, b + 100, p) for a, b, p in notes] for voice, notes in rows.items()}
+    cast = open_score(write_midi(tmp_path / "soon.mid", soon)).casts[0]
+    assert min(voice.part.onset_s[0] for voice in cast.voices) == 0
+    assert cast.voices[0].part.onset_beats[0] == 100
+    pytest.importorskip("music21", reason="asked for before the archive is opened")
+    monkeypatch.setattr(reading, "_MOST_UNPACKED_BYTES", 2**20)
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.xml", bytes(2**21))
+    with pytest.raises(ScoreError, match="unpacks"):
+        read_score(tmp_path / "a.mxl")
 
 
 def test_the_extra_is_named(tmp_path, monkeypatch, rows):

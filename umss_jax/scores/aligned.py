@@ -105,6 +105,7 @@ def _own_onsets(
     """Moves the borders of the notes of one line to where their pitches begin and end."""
     reach, close = round(config.onset_s / frame_s), _CLOSE_S / frame_s
     heard = np.minimum(evidence.heard / np.float32(config.full_salience), 1) * 2 - 1
+    pitch = np.clip(pitch, 0, len(heard) - 1)
     new_onset, new_offset = onset.copy(), offset.copy()
     count = len(onset)
     for n in range(count + 1):

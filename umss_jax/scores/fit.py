@@ -58,11 +58,11 @@ class Fit(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """Mean over the notes of the voices' own lines, by their length in the score."""
+        """Mean over the recording's notes of the voices' own lines, by their written length."""
         total = weights = 0.0
         for notes, voice in zip(self.notes, self.cast.voices, strict=True):
             length = (voice.part.offset_beats - voice.part.onset_beats)[notes.note]
-            length = length * notes.is_followed
+            length = length * (notes.is_followed & (notes.onset != NOWHERE))
             total, weights = total + float(notes.confidence @ length), weights + float(length.sum())
         return total / weights if weights else 0.0
 

@@ -7,7 +7,7 @@ import io
 from collections import defaultdict
 from typing import Any
 
-from umss_jax.scores.notes import Part, Score, part_of
+from umss_jax.scores.notes import SECONDS_PER_BEAT, Part, Score, part_of
 
 _DRUMS = 9
 """The channel that General MIDI keeps for drums, counted from 0."""
@@ -46,7 +46,8 @@ class _Clock:
         for tick, microseconds in tempos:
             before, time_s, each_s = self._starts[-1]
             time_s += (tick - before) * each_s
-            self._starts.append((tick, time_s, microseconds * 1e-6 / ticks_per_beat))
+            beat_s = min(max(microseconds * 1e-6, SECONDS_PER_BEAT[0]), SECONDS_PER_BEAT[1])
+            self._starts.append((tick, time_s, beat_s / ticks_per_beat))
         self._ticks = [start[0] for start in self._starts]
 
     def seconds(self, tick: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from umss_jax.errors import UsageError
 from umss_jax.scores.abc_voices import split_voices, voice_source
-from umss_jax.scores.notes import Part, Score, part_of
+from umss_jax.scores.notes import SECONDS_PER_BEAT, Part, Score, part_of
 
 _SAME_BEATS = 1e-6
 
@@ -121,6 +121,7 @@ class _Clock:
             per_minute = mark.getQuarterBPM() if mark is not None else None
             before, time_s, each_s = self._starts[-1]
             now = 60 / per_minute if per_minute else each_s
+            now = min(max(now, SECONDS_PER_BEAT[0]), SECONDS_PER_BEAT[1])
             self._starts.append((float(start), time_s + (float(start) - before) * each_s, now))
         self._beats = [start[0] for start in self._starts]
 

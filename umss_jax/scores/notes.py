@@ -34,6 +34,8 @@ class Part(NamedTuple):
         return self._replace(**fields, is_split=self.is_split if is_split is None else is_split)
 
 
+SECONDS_PER_BEAT = (0.06, 12.0)
+"""Of what tempos are believed: others are slips of a program."""
 _ARRAYS = ("onset_beats", "offset_beats", "onset_s", "offset_s", "pitch", "measure", "beat")
 
 

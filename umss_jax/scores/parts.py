@@ -91,8 +91,11 @@ def cast_voices(score: Score, name: str, voices: tuple[str, ...] = VOICES) -> Ca
     is_divided = any(part.is_split for parts in by_voice.values() for part in parts)
     left = () if is_divided else tuple(p.name for p in score.parts if id(p) not in taken)
     sung = []
+    # What comes before the first note is no business of the voices.
+    begin_s = min(part.onset_s.min() for parts in by_voice.values() for part in parts)
     for voice, label in enumerate(voices):
         part = joined(label, by_voice[voice])
+        part = part._replace(onset_s=part.onset_s - begin_s, offset_s=part.offset_s - begin_s)
         sung.append(VoiceNotes(part, _followed(part, is_lowest=voice == len(voices) - 1)))
     return Cast(tuple(sung), score.form, left)
 
