@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from mutations import mutate
 from sung_score import piece, write_midi
 
 from umss_jax.errors import ScoreError, UsageError
@@ -178,6 +179,30 @@ def test_what_is_no_score_is_refused_on_one_line(tmp_path):
         assert path.name in line
         assert line.isprintable()
         assert len(line) < 300
+
+
+def test_damaged_midi_files_are_read_or_refused(tmp_path, rows):
+    whole = write_midi(tmp_path / "whole.mid", rows).read_bytes()
+    rng, path = np.random.default_rng(0), tmp_path / "damaged.mid"
+    lines: list[str] = []
+    for _ in range(200):
+        path.write_bytes(mutate(whole, rng))
+        try:
+            cast = open_score(path).casts[0]
+        except ScoreError as error:
+            lines.append(str(error))
+        else:
+            assert all(np.isfinite(voice.part.onset_s).all() for voice in cast.voices)
+    assert 20 < len(lines) < 200
+    assert all(line.isprintable() for line in lines)
+
+
+def test_music21_says_nothing_of_slips(tmp_path, capfd):
+    pytest.importorskip("music21", reason="music21 reads Humdrum")
+    path = tmp_path / "a.krn"
+    path.write_text(KRN.replace("4D\t4b", "4D\t4>"))
+    assert len(read_score(path)[0].parts) == 2
+    assert capfd.readouterr() == ("", "")
 
 
 def test_slips_of_programs(tmp_path, rows, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from scored_engine import ROWS, SECONDS, ScoredEngine, noise
+from small_engine import small_engine
 from sung_score import piece, write_midi
 
 from umss_jax.api import PitchTracker, Separator
@@ -173,3 +174,27 @@ def test_options_that_need_each_other(engine, choir, midi, tmp_path, capfd):
         PitchTracker(engine).track(noise(), 16_000, score=midi)
     with pytest.raises(ScoreError):
         Separator(engine).separate(noise(), 16_000, score=tmp_path / "missing.mid")
+
+
+@pytest.mark.slow
+def test_a_model_separates_by_the_pitches_that_it_is_given():
+    """Two voices that swap their F0 swap their stems; F0 and silence come back as they were."""
+    time_s = np.arange(16_128) / 16_000
+    tones = [np.sin(2 * np.pi * hz * time_s) for hz in (440.0, 294.0)]
+    mixture = np.sum(tones, axis=0, dtype=np.float32)[None] / 2
+    given = np.zeros((1, 4, 63), np.float32)
+    given[0, 0], given[0, 1] = 440.0, 294.0
+    engine, seeds = small_engine(), np.zeros(1, np.uint32)
+    stems, f0_hz, pitches = engine.separate(mixture, mixture[:, None], seeds, given)
+    np.testing.assert_allclose(f0_hz, given, rtol=1e-6)
+    assert pitches is None
+    np.testing.assert_allclose(stems.sum(axis=1), mixture[:, None], atol=1e-5)
+    swapped = engine.separate(mixture, mixture[:, None], seeds, given[:, [1, 0, 2, 3]]).stems_16k
+
+    def heard(stem):
+        return [abs(np.dot(stem, tone)) for tone in tones]
+
+    for voice, other in ((0, 1), (1, 0)):
+        ours, theirs = heard(stems[0, voice, 0]), heard(swapped[0, other, 0])
+        assert int(np.argmax(ours)) == voice
+        assert int(np.argmax(theirs)) == voice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,12 @@ def _name(part: Any) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
+    """Without what music21 says of slips that it can do without."""
+    aside = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(aside),
+        contextlib.redirect_stdout(aside),
+    ):
         warnings.simplefilter("ignore")
         yield
