@@ -24,8 +24,10 @@ from umss_jax.audio.recording import scan
 from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
 from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
+from umss_jax.scores.fit import Fit, ScoreFile, open_score
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
+from umss_jax.separation.scored import separate_with_score, track_with_score
 from umss_jax.separation.stems import StemOptions, Track, separate_file
 from umss_jax.separation.stream import (
     PitchTracks,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from umss_jax.networks.registry import AssignerKind
 
 Result = TypeVar("Result", Separation, Track)
+ScoreArgument = str | os.PathLike[str] | ScoreFile | None
+"""A score's file, as its name or opened."""
 
 
 class Separator:
@@ -55,9 +59,20 @@ class Separator:
         self.engine = engine
         self.config = of_kind(config, SeparationConfig, "config")
 
-    def separate(self, audio: ArrayLike, sample_rate_hz: float) -> Separation:
-        """Separates an array of audio: :func:`umss_jax.separation.stream.separate_array`."""
-        result = separate_array(audio, sample_rate_hz, self.engine, self.config)
+    def separate(
+        self, audio: ArrayLike, sample_rate_hz: float, score: ScoreArgument = None
+    ) -> Separation:
+        """Separates an array of audio: :func:`umss_jax.separation.stream.separate_array`.
+
+        With a score, a file or the result of :func:`umss_jax.scores.fit.open_score`, the voices' F0
+        are by its notes; ``fit`` of the result says how it fits.
+        """
+        opened = _opened(score)
+        if opened is None:
+            result = separate_array(audio, sample_rate_hz, self.engine, self.config)
+        else:
+            sound = sound_of(audio, sample_rate_hz)
+            result = separate_with_score(sound, self.engine, self.config, opened)
         return _warned(result, "the array")
 
     def separate_file(
@@ -66,11 +81,14 @@ class Separator:
         out: str | os.PathLike[str],
         options: StemOptions | None = None,
         progress: Progress | None = None,
+        score: ScoreArgument = None,
     ) -> Track:
         """Separates a file into a folder; see :func:`umss_jax.separation.stems.separate_file`."""
         path, out = path_of(path, "path"), path_of(out, "out")
         options = of_kind(options, StemOptions, "options")
-        track = separate_file(path, out, self.engine, self.config, options, progress)
+        track = separate_file(
+            path, out, self.engine, self.config, options, progress, score=_opened(score)
+        )
         return _warned(track, str(path))
 
     def intermediates(
@@ -136,12 +154,13 @@ def separate(
     recording: str | os.PathLike[str] | ArrayLike,
     sample_rate_hz: float | None = None,
     out: str | os.PathLike[str] = "separated",
+    score: ScoreArgument = None,
     **options: Any,
 ) -> Separation | Track:
     """Separates a file into the folder ``out``, or an array of audio in memory.
 
     The options are those of :func:`load`; an array needs its sample rate. What is wrong with the
-    recording is found before a model is loaded.
+    recording or the score (as for :meth:`Separator.separate`) is found before a model is loaded.
 
     Raises:
         UsageError: an array without its rate, a file with one, or neither; further errors as
@@ -151,15 +170,21 @@ def separate(
         path, folder = path_of(recording, "recording"), path_of(out, "out")
         if sample_rate_hz is not None:
             raise UsageError("a file says its sample rate itself", "leave sample_rate_hz out")
-        scanned = scan(path)
+        scanned, opened = scan(path), _opened(score)
         loaded = load(**options)
-        track = separate_file(path, folder, loaded.engine, loaded.config, recording=scanned)
+        track = separate_file(
+            path, folder, loaded.engine, loaded.config, recording=scanned, score=opened
+        )
         return _warned(track, str(path))
     if sample_rate_hz is None:
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
-    sound = sound_of(recording, sample_rate_hz)
+    sound, opened = sound_of(recording, sample_rate_hz), _opened(score)
     loaded = load(**options)
-    return _warned(separate_sound(sound, loaded.engine, loaded.config), "the array")
+    if opened is None:
+        result = separate_sound(sound, loaded.engine, loaded.config)
+    else:
+        result = separate_with_score(sound, loaded.engine, loaded.config, opened)
+    return _warned(result, "the array")
 
 
 class PitchTracker:
@@ -169,9 +194,19 @@ class PitchTracker:
         self.engine = engine
         self.config = of_kind(config, SeparationConfig, "config")
 
-    def track(self, audio: ArrayLike, sample_rate_hz: float) -> PitchTracks:
-        """Pitches of an array of audio: :func:`umss_jax.separation.stream.track_array`."""
-        return track_array(audio, sample_rate_hz, self.engine, self.config)
+    def track(
+        self, audio: ArrayLike, sample_rate_hz: float, score: ScoreArgument = None
+    ) -> PitchTracks:
+        """Pitches of an array of audio: :func:`umss_jax.separation.stream.track_array`.
+
+        With a score as :meth:`Separator.separate`.
+        """
+        opened = _opened(score)
+        if opened is None:
+            return track_array(audio, sample_rate_hz, self.engine, self.config)
+        result = track_with_score(sound_of(audio, sample_rate_hz), self.engine, self.config, opened)
+        _tell_of(result.fit, "the array")
+        return result
 
     def track_file(
         self,
@@ -179,11 +214,21 @@ class PitchTracker:
         out: str | os.PathLike[str],
         options: PitchOptions | None = None,
         progress: Progress | None = None,
+        score: ScoreArgument = None,
     ) -> list[Path]:
         """Pitches of a file into a folder: :func:`umss_jax.separation.pitch_files.track_file`."""
         path, out = path_of(path, "path"), path_of(out, "out")
         options = of_kind(options, PitchOptions, "options")
-        return track_file(path, out, self.engine, self.config, options, progress)
+        return track_file(
+            path,
+            out,
+            self.engine,
+            self.config,
+            options,
+            progress,
+            score=_opened(score),
+            tell=logging.getLogger("umss_jax").warning,
+        )
 
 
 def load_tracker(
@@ -214,7 +259,24 @@ def _warned(result: Result, name: str) -> Result:
     """Logs that a recording is not what the model is for, where it is not."""
     if warning := result.likeness.warning(name):
         logging.getLogger("umss_jax").warning(warning)
+    if isinstance(result, Track):
+        if result.score_warning:
+            logging.getLogger("umss_jax").warning(result.score_warning)
+    else:
+        _tell_of(result.fit, name)
     return result
+
+
+def _tell_of(fit: Fit | None, name: str) -> None:
+    """Logs that a score fits little of a recording, where it does."""
+    if fit is not None and (warning := fit.warning(name)):
+        logging.getLogger("umss_jax").warning(warning)
+
+
+def _opened(score: ScoreArgument) -> ScoreFile | None:
+    if score is None or isinstance(score, ScoreFile):
+        return score
+    return open_score(path_of(score, "score"))
 
 
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")

@@ -109,3 +109,7 @@ class DatasetError(UmssError):
 
 class ReportError(UmssError):
     """A folder or file does not hold what a report shows."""
+
+
+class ScoreError(UmssError):
+    """A score cannot be read, or its parts are not those of the voices."""

@@ -57,14 +57,19 @@ class ModelEngine:
         return replace(self, variables=variables, provenance={**self.provenance, **provenance})
 
     def separate(
-        self, mixture_16k: np.ndarray, channels_16k: np.ndarray, seeds: np.ndarray
+        self,
+        mixture_16k: np.ndarray,
+        channels_16k: np.ndarray,
+        seeds: np.ndarray,
+        f0_hz_synth: np.ndarray | None = None,
     ) -> SegmentStems:
         """Stems and reported F0 of segments.
 
         ``channels_16k`` is float32 ``[B, C, S]``, the recording's channels at their own level;
-        ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment.
+        ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment;
+        ``f0_hz_synth`` as for :meth:`intermediates`.
         """
-        voices = self._run(mixture_16k, channels_16k, seeds)
+        voices = self._run(mixture_16k, channels_16k, seeds, f0_hz_synth)
         stems, f0_hz = np.asarray(voices.stems), self.reported_f0(voices.output)
         return SegmentStems(stems, f0_hz, self._pitches_of(voices.output.salience, f0_hz.shape[-1]))
 

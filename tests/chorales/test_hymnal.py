@@ -2,8 +2,9 @@
 
 import pytest
 
-from umss_jax.chorales.hymnal import _split, abc_scores
+from umss_jax.chorales.hymnal import abc_scores
 from umss_jax.errors import DatasetError
+from umss_jax.scores.abc_voices import split_voices
 
 HYMN = """% a comment
 X: 1
@@ -41,7 +42,7 @@ def hymnal(tmp_path):
 
 
 def test_voices_are_told_apart():
-    header, voices = _split(HYMN)
+    header, voices = split_voices(HYMN)
     assert list(voices) == ["S1V1", "S1V2", "S2V1", "S2V2"]
     assert header["K"].startswith("G")
     assert "fermata" not in voices["S1V1"]

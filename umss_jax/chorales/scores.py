@@ -15,11 +15,15 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from umss_jax.config import VOICES
-from umss_jax.errors import DatasetError, UsageError
+from umss_jax.errors import DatasetError
+from umss_jax.scores.music21_notes import need_music21, sung
 
 _TOKEN = re.compile(r"^(?:(?P<rest>r)|(?P<name>[a-g])(?P<sign>[#b]?)(?P<octave>\d))"
                     r"(?::(?P<beats>\d*\.?\d+))?(?P<breath>,?)$")  # fmt: skip
 _SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+
+
+INSTALL = "pip install 'umss-jax[chorales]', or take --scores embedded"
 
 
 class Note(NamedTuple):
@@ -111,21 +115,6 @@ def _voice(title: str, text: str) -> tuple[tuple[Note, ...], float]:
     return tuple(notes), time
 
 
-def need_music21() -> None:
-    """Refuses where music21 is not installed.
-
-    Raises:
-        UsageError: it is not.
-    """
-    try:
-        import music21  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "these scores need the package music21, which is not installed",
-            "pip install 'umss-jax[chorales]', or take --scores embedded",
-        ) from error
-
-
 def music21_scores() -> list[Score]:
     """The four-part Bach chorales of music21's corpus, by file name.
 
@@ -136,7 +125,7 @@ def music21_scores() -> list[Score]:
     Raises:
         UsageError: music21 is not installed.
     """
-    need_music21()
+    need_music21("these scores need", INSTALL)
     from music21 import corpus
 
     paths = sorted(corpus.getComposer("bach"), key=lambda one: one.name)
@@ -171,12 +160,8 @@ def four_parts(
 def music21_voice(part: Any) -> tuple[Note, ...]:
     """The notes of a part: the highest where it divides, tied ones joined."""
     notes: list[Note] = []
-    for element in part.flatten().notes:
-        start, beats = float(element.offset), float(element.quarterLength)
-        if beats <= 0:
-            continue
-        midi = max(int(pitch.midi) for pitch in element.pitches)
-        fermata = any(type(e).__name__ == "Fermata" for e in element.expressions)
+    for start, beats, pitches, fermata, element in sung(part):
+        midi = max(pitch for pitch, _ in pitches)
         tied = element.tie is not None and element.tie.type in ("stop", "continue")
         if notes and tied and notes[-1].midi == midi and abs(notes[-1].end - start) < 1e-6:
             notes[-1] = notes[-1]._replace(

@@ -69,6 +69,14 @@ ChainOption = Annotated[
         help="paper: as published; improved: F0 between bins, and masks by the voices' powers.",
     ),
 ]
+ScoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--score",
+        metavar="FILE",
+        help="What is sung: MIDI, MusicXML, Humdrum or ABC; pitches are taken by its notes.",
+    ),
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is there already.")
 ]

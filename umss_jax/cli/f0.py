@@ -16,6 +16,7 @@ from umss_jax.cli.common import (
     NameOption,
     OverwriteOption,
     QuietOption,
+    ScoreOption,
     SegmentOption,
     SkipExistingOption,
     VerboseOption,
@@ -25,6 +26,7 @@ from umss_jax.cli.common import (
     prepare_jax,
     progress_bars,
     run_recordings,
+    say,
 )
 from umss_jax.config import Chain, TrackAssigner
 from umss_jax.device import Device
@@ -72,6 +74,7 @@ def f0(
     midi: _MidiOption = False,
     salience: _SalienceOption = False,
     plot: _PlotOption = False,
+    score: ScoreOption = None,
     segment: SegmentOption = _DEFAULTS.segment_s,
     overlap: _OverlapOption = _DEFAULTS.overlap,
     overwrite: OverwriteOption = False,
@@ -83,15 +86,18 @@ def f0(
 
     Writes OUT/<track>.f0.csv with a time and a pitch per voice in Hz every 16 ms, 0 where silent,
     and prints the files it wrote. With --assigner none each line holds a time and all pitches of
-    that frame, tab-separated.
+    that frame, tab-separated. With --score, OUT/<track>.alignment.csv says when each note is sung.
     """
     with exit_at_once():
+        from umss_jax.scores.fit import open_score
         from umss_jax.separation import pitch_files
 
     begin(quiet, verbose, overwrite, skip_existing)
     config = SeparationConfig(segment_s=segment, overlap=overlap)
-    options = pitch_files.PitchOptions(midi, salience, plot, overwrite, skip_existing)
+    has_score = score is not None
+    options = pitch_files.PitchOptions(midi, salience, plot, overwrite, skip_existing, has_score)
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
+    opened = open_score(score) if score is not None else None
 
     def wanted(path: Path) -> bool:
         if pitch_files.missing_paths(pitch_files.pitch_paths(path, out, options), options):
@@ -103,8 +109,11 @@ def f0(
         path, duration_s = recording.path, recording.duration_s
         log.info("%s: %.1f s", path, duration_s)
         with progress_bars("tracking", duration_s, printable(path.name), "s", quiet) as advance:
-            return pitch_files.track_file(path, out, engine(), config, options, advance, recording)
+            return pitch_files.track_file(
+                path, out, engine(), config, options, advance, recording, opened, tell
+            )
 
+    tell = None if quiet else say
     load = functools.partial(load_engine, name, assigner, chain, device, config)
     return run_recordings(files, out, quiet, verbose, wanted, load, one)
 

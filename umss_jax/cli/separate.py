@@ -17,6 +17,7 @@ from umss_jax.cli.common import (
     NameOption,
     OverwriteOption,
     QuietOption,
+    ScoreOption,
     SegmentOption,
     SkipExistingOption,
     VerboseOption,
@@ -81,6 +82,9 @@ _SaveAdaptedOption = Annotated[
         help="Keep the adapted model of the one recording, by name or as a .safetensors file.",
     ),
 ]
+_PlotOption = Annotated[
+    bool, typer.Option("--plot", help="With --score: write alignment.png, salience and notes.")
+]
 
 
 def separate(
@@ -102,19 +106,23 @@ def separate(
     adapt: _AdaptOption = 0,
     adapt_assignment: _AdaptAssignmentOption = False,
     save_adapted: _SaveAdaptedOption = "",
+    score: ScoreOption = None,
+    plot: _PlotOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
     """Separate recordings into soprano, alto, tenor, bass and what is left.
 
     Writes OUT/<model>/<track>/ with five audio files that sum to the recording, f0.csv and
-    manifest.json, and prints the folder. Stems have the recording's rate, channels and length.
+    manifest.json, and prints the folder. Stems have the recording's rate, channels and length. With
+    --score it writes alignment.csv too: when each note is sung, and whether it could be followed.
     """
     with exit_at_once():
         from umss_jax.api import model_name
+        from umss_jax.scores.fit import open_score
         from umss_jax.separation.outputs import track_folder, wants_stems
         from umss_jax.separation.stem_writer import choose_encoding
-        from umss_jax.separation.stems import StemOptions, separate_file
+        from umss_jax.separation.stems import StemOptions, check_plot, separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -123,8 +131,10 @@ def separate(
             from umss_jax.train.adapt import check_adaptation
         check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
     config = SeparationConfig(segment, overlap, seed, full_band=full_band)
-    options = StemOptions(flac, float32, clip_mode, overwrite)
+    options = StemOptions(flac, float32, clip_mode, overwrite, plot)
     choose_encoding(flac, float32)
+    check_plot(options, score is not None)
+    opened = open_score(score) if score is not None else None
 
     def wanted(path: Path) -> bool:
         folder = track_folder(path, out, model_name(name))
@@ -138,11 +148,13 @@ def separate(
         log.info("%s: %.1f s, %s at %d Hz", path, seconds, counted(channels, "channel"), rate_hz)
         adapted = _adapted(engine(), recording, adaptation, save_adapted, quiet)
         with progress_bars("separating", seconds, printable(path.name), "s", quiet) as advance:
-            track = separate_file(path, out, adapted, config, options, advance, recording)
+            track = separate_file(path, out, adapted, config, options, advance, recording, opened)
         if not quiet:
             _note_level(path, track.manifest)
             if warning := track.likeness.warning(str(path)):
                 say(warning)
+            if track.score_warning:
+                say(track.score_warning)
         return [track.folder]
 
     load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)

@@ -27,8 +27,8 @@ from typing import NamedTuple
 from umss_jax.config import VOICES
 from umss_jax.data.folder_files import file_identity, is_foreign, recordings_below, without_twins
 from umss_jax.data.voice_groups import Group, group_voices
-from umss_jax.data.voice_names import voice_names
 from umss_jax.errors import DatasetError
+from umss_jax.voice_names import voice_names
 from umss_jax.words import counted, readable, some_of, warn_once
 
 STEM_FOLDER = "audio_16kHz"

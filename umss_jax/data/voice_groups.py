@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.config import VOICES
-from umss_jax.data.voice_names import (
+from umss_jax.errors import DatasetError
+from umss_jax.voice_names import (
     LEVELS,
     clean_stem,
     folder_voice,
@@ -24,7 +25,6 @@ from umss_jax.data.voice_names import (
     voice_names,
     voice_of,
 )
-from umss_jax.errors import DatasetError
 from umss_jax.words import readable
 
 _FOLDER_LEVEL = len(LEVELS)  # nothing of the file's name: the folder of the voice says it all

@@ -20,11 +20,15 @@ SOUNDS = (*VOICES, "residual")
 """Audio files of `umss-jax separate`, without extension."""
 F0_TABLE, MANIFEST = "f0.csv", "manifest.json"
 """What it writes beside them."""
+ALIGNMENT, ALIGNMENT_PICTURE = "alignment.csv", "alignment.png"
+"""What it writes of a score."""
 TRACKS, MIDI, SALIENCE, PICTURE = ".f0.csv", ".f0.mid", ".salience.npz", ".f0.png"
+TRACK_ALIGNMENT = f".{ALIGNMENT}"
 """What `umss-jax f0` adds to the name of a recording."""
+_OF_PITCHES = (TRACKS, MIDI, SALIENCE, PICTURE, TRACK_ALIGNMENT)
 _OURS = frozenset(
     {f"{name}.{extension}" for name in SOUNDS for extension in ("wav", "flac")}
-    | {F0_TABLE, MANIFEST}
+    | {F0_TABLE, MANIFEST, ALIGNMENT, ALIGNMENT_PICTURE}
 )
 _ASIDE = ".replaced-"
 _KEPT_BY_WINDOWS = frozenset(
@@ -44,7 +48,7 @@ def is_page(path: Path) -> bool:
 
 def is_of_pitches(path: Path, track: str) -> bool:
     """Whether the file is called as `umss-jax f0` calls those of a track."""
-    return path.name in {track + suffix for suffix in (TRACKS, MIDI, SALIENCE, PICTURE)}
+    return path.name in {track + suffix for suffix in _OF_PITCHES}
 
 
 def track_name(recording: Path, windows: bool = os.name == "nt") -> str:

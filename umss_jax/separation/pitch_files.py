@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -21,12 +21,22 @@ from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import check_place, working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
+from umss_jax.scores.fit import Fit, ScoreFile
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.joining import concatenate_tracks
 from umss_jax.separation.midi import notes, write_midi
-from umss_jax.separation.outputs import MIDI, PICTURE, SALIENCE, TRACKS, is_wanted, track_name
+from umss_jax.separation.outputs import (
+    MIDI,
+    PICTURE,
+    SALIENCE,
+    TRACK_ALIGNMENT,
+    TRACKS,
+    is_wanted,
+    track_name,
+)
 from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
-from umss_jax.separation.stream import Progress, track_blocks
+from umss_jax.separation.scored import fit_sound, note_boxes, write_alignment
+from umss_jax.separation.stream import PitchBlock, Progress, track_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -41,10 +51,13 @@ class PitchOptions(NamedTuple):
     overwrite: bool = False
     skip_existing: bool = False
     """Leave the files that are there and write those that are missing."""
+    alignment: bool = False
+    """The notes of a score as well."""
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
         wanted = {TRACKS: True, MIDI: self.midi, SALIENCE: self.salience, PICTURE: self.plot}
+        wanted[TRACK_ALIGNMENT] = self.alignment
         return tuple(suffix for suffix, asked in wanted.items() if asked)
 
 
@@ -54,17 +67,25 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
     Raises:
         UsageError: a package is not installed, or notes are asked for without voices.
     """
+    if options.alignment and not has_voices:
+        raise UsageError("--score needs voices, --assigner none has none", "drop one of them")
     if options.midi and not has_voices:
         raise UsageError("--midi needs voices, --assigner none has none", "drop one of them")
     for option, asked, package, extra in (
         ("--midi", options.midi, "mido", "midi"),
         ("--plot", options.plot, "matplotlib", "plot"),
     ):
-        if asked and importlib.util.find_spec(package) is None:
-            raise UsageError(
-                f"{option} needs {package}, which is not installed",
-                f"pip install 'umss-jax[{extra}]'",
-            )
+        if asked:
+            need_package(option, package, extra)
+
+
+def need_package(option: str, package: str, extra: str) -> None:
+    """Refuses an option whose package is not installed, by a UsageError that names the extra."""
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"{option} needs {package}, which is not installed",
+            f"pip install 'umss-jax[{extra}]'",
+        )
 
 
 def pitch_paths(path: Path, out: Path, options: PitchOptions) -> list[Path]:
@@ -80,6 +101,8 @@ def track_file(
     options: PitchOptions | None = None,
     progress: Progress | None = None,
     recording: Recording | None = None,
+    score: ScoreFile | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Finds the pitches of one file and writes them to ``OUT/<track>.f0.csv``.
 
@@ -89,7 +112,9 @@ def track_file(
 
     ``.f0.mid`` holds a track per voice, ``.salience.npz`` the arrays ``salience`` [360, frames],
     ``time_s`` and ``frequency_hz``, ``.f0.png`` salience and tracks. Memory stays constant, but
-    for the tracks themselves (4 MB an hour) where notes or a picture are made.
+    for the tracks themselves (4 MB an hour) where notes or a picture are made. With a score, whose
+    notes the tracks then follow, the salience is held as well (5 MB a minute), and
+    ``.alignment.csv`` tells of every note.
 
     Args:
         path: The recording.
@@ -99,6 +124,8 @@ def track_file(
         options: What to write, and what to do with existing files.
         progress: Told the stage (``tracking``) and the seconds done since the last call.
         recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
+        score: What is sung (:func:`umss_jax.scores.fit.open_score`).
+        tell: Given one line, where a score fits little of the recording.
 
     Returns:
         The files written: none where all exist and shall be left.
@@ -106,9 +133,10 @@ def track_file(
     Raises:
         AudioError: The recording cannot be read or is silent.
         OutputError: A file exists already or cannot be written.
+        ScoreError: The recording is not of the score.
         UsageError: Options that cannot be met.
     """
-    options = options or PitchOptions()
+    options = (options or PitchOptions())._replace(alignment=score is not None)
     check_options(options, bool(engine.voices))
     targets = pitch_paths(Path(path), Path(out), options)
     wanted = missing_paths(targets, options)
@@ -117,11 +145,13 @@ def track_file(
     recording = recording or scan(path)
     with working_folder(targets[0]) as work:
         made = pitch_paths(Path(path), work, options)
-        _write_all(recording, made, engine, config, options, progress)
+        fit = _write_all(recording, made, engine, config, options, progress, score)
         # The tracks last: where they are, everything is.
         for source, target in reversed(list(zip(made, targets, strict=True))):
             if target in wanted:
                 os.replace(source, target)
+    if fit is not None and tell is not None and (warning := fit.warning(str(path))):
+        tell(warning)
     return wanted
 
 
@@ -148,8 +178,9 @@ def _write_all(
     config: SeparationConfig,
     options: PitchOptions,
     progress: Progress | None,
-) -> None:
-    """Writes the files in one pass over the recording."""
+    score: ScoreFile | None,
+) -> Fit | None:
+    """Writes the files in one pass over the recording; returns how the score fits."""
     by_suffix = dict(zip(options.suffixes(), made, strict=True))
     audio = engine.config.audio
     sound = read_16k(recording, audio)
@@ -158,6 +189,13 @@ def _write_all(
     image = SalienceImage(len(hz), len(times), image_columns(recording.duration_s))
     kept: list[np.ndarray] = []
     frame_s = audio.hop_samples / audio.sample_rate_hz
+    blocks: Iterator[PitchBlock] = track_blocks(sound, engine, config)
+    fit = None
+    if score is not None:
+        name = str(recording.path)
+        fit, known, heard = fit_sound(sound, engine, config, score, name, progress)
+        write_alignment(by_suffix[TRACK_ALIGNMENT], fit)
+        blocks, progress = iter([PitchBlock(known.f0_hz_synth, heard)]), None
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(made[0].open("w", newline="", encoding="ascii"))
         rows = voice_rows if engine.voices else multi_f0_rows
@@ -167,7 +205,7 @@ def _write_all(
         if options.salience:
             store = stack.enter_context(_salience_archive(by_suffix[SALIENCE], times, hz))
         frame = 0
-        for block in track_blocks(sound, engine, config):
+        for block in blocks:
             frames = block.f0_hz_synth.shape[1]
             table.write(rows(times[frame : frame + frames], block.f0_hz_synth))
             if store is not None:
@@ -185,7 +223,11 @@ def _write_all(
     if options.plot:
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)
-        write_plot(by_suffix[PICTURE], title, image, tracks_hz, times, hz, engine.voices)
+        boxes = note_boxes(fit) if fit is not None else []
+        write_plot(
+            by_suffix[PICTURE], title, image, tracks_hz, times, hz, engine.voices, notes=boxes
+        )
+    return fit
 
 
 @contextlib.contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,17 @@ VOICE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#AA3377")
 JUMP_OCTAVES = 1 / 12
 """A curve is broken where the pitch leaps by more than this between frames."""
 _NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
+
+class NoteBox(NamedTuple):
+    """A note of a score in the picture."""
+
+    voice: int
+    start_s: float
+    end_s: float
+    hz: float
+    is_believed: bool
+    """Drawn full; else as an outline."""
 
 
 class SalienceImage:
@@ -62,11 +74,13 @@ def write_plot(
     frequencies_hz: np.ndarray,
     voices: tuple[str, ...],
     config: PlotConfig = PlotConfig(),
+    notes: Sequence[NoteBox] = (),
 ) -> None:
     """Writes a PNG: seconds to the right, Hz on the pitch grid upwards.
 
     F0 ``[N, frames]`` is 0 where there is no pitch; frames are evenly spaced, the frequencies
-    ``[bins]`` of the salience in logarithm. Without voices the pitches belong to nobody.
+    ``[bins]`` of the salience in logarithm. Without voices the pitches belong to nobody. The notes
+    of a score are boxes of a semitone, empty where the score is not believed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -95,6 +109,7 @@ def write_plot(
     with np.errstate(divide="ignore"):
         bins = bins_per_octave * np.log2(f0_hz_synth / frequencies_hz[0])
     bins = np.where(f0_hz_synth > 0, bins, np.nan)
+    _draw_notes(axes, notes, frequencies_hz[0], bins_per_octave)
     _draw_tracks(axes, bins, time_s, voices, JUMP_OCTAVES * bins_per_octave)
     _hz_axis(axes, bins, frequencies_hz, bins_per_octave, config.margin_octaves)
     axes.set_xlim(left, max(duration_s, frame_s))
@@ -111,6 +126,22 @@ def write_plot(
 def _width_inches(duration_s: float, config: PlotConfig) -> float:
     wanted = config.inches_per_s * duration_s
     return float(np.clip(wanted, config.least_width_inches, config.most_width_inches))
+
+
+def _draw_notes(
+    axes: Axes, notes: Sequence[NoteBox], lowest_hz: float, bins_per_octave: float
+) -> None:
+    height = JUMP_OCTAVES * bins_per_octave
+    for note in notes:
+        middle = bins_per_octave * np.log2(note.hz / lowest_hz)
+        axes.broken_barh(
+            [(note.start_s, note.end_s - note.start_s)],
+            (middle - height / 2, height),
+            facecolor=VOICE_COLOURS[note.voice] if note.is_believed else "none",
+            edgecolor=VOICE_COLOURS[note.voice],
+            alpha=0.3 if note.is_believed else 0.8,
+            linewidth=0.7,
+        )
 
 
 def _draw_tracks(

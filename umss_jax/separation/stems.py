@@ -14,7 +14,7 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -26,9 +26,12 @@ from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import UsageError
 from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
+from umss_jax.scores.fit import Fit, ScoreFile
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.separation.likeness import Likeness, Likening
 from umss_jax.separation.outputs import (
+    ALIGNMENT,
+    ALIGNMENT_PICTURE,
     F0_TABLE,
     MANIFEST,
     SOUNDS,
@@ -36,6 +39,9 @@ from umss_jax.separation.outputs import (
     track_folder,
     wants_stems,
 )
+from umss_jax.separation.pitch_files import need_package
+from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
+from umss_jax.separation.scored import fit_sound, note_boxes, score_manifest, write_alignment
 from umss_jax.separation.stem_writer import (
     Encoding,
     Level,
@@ -43,7 +49,7 @@ from umss_jax.separation.stem_writer import (
     choose_encoding,
     write_stems,
 )
-from umss_jax.separation.stream import Progress, separate_blocks
+from umss_jax.separation.stream import KnownPitches, Progress, separate_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -56,6 +62,8 @@ class StemOptions(NamedTuple):
     float32: bool = False
     clip_mode: ClipMode = ClipMode.RESCALE
     overwrite: bool = False
+    plot: bool = False
+    """Of a recording with a score: a picture of both."""
 
 
 def clip_mode_of(options: StemOptions) -> ClipMode:
@@ -74,6 +82,8 @@ class Track(NamedTuple):
     manifest: dict[str, object]
     likeness: Likeness
     """How much the recording looks like what the model is for; the manifest has it too."""
+    score_warning: str | None = None
+    """One line, where a score fits little of the recording."""
 
 
 def separate_file(
@@ -84,13 +94,15 @@ def separate_file(
     options: StemOptions | None = None,
     progress: Progress | None = None,
     recording: Recording | None = None,
+    score: ScoreFile | None = None,
 ) -> Track:
     """Separates one file into ``OUT/<model>/<track>/``.
 
     Writes ``soprano``, ``alto``, ``tenor``, ``bass`` and ``residual`` (.wav or .flac) with the
     input's rate, channels and number of samples, ``f0.csv`` and ``manifest.json``. The five audio
     files sum to the input times the manifest's ``gain``, which is 1 unless they had to be turned
-    down; with 24-bit files and an input of at most 24 bits, to the last bit.
+    down; with 24-bit files and an input of at most 24 bits, to the last bit. With a score there is
+    ``alignment.csv`` as well, and the F0 are by its notes.
 
     Args:
         path: The recording.
@@ -100,6 +112,7 @@ def separate_file(
         options: Format, clipping and what to do with an existing folder.
         progress: Told ``separating`` after every segment, and ``writing`` as stems are written.
         recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
+        score: What is sung (:func:`umss_jax.scores.fit.open_score`).
 
     Returns:
         The folder and what its manifest says.
@@ -107,9 +120,11 @@ def separate_file(
     Raises:
         AudioError: The recording cannot be read or holds nothing to separate.
         OutputError: The folder exists already or cannot be written.
+        ScoreError: The recording is not of the score.
         UsageError: Options that exclude each other.
     """
     options = options or StemOptions()
+    check_plot(options, score is not None)
     encoding = choose_encoding(options.flac, options.float32)
     folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
     wants_stems(folder, Path(path), options.overwrite)
@@ -118,15 +133,70 @@ def separate_file(
         scratch = work / "stems_16k.f32"
         likening = Likening(recording.peak, engine.config.audio)
         table = work / F0_TABLE
-        f0 = _separate_to_scratch(recording, scratch, table, likening, engine, config, progress)
+        fit, known = None, None
+        if score is not None:
+            fit, known = _fit_files(recording, work, engine, config, options, score, progress)
+        f0 = _separate_to_scratch(
+            recording, scratch, table, likening, engine, config, progress, known
+        )
         separated = Separated16k(scratch, f0, engine.config.audio, config.full_band)
         level = write_stems(recording, separated, work, encoding, clip_mode, progress)
         scratch.unlink()
         likeness = likening.result(level.residual)
         made = _manifest(recording, engine, config, clip_mode, encoding, level, likeness)
+        if fit is not None:
+            names = (ALIGNMENT, ALIGNMENT_PICTURE) if options.plot else (ALIGNMENT,)
+            made |= {"score": score_manifest(fit), "outputs": [*made["outputs"], *names]}
         text = json.dumps(made, indent=2, ensure_ascii=True) + "\n"
         (work / MANIFEST).write_text(text, encoding="ascii")
-    return Track(folder, made, likeness)
+    warning = fit.warning(str(path)) if fit is not None else None
+    return Track(folder, made, likeness, warning)
+
+
+def check_plot(options: StemOptions, has_score: bool) -> None:
+    """Refuses a picture that could not be made.
+
+    Raises:
+        UsageError: there is no score, or matplotlib is not installed.
+    """
+    if options.plot and not has_score:
+        raise UsageError(
+            "--plot shows a score, and there is none", "give --score, or use f0 --plot"
+        )
+    if options.plot:
+        need_package("--plot", "matplotlib", "plot")
+
+
+def _fit_files(
+    recording: Recording,
+    work: Path,
+    engine: ModelEngine,
+    config: SeparationConfig,
+    options: StemOptions,
+    score: ScoreFile,
+    progress: Progress | None,
+) -> tuple[Fit, KnownPitches]:
+    """The pitches by a score, and the files that tell of it."""
+    name = str(recording.path)
+    sound = read_16k(recording, engine.config.audio)
+    fit, known, salience = fit_sound(sound, engine, config, score, name, progress)
+    write_alignment(work / ALIGNMENT, fit)
+    if options.plot:
+        image = SalienceImage(len(salience), salience.shape[1], image_columns(recording.duration_s))
+        image.push(salience)
+        times = frame_times_s(salience.shape[1], engine.config.audio)
+        title = f"{recording.path.name} ({score.path.name})".encode("utf-8", "replace").decode()
+        write_plot(
+            work / ALIGNMENT_PICTURE,
+            title,
+            image,
+            fit.f0_hz_synth,
+            times,
+            engine.frequencies_hz,
+            engine.voices,
+            notes=note_boxes(fit),
+        )
+    return fit, known
 
 
 def _separate_to_scratch(
@@ -137,6 +207,7 @@ def _separate_to_scratch(
     engine: ModelEngine,
     config: SeparationConfig,
     progress: Progress | None,
+    known: KnownPitches | None,
 ) -> np.ndarray:
     """First pass: stems at 16 kHz as interleaved float32 ``[n, J, C]``, and the F0 table.
 
@@ -147,7 +218,7 @@ def _separate_to_scratch(
     frame, tracks = 0, []
     with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
         table.write(voices_header())
-        for block in separate_blocks(read_16k(recording, audio), engine, config):
+        for block in separate_blocks(read_16k(recording, audio), engine, config, known):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
             likening.add(*block)
             frames = block.f0_hz_synth.shape[-1]
@@ -168,7 +239,7 @@ def _manifest(
     encoding: Encoding,
     level: Level,
     likeness: Likeness,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What is written as JSON beside the stems of a recording."""
     return {
         "model": engine.name,

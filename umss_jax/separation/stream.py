@@ -21,6 +21,7 @@ from umss_jax.separation.likeness import Likeness, Likening
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
+    from umss_jax.scores.fit import Fit
 
 Progress = Callable[[str, float], None]
 """Told the stage and the seconds done since the last call."""
@@ -47,6 +48,28 @@ class PitchBlock(NamedTuple):
     """float32 ``[bins, frames]``."""
 
 
+class KnownPitches(NamedTuple):
+    """The pitches of a recording that a score gave."""
+
+    f0_hz_synth: np.ndarray
+    """float32 ``[J, frames]`` in Hz, 0 where unvoiced."""
+    pitches_synth: np.ndarray
+    """``[frames]``, how many pitches the salience shows."""
+
+    def of_segments(self, numbers: np.ndarray, step: int, frames: int) -> KnownPitches:
+        """Of some segments, that many frames apart and long: ``[B, J, frames]``, ``[B, frames]``.
+
+        Beyond the end there is silence.
+        """
+        padded_f0 = np.pad(self.f0_hz_synth, ((0, 0), (0, frames)))
+        padded_pitches = np.pad(self.pitches_synth, (0, frames))
+        starts = [number * step for number in numbers.tolist()]
+        return KnownPitches(
+            np.stack([padded_f0[:, start : start + frames] for start in starts]),
+            np.stack([padded_pitches[start : start + frames] for start in starts]),
+        )
+
+
 class Separation(NamedTuple):
     """A separated recording in memory, at its own rate.
 
@@ -64,6 +87,8 @@ class Separation(NamedTuple):
     sample_rate_hz: int
     likeness: Likeness
     """How much the recording looks like what the model is for."""
+    fit: Fit | None = None
+    """Of the score, where there is one."""
 
     @property
     def voices(self) -> dict[str, np.ndarray]:
@@ -82,14 +107,20 @@ class PitchTracks(NamedTuple):
     """float64 ``[frames]``."""
     frequencies_hz: np.ndarray
     """float64 ``[bins]``."""
+    fit: Fit | None = None
+    """Of the score, where there is one."""
 
 
 def separate_blocks(
-    sound: Sound16k, engine: ModelEngine, config: SeparationConfig = SeparationConfig()
+    sound: Sound16k,
+    engine: ModelEngine,
+    config: SeparationConfig = SeparationConfig(),
+    known: KnownPitches | None = None,
 ) -> Iterator[SeparatedBlock]:
     """Separates a recording at 16 kHz; holds a few segments in memory, whatever its length.
 
     The stems are the unscaled channels filtered, so levels are kept. In silence they are silent.
+    Where the pitches of the whole recording are ``known``, the engine takes those.
 
     Yields:
         One block per segment, in order, ``samples`` in all and ``ceil(samples / 256)`` F0 frames.
@@ -98,10 +129,16 @@ def separate_blocks(
         ValueError: the engine returned other shapes than agreed, or samples that are no numbers.
     """
     hop = engine.config.audio.hop_samples
+    plan = plan_segments(config.segment_s, config.overlap, engine.config.audio)
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
         seeds = [segment_seed(config.seed, number) for number in numbers.tolist()]
-        stems, f0_hz, pitches = engine.separate(mixture, channels, np.asarray(seeds, np.uint32))
+        seeds_of = np.asarray(seeds, np.uint32)
+        if known is not None:
+            given = known.of_segments(numbers, plan.step // hop, plan.segment // hop)
+            stems, f0_hz, _ = engine.separate(mixture, channels, seeds_of, given.f0_hz_synth)
+            return stems, f0_hz, given.pitches_synth[:, None]
+        stems, f0_hz, pitches = engine.separate(mixture, channels, seeds_of)
         unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
         return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
@@ -156,11 +193,16 @@ def separate_array(
     return separate_sound(sound_of(audio, sample_rate_hz), engine, config)
 
 
-def separate_sound(passed: Sound, engine: ModelEngine, config: SeparationConfig) -> Separation:
-    """As :func:`separate_array`, of an array that was checked."""
+def separate_sound(
+    passed: Sound,
+    engine: ModelEngine,
+    config: SeparationConfig,
+    known: KnownPitches | None = None,
+) -> Separation:
+    """As :func:`separate_array`, of an array that was checked, by its pitches where known."""
     sound = array_16k(passed, engine.config.audio)
     count, samples = passed.channels.shape
-    separated = list(separate_blocks(sound, engine, config))
+    separated = list(separate_blocks(sound, engine, config, known))
     likening = Likening(sound.peak, engine.config.audio)
     for block in separated:
         likening.add(*block)

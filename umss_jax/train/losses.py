@@ -137,8 +137,8 @@ def refinement_loss(
         config: of the STFT that the masks are of.
         audio: for the rate.
 
-    Three thousandths of the mixture's energy are added to both, so that silence is reached 25 dB below
-    the mixture and nothing is gained beyond.
+    Three thousandths of the mixture's energy are added to both, so that silence is reached 25 dB
+    below the mixture and nothing is gained beyond.
     """
     fft_size, hop = config.fft_size, config.hop_samples
     rest = mixture[:, None] - jnp.sum(sources, axis=1, keepdims=True)
