@@ -260,6 +260,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "l1_weight": _WEIGHT,
         "l2_weight": _WEIGHT,
         "l3_weight": _WEIGHT,
+        "silence_weight": _WEIGHT,
         # Files, pictures and pages
         "lanes": Range(1, 1_024),
         "velocity": Range(1, 127),

@@ -213,13 +213,14 @@ def test_all_weights_zero_and_given_f0():
     assert (float(terms.l1), float(terms.l2), float(terms.l3)) == (0.0, 0.0, 0.0)
 
 
-def _refinement(masks, mixture, sources):
+def _refinement(masks, mixture, sources, silence_weight=0.05):
     return refinement_loss(
         jnp.asarray(mixture),
         jnp.asarray(sources),
         jnp.asarray(masks),
         RefinerConfig(),
         AudioConfig(),
+        silence_weight,
     )
 
 
@@ -232,18 +233,22 @@ def test_refinement_loss_by_closed_form():
     perfect = np.zeros((1, 3, 1025, 63), np.float32)
     perfect[:, 0] = 1
     # One voice at −25 dB of its energy, two silent ones at the floor: 0 dB each.
-    assert float(_refinement(perfect, mixture, sources)) == pytest.approx(
-        10 * np.log10(3e-3 / (1 + 3e-3)) / 3, abs=1e-3
-    )
+    for weight in (0.0, 0.05, 1.0):
+        assert float(_refinement(perfect, mixture, sources, weight)) == pytest.approx(
+            10 * np.log10(3e-3 / (1 + 3e-3)) / (1 + 2 * weight), abs=1e-3
+        )
     half = perfect.copy()
     half[:, :2] = 0.5
-    expected = (10 * np.log10((0.25 + 3e-3) / (1 + 3e-3)) + 10 * np.log10((0.25 + 3e-3) / 3e-3)) / 3
-    assert float(_refinement(half, mixture, sources)) == pytest.approx(expected, abs=1e-2)
+    sings, silent = 10 * np.log10((0.25 + 3e-3) / np.array([1 + 3e-3, 3e-3]))
+    for weight in (0.0, 0.05, 1.0):
+        expected = (sings + weight * silent) / (1 + 2 * weight)
+        assert float(_refinement(half, mixture, sources, weight)) == pytest.approx(
+            expected, abs=1e-2
+        )
 
 
 def test_refinement_loss_of_silence_is_finite():
     masks = np.full((1, 3, 1025, 63), 1 / 3, np.float32)
-    value = _refinement(
-        masks, np.zeros((1, 32_000), np.float32), np.zeros((1, 2, 32_000), np.float32)
-    )
-    assert float(value) == 0
+    mixture, sources = np.zeros((1, 32_000), np.float32), np.zeros((1, 2, 32_000), np.float32)
+    for weight in (0.0, 0.05):
+        assert float(_refinement(masks, mixture, sources, weight)) == 0

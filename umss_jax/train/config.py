@@ -23,6 +23,9 @@ class LossConfig:
     l3_weight: float = 1e4
     # First and last bin, both inside, of each voice on the 360-bin pitch grid.
     voice_bands_bins: tuple[tuple[int, int], ...] = ((179, 285), (152, 260), (129, 225), (88, 189))
+    silence_weight: float = 0.05
+    """Of seconds in which a voice or the rest is silent, where masks are refined: their errors in
+    dB are so much larger that with the weight of the others nothing else is learnt."""
 
 
 @dataclass(frozen=True)

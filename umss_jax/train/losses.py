@@ -14,6 +14,7 @@ from umss_jax.dsp.stft import centred_stft, stft
 from umss_jax.train.config import LossConfig
 
 _SILENCE = 3e-3
+_FAINT = 1e-2
 _MAGNITUDE_FLOOR = 1e-10  # under the root, so that its gradient exists at silence (reference)
 
 
@@ -127,8 +128,9 @@ def refinement_loss(
     masks: jax.Array,
     config: RefinerConfig,
     audio: AudioConfig,
+    silence_weight: float = LossConfig.silence_weight,
 ) -> jax.Array:
-    """Mean over voices, rest and seconds of error over energy, in dB.
+    """Weighted mean over voices, rest and seconds of error over energy, in dB.
 
     Args:
         mixture: [B, samples].
@@ -136,6 +138,8 @@ def refinement_loss(
         masks: [B, J + 1, F, T].
         config: of the STFT that the masks are of.
         audio: for the rate.
+        silence_weight: of what lies 20 dB and more below the mixture's energy of that second; all
+            else has weight 1.
 
     Three thousandths of the mixture's energy are added to both, so that silence is reached 25 dB
     below the mixture and nothing is gained beyond.
@@ -146,8 +150,11 @@ def refinement_loss(
     heard = centred_stft(mixture, fft_size, hop)
     error = masks * heard[:, None] - true
     power = partial(_power_by_second, frames=round(audio.sample_rate_hz / hop))
-    floor = _SILENCE * power(heard)[:, None] + _MAGNITUDE_FLOOR
-    return 10 * jnp.mean(jnp.log10((power(error) + floor) / (power(true) + floor)))
+    whole, wanted = power(heard)[:, None], power(true)
+    floor = _SILENCE * whole + _MAGNITUDE_FLOOR
+    ratio_db = 10 * jnp.log10((power(error) + floor) / (wanted + floor))
+    weights = jnp.where(wanted > _FAINT * whole, 1.0, silence_weight)
+    return jnp.sum(weights * ratio_db) / jnp.maximum(jnp.sum(weights), _MAGNITUDE_FLOOR)
 
 
 def _power_by_second(spectrum: jax.Array, frames: int) -> jax.Array:

@@ -71,7 +71,7 @@ def objective_for(
     ``axis`` is the name of the mapped axis over which the batch is divided, if it is.
     """
     if model.REFINER in trainable:
-        return partial(_refiner_loss, config=config)
+        return partial(_refiner_loss, config=config, loss=loss)
     if model.voice_model(trainable) is model.UNET:
         return partial(_unet_loss, config=config, axis=axis)
     return partial(_source_filter_loss, config=config, loss=loss)
@@ -118,14 +118,21 @@ def _forward(given: LossInput, config: ModelConfig) -> model.ModelOutput:
     )
 
 
-def _refiner_loss(given: LossInput, config: ModelConfig) -> Loss:
+def _refiner_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Loss:
     """The supervised loss of the refiner as L_rec."""
     batch: Batch = given.batch
     if batch.sources is None:
         raise ValueError("a refiner learns from batches with sources")
     voices = _forward(given, config).sources
     masks = model.refined_masks(given.variables, batch.mixture, voices, config)
-    value = refinement_loss(batch.mixture, batch.sources, masks, config.refiner, config.audio)
+    value = refinement_loss(
+        batch.mixture,
+        batch.sources,
+        masks,
+        config.refiner,
+        config.audio,
+        loss.silence_weight,
+    )
     zero = jnp.zeros(())
     terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), given.variables["batch_stats"])
