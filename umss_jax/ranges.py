@@ -246,6 +246,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "epoch_examples": Range(1, 10**9),
         "validation_examples": Range(0, 10**6),
         "pool": Range(0, 10**7),
+        "often_times": Range(1, 10_000),
         "distinct_mixes": Range(0, 10**7),
         "max_segments": Range(1, 10**6),
         "singers": Range(1, 1_000),

@@ -8,7 +8,7 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.cli import run
-from umss_jax.config import AudioConfig
+from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data import layouts as data_layouts
 from umss_jax.data import mixes as data
 from umss_jax.data.config import DataConfig, SetConfig
@@ -133,6 +133,21 @@ def test_decoding_16_khz_mono_changes_nothing(tmp_path):
 
 def opened(root):
     return open_pieces(find_pieces(SetConfig(folders=(str(root),))), audio=AUDIO)
+
+
+def test_pieces_that_are_few_are_sampled_often(tmp_path):
+    for name in ("few", "many"):
+        for number, voice in enumerate(VOICES):
+            write(tmp_path / name / f"{voice}.wav", seed=number)
+    pieces = opened(tmp_path)
+    config = DataConfig(often=("f*",), often_times=9)
+    plain, often = (
+        [data.RandomMixes(pieces, 0, config=one, audio=AUDIO).example(i).name for i in range(60)]
+        for one in (DataConfig(), config)
+    )
+    share = [np.mean(["few" in name for name in names]) for names in (plain, often)]
+    assert share[0] == pytest.approx(0.5, abs=0.2)
+    assert share[1] == pytest.approx(0.9, abs=0.1)
 
 
 def test_random_mixes_are_cut_from_the_recordings(tmp_path):

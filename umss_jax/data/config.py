@@ -89,6 +89,10 @@ class DataConfig:
     validation: SetConfig = SetConfig()
     pool: int = 0
     """Different training examples, which then repeat; 0 = ever new ones."""
+    often: tuple[str, ...] = ()
+    """Shell patterns of training pieces that are sampled ``often_times`` as often as their length
+    says: a few minutes of recorded singers beside hours of renderings."""
+    often_times: int = 10
     validation_examples: int = 64
     """Maximum number of validation excerpts; 0 = all."""
     alter: bool = False

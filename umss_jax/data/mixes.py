@@ -7,6 +7,7 @@ a resumed run sees the batches of an uninterrupted one on any number of hosts an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,10 @@ class Example(NamedTuple):
     no stems."""
 
 
+def _is_among(one: OpenPiece, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(one.piece.name, pattern) for pattern in patterns)
+
+
 class Examples(NamedTuple):
     """Several, stacked."""
 
@@ -48,7 +53,8 @@ class Examples(NamedTuple):
 class RandomMixes:
     """Training examples by index: random piece, singers and start on the grid of the hop.
 
-    Pieces are sampled in proportion to their number of starts, singers of each voice independently.
+    Pieces are sampled in proportion to their number of starts, those that ``often`` names so many
+    times as often, singers of each voice independently.
 
     With ``alter`` examples with stems are altered, each in its own way, and the sources do not sum
     to the mixture any more (:mod:`umss_jax.data.alterations`).
@@ -66,7 +72,12 @@ class RandomMixes:
         *,
         audio: AudioConfig,
     ) -> None:
-        self._pieces, self._seed, self._pool, self._audio = list(pieces), seed, pool, audio
+        self._pieces = [
+            one
+            for one in pieces
+            for _ in range(config.often_times if _is_among(one, config.often) else 1)
+        ]
+        self._seed, self._pool, self._audio = seed, pool, audio
         self._config = config
         starts = [
             (one.samples - audio.example_samples) // audio.hop_samples + 1 for one in self._pieces
