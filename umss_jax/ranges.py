@@ -262,6 +262,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "l2_weight": _WEIGHT,
         "l3_weight": _WEIGHT,
         "silence_weight": _WEIGHT,
+        "mistaken_f0": _PART,
         # Files, pictures and pages
         "lanes": Range(1, 1_024),
         "velocity": Range(1, 127),

@@ -21,6 +21,7 @@ from umss_jax.train.losses import (
     voice_band_loss,
     voice_band_mask,
 )
+from umss_jax.train.objectives import mistaken_f0
 
 CONFIG = LossConfig()
 
@@ -252,3 +253,17 @@ def test_refinement_loss_of_silence_is_finite():
     mixture, sources = np.zeros((1, 32_000), np.float32), np.zeros((1, 2, 32_000), np.float32)
     for weight in (0.0, 0.05):
         assert float(_refinement(masks, mixture, sources, weight)) == 0
+
+
+def test_mistaken_f0_changes_whole_stretches_at_the_rate_asked_for():
+    key = jax.random.key(3)
+    f0_hz = jnp.asarray(np.float32([[400.0], [300], [200], [100]])) * jnp.ones((4, 250), np.float32)
+    keys = jax.random.split(key, 40)
+    changed = np.asarray(jax.vmap(lambda k: mistaken_f0(k, f0_hz, 0.3))(keys))
+    is_wrong = changed != np.asarray(f0_hz)
+    # A fifteenth of the other notes is the same one.
+    assert is_wrong.mean() == pytest.approx(0.3, abs=0.04)
+    borders = np.count_nonzero(np.diff(changed, axis=-1), axis=-1)
+    assert borders.max() <= 9  # of stretches of half a second
+    assert (changed == 0).mean() == pytest.approx(0.1, abs=0.03)
+    np.testing.assert_array_equal(mistaken_f0(key, f0_hz, 1e-9), f0_hz)

@@ -26,6 +26,9 @@ class LossConfig:
     silence_weight: float = 0.05
     """Of seconds in which a voice or the rest is silent, where masks are refined: their errors in
     dB are so much larger that with the weight of the others nothing else is learnt."""
+    mistaken_f0: float = 0.0
+    """Probability that half a second of a voice gets a wrong F0 or none, where masks are refined:
+    the F0 networks are surer of what they were trained on than of any other recording."""
 
 
 @dataclass(frozen=True)

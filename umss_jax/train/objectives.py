@@ -17,6 +17,8 @@ from umss_jax.train.config import LossConfig
 from umss_jax.train.losses import LossTerms, full_loss, refinement_loss
 from umss_jax.train.strategies import Start
 
+_STRETCH_FRAMES = 31  # half a second
+
 Metrics = dict[str, jax.Array]
 """Scalars by name."""
 
@@ -121,21 +123,49 @@ def _forward(given: LossInput, config: ModelConfig) -> model.ModelOutput:
 def _refiner_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Loss:
     """The supervised loss of the refiner as L_rec."""
     batch: Batch = given.batch
-    if batch.sources is None:
+    mixture, true, f0_hz = batch.mixture, batch.sources, batch.f0_hz_synth
+    if true is None:
         raise ValueError("a refiner learns from batches with sources")
-    voices = _forward(given, config).sources
-    masks = model.refined_masks(given.variables, batch.mixture, voices, config)
-    value = refinement_loss(
-        batch.mixture,
-        batch.sources,
-        masks,
-        config.refiner,
-        config.audio,
-        loss.silence_weight,
-    )
+    if f0_hz is None:
+        analysis = model.analyse(given.variables, mixture, config, salience=batch.salience)
+        f0_hz = analysis.f0_hz_synth
+    if given.train and loss.mistaken_f0:
+        numbers = given.first_example + jnp.arange(len(mixture))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(given.key, numbers)
+        f0_hz = jax.vmap(partial(mistaken_f0, probability=loss.mistaken_f0))(keys, f0_hz)
+    known = batch._replace(f0_hz_synth=f0_hz)
+    voices = _forward(given._replace(batch=known), config).sources
+    masks = model.refined_masks(given.variables, mixture, voices, config)
+    weight = loss.silence_weight
+    value = refinement_loss(mixture, true, masks, config.refiner, config.audio, weight)
     zero = jnp.zeros(())
     terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), given.variables["batch_stats"])
+
+
+def mistaken_f0(key: jax.Array, f0_hz: jax.Array, probability: float) -> jax.Array:
+    """F0 [J, frames] of which some stretches of half a second are wrong.
+
+    Each with equal probability: the voice has no F0 there, that of another voice, or another note
+    up to a fifth away.
+    """
+    voices, frames = f0_hz.shape
+    stretches = -(-frames // _STRETCH_FRAMES)
+    kinds, others, steps, first = jax.random.split(key, 4)
+    shape = (voices, stretches)
+    place = jax.random.randint(first, (), 0, _STRETCH_FRAMES)
+    stretch = jnp.minimum((jnp.arange(frames) + place) // _STRETCH_FRAMES, stretches - 1)
+
+    def by_frame(x: jax.Array) -> jax.Array:
+        return x[:, stretch]
+
+    kind = by_frame(jax.random.uniform(kinds, shape)) / probability
+    other = by_frame(jax.random.randint(others, shape, 1, max(2, voices)))
+    semitones = by_frame(jax.random.randint(steps, shape, -7, 8))
+    of_other = jnp.take_along_axis(f0_hz, (jnp.arange(voices)[:, None] + other) % voices, axis=0)
+    of_note = f0_hz * 2 ** (semitones / 12)
+    wrong = jnp.select([kind < 1 / 3, kind < 2 / 3], [jnp.zeros_like(f0_hz), of_other], of_note)
+    return jnp.where(kind < 1, wrong, f0_hz)
 
 
 def _unet_loss(given: LossInput, config: ModelConfig, axis: str | None) -> Loss:
