@@ -157,6 +157,14 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "contradiction": _PART,
         "told_share": _PART,
         "least_followed": _PART,
+        # Practice files
+        "others_db": Range(-96.0, 0.0),
+        "tempo": Range(0.5, 2.0),
+        "hop_s": Range(0.001, 1.0),
+        "piece_s": Range(2.0, 600.0),
+        "overlap_s": Range(0.5, 2.0),
+        "fade_s": Range(0.001, 0.1),
+        "largest_lag_s": Range(0.0, 0.05),
         # Levels
         "silence": Range(0.0, 1.0),
         "SeparationConfig.silence": Range(0.0, 0.999),

@@ -42,3 +42,22 @@ class ArrayConfig:
     """Beyond it squares of sums would leave the range of single precision."""
     bytes_per_sample: int = 64
     """Of the result and what leads to it: four stems and a residual, at two rates."""
+
+
+@dataclass(frozen=True)
+class StretchConfig:
+    """Sound at another tempo; windows chosen on solo singers (three tempos, two voices)."""
+
+    window_s: float = 0.06
+    """Of the phase vocoder. With 60 ms F0 stays within a cent and consonants are kept best."""
+    hop_s: float = 0.015
+    piece_s: float = 20.0
+    """What is stretched at once."""
+    overlap_s: float = 1.0
+    """By which pieces overlap."""
+    fade_s: float = 0.04
+    """From one piece into the next."""
+    largest_lag_s: float = 0.01
+    """By which pieces are shifted to agree: a period of the lowest voices."""
+    seed: int = 1
+    """Of the phases that the library draws: the same sound gives the same result."""

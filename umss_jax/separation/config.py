@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from umss_jax.errors import UsageError, brief
-from umss_jax.range_checks import check_numbers
+from umss_jax.range_checks import check_numbers, refuse_outside
 
 
 class ClipMode(enum.StrEnum):
@@ -54,6 +54,33 @@ class SeparationConfig:
             raise UsageError(
                 f"--overlap {self.overlap:g} is not between 0 and 0.5", "0.25 is the default"
             )
+
+
+class SoundFormat(enum.StrEnum):
+    """Of the files that are written; OGG is Vorbis. OGG and MP3 keep not every bit of a sound."""
+
+    WAV = "wav"
+    FLAC = "flac"
+    OGG = "ogg"
+    MP3 = "mp3"
+
+
+@dataclass(frozen=True)
+class PracticeConfig:
+    """Mixes to practise a part with: with it in front, and without it.
+
+    Raises:
+        UsageError: what is no number or outside its range.
+    """
+
+    others_db: float = -12.0
+    """Level of all other voices, and of the residual, beside the one in front."""
+    tempo: float = 1.0
+    """As a part of the recording's; the pitch stays."""
+
+    def __post_init__(self) -> None:
+        for option, field in (("--others-db", "others_db"), ("--tempo", "tempo")):
+            refuse_outside(type(self).__name__, field, float, getattr(self, field), option)
 
 
 @dataclass(frozen=True)
