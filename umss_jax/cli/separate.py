@@ -144,9 +144,15 @@ def separate(
         from umss_jax.api import model_name
         from umss_jax.audio.recording import scan
         from umss_jax.scores.fit import open_score
-        from umss_jax.separation.naming import check_targets, wants_files
-        from umss_jax.separation.outputs import MANIFEST, track_folder, wants_stems
-        from umss_jax.separation.request import StemOptions, request_of
+        from umss_jax.separation.encodings import check_encoding
+        from umss_jax.separation.naming import check_targets
+        from umss_jax.separation.outputs import MANIFEST
+        from umss_jax.separation.request import (
+            StemOptions,
+            request_of,
+            targets_of,
+            wants_track,
+        )
         from umss_jax.separation.stems import separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
@@ -170,25 +176,24 @@ def separate(
         duration,
     )
     request = request_of(options, score is not None)
-    model = model_name(name)
 
-    def targets(path: Path) -> dict[str, Path]:
-        assert request.template is not None
-        return request.template.targets(path, out, model, request.files)
+    def places(path: Path) -> dict[str, Path]:
+        return targets_of(request, path, out, model_name(name))
 
     if request.template is not None:
-        check_targets({path: targets(path) for path in files})
+        check_targets({path: places(path) for path in files})
     opened = open_score(score) if score is not None else None
 
     def wanted(path: Path) -> bool:
-        folder = track_folder(path, out, model)
-        if request.template is not None:
-            if wants_files(targets(path), path, overwrite, skip_existing):
-                return True
-        elif wants_stems(folder, path, overwrite, skip_existing):
+        if wants_track(request, path, out, model_name(name), overwrite, skip_existing):
             return True
-        log.info("%s: stems are in %s already", path, folder if request.template is None else out)
+        log.info("%s: stems are in %s already", path, places(path)[MANIFEST].parent)
         return False
+
+    def listen(path: Path) -> Recording:
+        recording = scan(path, start, duration)
+        check_encoding(request.encoding, recording)
+        return recording
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
@@ -205,8 +210,7 @@ def separate(
         return [track.folder] if request.template is None else list(track.files)
 
     load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
-    listen = functools.partial(scan, start_s=start, duration_s=duration)
-    name_of = None if request.template is None else lambda path: str(targets(path)[MANIFEST])
+    name_of = None if request.template is None else lambda path: str(places(path)[MANIFEST])
     return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, name_of)
 
 

@@ -32,7 +32,7 @@ def manifest_of(
     request: Request,
     level: Level,
     likeness: Likeness,
-    targets: Mapping[str, Path] | None,
+    targets: Mapping[str, Path],
 ) -> dict[str, Any]:
     """What is written as JSON beside the stems of a recording.
 
@@ -74,9 +74,7 @@ def manifest_of(
     return made
 
 
-def _places(names: Sequence[str], targets: Mapping[str, Path] | None) -> list[str]:
-    if targets is None:
-        return list(names)
+def _places(names: Sequence[str], targets: Mapping[str, Path]) -> list[str]:
     folder = targets[MANIFEST].parent
     return [Path(os.path.relpath(targets[name], folder)).as_posix() for name in names]
 

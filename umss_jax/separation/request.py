@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.audio.excerpt import check_excerpt
 from umss_jax.errors import UsageError, brief
 from umss_jax.separation.config import ClipMode, PracticeConfig
 from umss_jax.separation.encodings import Encoding, choose_encoding
-from umss_jax.separation.naming import Template, parse_template
+from umss_jax.separation.naming import Template, parse_template, wants_files
 from umss_jax.separation.outputs import (
     ALIGNMENT,
     ALIGNMENT_PICTURE,
     F0_TABLE,
     MANIFEST,
     SOUNDS,
+    track_folder,
+    wants_stems,
 )
 from umss_jax.separation.pitch_files import need_package
 from umss_jax.separation.practice import check_practice, practice_mixes
@@ -73,6 +76,34 @@ class Request(NamedTuple):
     def files(self) -> tuple[str, ...]:
         """All files."""
         return (*self.outputs, MANIFEST)
+
+
+def targets_of(request: Request, recording: Path, out: Path, model: str) -> dict[str, Path]:
+    """Where the files of a recording go, by the names they have in a folder of their own."""
+    if request.template is not None:
+        return request.template.targets(recording, out, model, request.files)
+    folder = track_folder(recording, out, model)
+    return {name: folder / name for name in request.files}
+
+
+def wants_track(
+    request: Request,
+    recording: Path,
+    out: Path,
+    model: str,
+    overwrite: bool,
+    skip_existing: bool = False,
+) -> bool:
+    """Whether the files of a recording are to be written.
+
+    Raises:
+        OutputError: as :func:`umss_jax.separation.outputs.wants_stems` and, with names by a
+            template, :func:`umss_jax.separation.naming.wants_files`.
+    """
+    if request.template is None:
+        return wants_stems(track_folder(recording, out, model), recording, overwrite, skip_existing)
+    targets = targets_of(request, recording, out, model)
+    return wants_files(targets, recording, overwrite, skip_existing)
 
 
 def request_of(options: StemOptions, has_score: bool = False) -> Request:

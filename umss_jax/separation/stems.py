@@ -28,19 +28,17 @@ from umss_jax.separation.encodings import check_encoding
 from umss_jax.separation.labels import sound_tags
 from umss_jax.separation.likeness import Likeness, Likening
 from umss_jax.separation.manifest import manifest_of
-from umss_jax.separation.naming import finished_as, wants_files
+from umss_jax.separation.naming import finished_as
 from umss_jax.separation.outputs import (
     ALIGNMENT,
     ALIGNMENT_PICTURE,
     F0_TABLE,
     MANIFEST,
     finished_together,
-    track_folder,
-    wants_stems,
 )
 from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
 from umss_jax.separation.practice import write_practice
-from umss_jax.separation.request import Request, StemOptions, request_of
+from umss_jax.separation.request import Request, StemOptions, request_of, targets_of, wants_track
 from umss_jax.separation.scored import fit_sound, note_boxes, score_manifest, write_alignment
 from umss_jax.separation.stem_writer import Separated16k, full_band_stems, write_stems
 from umss_jax.separation.stream import KnownPitches, Progress, separate_blocks
@@ -105,22 +103,18 @@ def separate_file(
     options = options or StemOptions()
     request = request_of(options, score is not None)
     out, path = Path(out), Path(path)
-    folder, targets = track_folder(path, out, engine.name), None
-    if request.template is None:
-        wants_stems(folder, path, options.overwrite)
-    else:
-        targets = request.template.targets(path, out, engine.name, request.files)
-        wants_files(targets, path, options.overwrite)
-        folder = targets[MANIFEST].parent
+    wants_track(request, path, out, engine.name, options.overwrite)
+    targets = targets_of(request, path, out, engine.name)
+    folder = targets[MANIFEST].parent
     recording = recording or scan(path, options.start_s, options.duration_s)
     check_encoding(request.encoding, recording)
-    with finished_together(folder) if targets is None else finished_as(targets, out) as work:
+    is_named = request.template is not None
+    with finished_as(targets, out) if is_named else finished_together(folder) as work:
         made, likeness, fit = _write_all(
             recording, work, engine, config, request, targets, progress, score
         )
     warning = fit.warning(str(path)) if fit is not None else None
-    files = targets or {name: folder / name for name in request.files}
-    return Track(folder, made, likeness, warning, tuple(files.values()))
+    return Track(folder, made, likeness, warning, tuple(targets.values()))
 
 
 def _write_all(
@@ -129,7 +123,7 @@ def _write_all(
     engine: ModelEngine,
     config: SeparationConfig,
     request: Request,
-    targets: Mapping[str, Path] | None,
+    targets: Mapping[str, Path],
     progress: Progress | None,
     score: ScoreFile | None,
 ) -> tuple[dict[str, Any], Likeness, Fit | None]:
