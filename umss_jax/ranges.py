@@ -271,6 +271,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         # Files, pictures and pages
         "lanes": Range(1, 1_024),
         "velocity": Range(1, 127),
+        "lowest_note": Range(0, 127),
+        "highest_note": Range(0, 127),
         "program": Range(0, 127),
         "ticks_per_beat": Range(1, 32_767),
         "microseconds_per_beat": Range(1, 2**24 - 1),

@@ -49,8 +49,8 @@ class StretchConfig:
     """Sound at another tempo; windows chosen on solo singers (three tempos, two voices)."""
 
     window_s: float = 0.07
-    """Of the phase vocoder. The library's own 120 ms blur consonants and flatten vibrato; with 60 ms
-    a bass of 98 Hz is up to 0.5 dB softer (with 70 ms: 0.05 dB)."""
+    """Of the phase vocoder. The library's own 120 ms blur consonants and flatten vibrato; with 60
+    ms a bass of 98 Hz is up to 0.5 dB softer (with 70 ms: 0.05 dB)."""
     hop_s: float = 0.0175
     piece_s: float = 20.0
     """What is stretched at once."""

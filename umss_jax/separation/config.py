@@ -121,7 +121,11 @@ class HighBandConfig:
 
 @dataclass(frozen=True)
 class NoteConfig:
-    """From a pitch track to the notes of a MIDI file."""
+    """From a pitch track to notes.
+
+    Raises:
+        UsageError: what is no number or outside its range, or no pitch is left.
+    """
 
     smoothing_s: float = 0.176
     """Running median over about one vibrato cycle (5 to 6 Hz)."""
@@ -130,11 +134,23 @@ class NoteConfig:
     shortest_note_s: float = 0.096
     hysteresis_semitones: float = 0.75
     """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""
+    lowest_note: int = 0
+    highest_note: int = 127
+    """Of MIDI: notes beyond them are left out."""
     velocity: int = 80
     program: int = 52
     """Of General MIDI: choir, "aah"."""
     ticks_per_beat: int = 480
     microseconds_per_beat: int = 500_000
+    """The tempo that a MIDI file says; its notes stand at their own times whatever it is."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.lowest_note > self.highest_note:
+            raise UsageError(
+                f"--lowest {self.lowest_note} is above --highest {self.highest_note}",
+                "give the lower note first",
+            )
 
 
 @dataclass(frozen=True)
