@@ -10,7 +10,7 @@ from stub_pitch_engine import StubPitchEngine
 
 from umss_jax.cli import f0 as f0_command
 from umss_jax.cli import run
-from umss_jax.errors import UsageError
+from umss_jax.errors import AudioError, UsageError
 from umss_jax.separation.config import NoteConfig
 from umss_jax.separation.midi import Note, notes
 from umss_jax.separation.note_files import write_note_table, write_sonified
@@ -75,6 +75,18 @@ def test_the_range_and_the_shortest_note():
         NoteConfig(lowest_note=70, highest_note=60)
 
 
+def test_bars_need_a_tempo(recording, tmp_path):
+    pytest.importorskip("music21")
+    options = PitchOptions(musicxml=True)
+    with pytest.raises(AudioError, match="no steady tempo for --musicxml"):
+        track_file(recording, tmp_path / "out", StubPitchEngine(), options=options)
+    assert list((tmp_path / "out").iterdir()) == []
+    options = options._replace(bpm=60.0)
+    made = track_file(recording, tmp_path / "out", StubPitchEngine(), options=options)
+    assert made[1].name == "choir.musicxml"
+    assert b"<part-name>soprano" in made[1].read_bytes()
+
+
 @pytest.fixture
 def recording(tmp_path):
     path = tmp_path / "choir.wav"
@@ -108,6 +120,7 @@ def test_the_command(recording, tmp_path, monkeypatch, capfd):
     for options, word in (
         (("--bpm", "0"), "--bpm"),
         (("--bpm", "nan"), "--bpm"),
+        (("--musicxml", "--assigner", "none"), "--musicxml"),
         (("--lowest", "200"), "--lowest"),
         (("--lowest", "70", "--highest", "60"), "--highest"),
         (("--shortest-note", "-1"), "--shortest-note"),

@@ -75,7 +75,15 @@ _HighestOption = Annotated[
     int, typer.Option("--highest", metavar="NOTE", help="Highest note of MIDI.")
 ]
 _BpmOption = Annotated[
-    float, typer.Option("--bpm", metavar="BEATS", help="Tempo that the MIDI file says.")
+    float | None,
+    typer.Option(
+        "--bpm",
+        metavar="BEATS",
+        help="Tempo of the bars, and what the MIDI file says; default: that of the recording, 120.",
+    ),
+]
+_MusicxmlOption = Annotated[
+    bool, typer.Option("--musicxml", help="Write <track>.musicxml too: the notes in bars of four.")
 ]
 _OverlapOption = Annotated[
     float,
@@ -98,7 +106,8 @@ def f0(
     shortest_note: _ShortestOption = _NOTES.shortest_note_s,
     lowest: _LowestOption = _NOTES.lowest_note,
     highest: _HighestOption = _NOTES.highest_note,
-    bpm: _BpmOption = 60e6 / _NOTES.microseconds_per_beat,
+    bpm: _BpmOption = None,
+    musicxml: _MusicxmlOption = False,
     score: ScoreOption = None,
     segment: SegmentOption = _DEFAULTS.segment_s,
     overlap: _OverlapOption = _DEFAULTS.overlap,
@@ -123,7 +132,7 @@ def f0(
     config_of_notes = _note_config(shortest_note, lowest, highest, bpm)
     options = pitch_files.PitchOptions(
         *(midi, salience, plot, overwrite, skip_existing, has_score),
-        *(notes, sonify, config_of_notes),
+        *(notes, sonify, config_of_notes, musicxml, bpm),
     )
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
     opened = open_score(score) if score is not None else None
@@ -147,11 +156,14 @@ def f0(
     return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
-def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float) -> NoteConfig:
+def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float | None) -> NoteConfig:
     """Settings of notes; UsageError names the option whose value is out of range."""
     slowest, fastest = 4.0, 1000.0
-    if not slowest <= bpm <= fastest:
+    stated = _NOTES.microseconds_per_beat
+    if bpm is not None and not slowest <= bpm <= fastest:
         raise UsageError(f"--bpm is {bpm:g}", f"give a number from {slowest:g} to {fastest:g}")
+    if bpm is not None:
+        stated = round(60e6 / bpm)
     for option, field, value in (
         ("--shortest-note", "shortest_note_s", shortest_s),
         ("--lowest", "lowest_note", lowest),
@@ -162,7 +174,7 @@ def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float) -> No
         shortest_note_s=shortest_s,
         lowest_note=lowest,
         highest_note=highest,
-        microseconds_per_beat=round(60e6 / bpm),
+        microseconds_per_beat=stated,
     )
 
 

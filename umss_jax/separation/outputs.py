@@ -26,10 +26,10 @@ F0_TABLE, MANIFEST = "f0.csv", "manifest.json"
 ALIGNMENT, ALIGNMENT_PICTURE = "alignment.csv", "alignment.png"
 """What it writes of a score."""
 TRACKS, MIDI, SALIENCE, PICTURE = ".f0.csv", ".f0.mid", ".salience.npz", ".f0.png"
-NOTES, SONIFIED = ".notes.csv", ".notes.wav"
+NOTES, SONIFIED, MUSICXML = ".notes.csv", ".notes.wav", ".musicxml"
 TRACK_ALIGNMENT = f".{ALIGNMENT}"
 """What `umss-jax f0` adds to the name of a recording."""
-_OF_PITCHES = (TRACKS, MIDI, SALIENCE, PICTURE, TRACK_ALIGNMENT, NOTES, SONIFIED)
+_OF_PITCHES = (TRACKS, MIDI, SALIENCE, PICTURE, TRACK_ALIGNMENT, NOTES, SONIFIED, MUSICXML)
 _OURS = frozenset(
     {
         f"{name}.{extension}"

@@ -22,12 +22,14 @@ from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import check_place, working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
 from umss_jax.scores.fit import Fit, ScoreFile
+from umss_jax.separation.bars import write_bars
 from umss_jax.separation.config import NoteConfig, SeparationConfig
 from umss_jax.separation.joining import concatenate_tracks
 from umss_jax.separation.midi import notes, write_midi
 from umss_jax.separation.note_files import write_note_table, write_sonified
 from umss_jax.separation.outputs import (
     MIDI,
+    MUSICXML,
     NOTES,
     PICTURE,
     SALIENCE,
@@ -60,18 +62,21 @@ class PitchOptions(NamedTuple):
     sonify: bool = False
     """The notes as tones, to check them by ear."""
     notes: NoteConfig = NoteConfig()
+    musicxml: bool = False
+    bpm: float | None = None
+    """Of the bars; None: found in the recording, and refused where it has none."""
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
         wanted = {TRACKS: True, MIDI: self.midi, SALIENCE: self.salience, PICTURE: self.plot}
         wanted[TRACK_ALIGNMENT] = self.alignment
-        wanted |= {NOTES: self.note_table, SONIFIED: self.sonify}
+        wanted |= {NOTES: self.note_table, SONIFIED: self.sonify, MUSICXML: self.musicxml}
         return tuple(suffix for suffix, asked in wanted.items() if asked)
 
     @property
     def has_notes(self) -> bool:
         """Whether notes are written anywhere."""
-        return self.midi or self.note_table or self.sonify
+        return self.midi or self.note_table or self.sonify or self.musicxml
 
 
 def check_options(options: PitchOptions, has_voices: bool) -> None:
@@ -86,12 +91,14 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
         ("--midi", options.midi),
         ("--notes", options.note_table),
         ("--sonify", options.sonify),
+        ("--musicxml", options.musicxml),
     ):
         if asked and not has_voices:
             raise UsageError(f"{option} needs voices, --assigner none has none", "drop one of them")
     for option, asked, package, extra in (
         ("--midi", options.midi, "mido", "midi"),
         ("--plot", options.plot, "matplotlib", "plot"),
+        ("--musicxml", options.musicxml, "music21", "scores"),
     ):
         if asked:
             need_package(option, package, extra)
@@ -129,7 +136,7 @@ def track_file(
     tab-separated (read by ``mir_eval.io.load_ragged_time_series``). Frames are 16 ms apart.
 
     ``.f0.mid`` holds a track per voice, ``.notes.csv`` a line per note, ``.notes.wav`` the notes as
-    tones, ``.salience.npz`` the arrays ``salience`` [360, frames],
+    tones, ``.musicxml`` the notes in bars, ``.salience.npz`` the arrays ``salience`` [360, frames],
     ``time_s`` and ``frequency_hz``, ``.f0.png`` salience and tracks. Memory stays constant, but
     for the tracks themselves (4 MB an hour) where notes or a picture are made. With a score, whose
     notes the tracks then follow, the salience is held as well (5 MB a minute), and
@@ -150,7 +157,7 @@ def track_file(
         The files written: none where all exist and shall be left.
 
     Raises:
-        AudioError: The recording cannot be read or is silent.
+        AudioError: The recording cannot be read or is silent, or has no steady tempo for bars.
         OutputError: A file exists already or cannot be written.
         ScoreError: The recording is not of the score.
         UsageError: Options that cannot be met.
@@ -265,6 +272,8 @@ def _write_notes(
     if options.sonify:
         rate_hz = engine.config.audio.sample_rate_hz
         write_sonified(by_suffix[SONIFIED], sung, recording.duration_s, rate_hz)
+    if options.musicxml:
+        write_bars(by_suffix[MUSICXML], recording, sung, options.bpm)
 
 
 @contextlib.contextmanager
