@@ -272,6 +272,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "lanes": Range(1, 1_024),
         "velocity": Range(1, 127),
         "lowest_note": Range(0, 127),
+        "usual_bpm": Range(4.0, 1_000.0),
         "slowest_bpm": Range(4.0, 1_000.0),
         "fastest_bpm": Range(4.0, 1_000.0),
         "step_bpm": Range(0.001, 10.0),

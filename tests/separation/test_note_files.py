@@ -10,7 +10,7 @@ from stub_pitch_engine import StubPitchEngine
 
 from umss_jax.cli import f0 as f0_command
 from umss_jax.cli import run
-from umss_jax.errors import AudioError, UsageError
+from umss_jax.errors import UsageError
 from umss_jax.separation.config import NoteConfig
 from umss_jax.separation.midi import Note, notes
 from umss_jax.separation.note_files import write_note_table, write_sonified
@@ -78,13 +78,18 @@ def test_the_range_and_the_shortest_note():
 def test_bars_need_a_tempo(recording, tmp_path):
     pytest.importorskip("music21")
     options = PitchOptions(musicxml=True)
-    with pytest.raises(AudioError, match="no steady tempo for --musicxml"):
-        track_file(recording, tmp_path / "out", StubPitchEngine(), options=options)
-    assert list((tmp_path / "out").iterdir()) == []
-    options = options._replace(bpm=60.0)
-    made = track_file(recording, tmp_path / "out", StubPitchEngine(), options=options)
-    assert made[1].name == "choir.musicxml"
-    assert b"<part-name>soprano" in made[1].read_bytes()
+    said = []
+    for bpm, stated in ((None, b"<per-minute>120"), (60.0, b"<per-minute>60")):
+        asked = options._replace(bpm=bpm, overwrite=True)
+        made = track_file(
+            recording, tmp_path / "out", StubPitchEngine(), options=asked, tell=said.append
+        )
+        assert made[1].name == "choir.musicxml"
+        content = made[1].read_bytes()
+        assert b"<part-name>soprano" in content
+        assert stated in content
+    assert len(said) == 1
+    assert "choir.wav has no steady tempo" in said[0]
 
 
 @pytest.fixture

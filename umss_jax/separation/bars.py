@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from umss_jax.audio.recording import Recording
-from umss_jax.errors import AudioError
 from umss_jax.separation.config import BarConfig
 from umss_jax.separation.midi import Note
 from umss_jax.words import readable
@@ -77,20 +76,20 @@ def in_beats(
 
 def write_bars(
     path: Path, recording: Recording, voices: Mapping[str, Sequence[Note]], bpm: float | None
-) -> None:
+) -> str | None:
     """Writes the notes of a recording as MusicXML, by its own tempo where none is given.
 
-    Raises:
-        AudioError: none is given, and the recording has none.
+    Returns:
+        One line where the recording has none: bars are then of 120 beats a minute.
     """
     onsets = [note.start_s for sung in voices.values() for note in sung]
     beat = find_beat(onsets) if bpm is None else beat_at(onsets, bpm)
-    if beat is None:
-        raise AudioError(
-            f"{recording.path} has no steady tempo for --musicxml",
-            "give one by --bpm, or leave it out",
-        )
-    write_musicxml(path, readable(recording.path.stem), voices, beat)
+    usual = BarConfig.usual_bpm
+    chosen = beat or beat_at(onsets, usual)
+    write_musicxml(path, readable(recording.path.stem), voices, chosen)
+    if beat is not None:
+        return None
+    return f"{recording.path} has no steady tempo: its bars are of {usual:g} beats a minute (--bpm)"
 
 
 def write_musicxml(

@@ -157,6 +157,8 @@ class NoteConfig:
 class BarConfig:
     """From notes to bars."""
 
+    usual_bpm: float = 120.0
+    """Of recordings without a steady tempo."""
     slowest_bpm: float = 61.0
     fastest_bpm: float = 121.0
     step_bpm: float = 0.05

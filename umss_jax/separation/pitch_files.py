@@ -64,7 +64,7 @@ class PitchOptions(NamedTuple):
     notes: NoteConfig = NoteConfig()
     musicxml: bool = False
     bpm: float | None = None
-    """Of the bars; None: found in the recording, and refused where it has none."""
+    """Of the bars; None: found in the recording."""
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
@@ -151,13 +151,13 @@ def track_file(
         progress: Told the stage (``tracking``) and the seconds done since the last call.
         recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
         score: What is sung (:func:`umss_jax.scores.fit.open_score`).
-        tell: Given one line, where a score fits little of the recording.
+        tell: Given one line, where a score fits little of the recording, or bars have no tempo.
 
     Returns:
         The files written: none where all exist and shall be left.
 
     Raises:
-        AudioError: The recording cannot be read or is silent, or has no steady tempo for bars.
+        AudioError: The recording cannot be read or is silent.
         OutputError: A file exists already or cannot be written.
         ScoreError: The recording is not of the score.
         UsageError: Options that cannot be met.
@@ -171,7 +171,7 @@ def track_file(
     recording = recording or scan(path)
     with working_folder(targets[0]) as work:
         made = pitch_paths(Path(path), work, options)
-        fit = _write_all(recording, made, engine, config, options, progress, score)
+        fit = _write_all(recording, made, engine, config, options, progress, score, tell)
         # The tracks last: where they are, everything is.
         for source, target in reversed(list(zip(made, targets, strict=True))):
             if target in wanted:
@@ -205,6 +205,7 @@ def _write_all(
     options: PitchOptions,
     progress: Progress | None,
     score: ScoreFile | None,
+    tell: Callable[[str], None] | None,
 ) -> Fit | None:
     """Writes the files in one pass over the recording; returns how the score fits."""
     by_suffix = dict(zip(options.suffixes(), made, strict=True))
@@ -244,7 +245,11 @@ def _write_all(
             if progress is not None:
                 progress("tracking", frames * frame_s)
     if options.has_notes:
-        _write_notes(recording, by_suffix, engine, options, concatenate_tracks(kept), frame_s)
+        told = _write_notes(
+            recording, by_suffix, engine, options, concatenate_tracks(kept), frame_s
+        )
+        if told and tell is not None:
+            tell(told)
     if options.plot:
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)
@@ -262,7 +267,8 @@ def _write_notes(
     options: PitchOptions,
     f0_hz: np.ndarray,
     frame_s: float,
-) -> None:
+) -> str | None:
+    """Writes the files of notes; returns one line where there is something to say."""
     tracks = zip(engine.voices, f0_hz, strict=True)
     sung = {voice: notes(track, frame_s, options.notes) for voice, track in tracks}
     if options.midi:
@@ -273,7 +279,8 @@ def _write_notes(
         rate_hz = engine.config.audio.sample_rate_hz
         write_sonified(by_suffix[SONIFIED], sung, recording.duration_s, rate_hz)
     if options.musicxml:
-        write_bars(by_suffix[MUSICXML], recording, sung, options.bpm)
+        return write_bars(by_suffix[MUSICXML], recording, sung, options.bpm)
+    return None
 
 
 @contextlib.contextmanager
