@@ -6,7 +6,8 @@ import soundfile
 
 from umss_jax.audio.recording import scan
 from umss_jax.errors import AudioError, UsageError
-from umss_jax.separation.stem_writer import FLAC_24, WAV_24, StemWriter, choose_encoding
+from umss_jax.separation.encodings import FLAC_24, WAV_24, choose_encoding
+from umss_jax.separation.stem_writer import StemWriter
 
 
 def recording(path, channels=2):

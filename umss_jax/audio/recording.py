@@ -5,11 +5,9 @@ Blocks are float32 ``[channels, samples]`` everywhere in the package; only files
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,8 @@ import soundfile
 
 from umss_jax.audio.arguments import path_of
 from umss_jax.audio.config import FileConfig
+from umss_jax.audio.decoding import Reader, no_option, quiet_decoder, system_name
+from umss_jax.audio.excerpt import check_excerpt, inside, interval
 from umss_jax.audio.integrity import mp3_length, ogg_is_cut
 from umss_jax.errors import AudioError
 from umss_jax.interruption import check
@@ -47,6 +47,10 @@ class Recording(NamedTuple):
     """Weight of each channel in the mono mixture that the model hears."""
     stamp: tuple[int, int] | None = None
     """Size in bytes and time of the last change (ns) when the scan began; None where not known."""
+    first: int = 0
+    """Sample of the file that the recording begins with."""
+    is_part: bool = False
+    """It is a part of the file, which goes on before or after it."""
 
     @property
     def duration_s(self) -> float:
@@ -54,49 +58,75 @@ class Recording(NamedTuple):
         return self.samples / self.sample_rate_hz
 
 
-def scan(path: str | os.PathLike[str]) -> Recording:
+def scan(
+    path: str | os.PathLike[str], start_s: float = 0.0, duration_s: float | None = None
+) -> Recording:
     """Reads a file once, block by block, and refuses what cannot be separated.
 
     Rates of 1 kHz to 1 MHz and up to 32 channels will do (:class:`FileConfig`). The mono mixture is
     the mean of the channels; where these cancel (one side inverted), it is the channel with the
     highest peak instead. Memory depends neither on the length nor on what the header says.
 
+    Of a file that is to be separated in part, only that part matters: nothing after it is read, and
+    samples before it may be anything.
+
+    Args:
+        path: The file.
+        start_s: Where the recording begins in it, in seconds.
+        duration_s: How long it is at most, in seconds; None: to the end.
+
     Raises:
         AudioError: The file is missing, a directory, unreadable, empty, not audio, truncated,
-            silent, of another rate or more channels, or holds samples that are NaN, infinite or
-            beyond +240 dB.
+            silent, of another rate or more channels, holds samples that are NaN, infinite or
+            beyond +240 dB, or ends before the start.
+        UsageError: ``start_s`` or ``duration_s`` is no time.
     """
+    check_excerpt(start_s, duration_s)
     path = path_of(path, "path")
     _check_path(path)
     stamp = _stamp(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:
-        channel_peaks = np.zeros(file.channels)
+        rate, channels = file.samplerate, file.channels
+        first, end = interval(start_s, duration_s, rate)
+        channel_peaks = np.zeros(channels)
         try:
-            for block in _blocks(file, FileConfig.block_samples):
-                _check_values(path, block, samples, file.samplerate)
-                samples += block.shape[1]
-                channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
-                mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
+            for whole in _blocks(file, FileConfig.block_samples):
+                block = inside(whole, samples, first, end)
+                samples += whole.shape[1]
+                if block.shape[1]:
+                    _check_values(path, block, max(first, samples - whole.shape[1]), rate)
+                    channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
+                    mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
+                if end is not None and samples >= end:
+                    break
+            else:
+                _check_whole(path, samples, file)
         except soundfile.SoundFileError as error:
             raise _truncated(path, samples, file) from error
-        _check_whole(path, samples, file)
-        rate, channels = file.samplerate, file.channels
+    if samples <= first:
+        raise AudioError(
+            f"{path} ends at {samples / rate:.2f} s, before --start {start_s:g}",
+            "choose an earlier one",
+        )
+    is_part = first > 0 or (end is not None and samples >= end)
     peak = float(channel_peaks.max())
     if peak < FileConfig.silence_peak:
-        raise AudioError(f"{path} is silent", "check the export or the choice of the track")
+        where = " in this part" if is_part else ""
+        raise AudioError(f"{path} is silent{where}", "check the export or the choice of the track")
     downmix = choose_downmix(channel_peaks, mono_peak)
-    return Recording(path, rate, channels, samples, peak, downmix, stamp)
+    length = min(samples, end or samples) - first
+    return Recording(path, rate, channels, length, peak, downmix, stamp, first, is_part)
 
 
 def read_blocks(
     recording: Recording, block_samples: int = FileConfig.block_samples
 ) -> Iterator[np.ndarray]:
-    """Reads a scanned file from its beginning.
+    """Reads a scanned file from its beginning, or the part of it that was scanned.
 
     Yields:
-        float32 ``[channels, block_samples]`` (the last is shorter), together exactly
-        ``recording.samples``.
+        float32 ``[channels, block_samples]`` (the last is shorter, as the first may be where the
+        recording begins later than the file), together exactly ``recording.samples``.
 
     Raises:
         AudioError: The file is gone or has changed since it was scanned.
@@ -106,19 +136,24 @@ def read_blocks(
     )
     if not recording.path.is_file() or _has_changed(recording):
         raise changed
-    samples = 0
+    samples, first = 0, recording.first
+    end = first + recording.samples
     with _open(recording.path) as file:
         if (file.samplerate, file.channels) != (recording.sample_rate_hz, recording.channels):
             raise changed
         try:
-            for block in _blocks(file, block_samples):
-                samples += block.shape[1]
-                if samples > recording.samples:
+            for whole in _blocks(file, block_samples):
+                block = inside(whole, samples, first, end if recording.is_part else None)
+                samples += whole.shape[1]
+                if samples > end and not recording.is_part:
                     raise changed
-                yield block
+                if block.shape[1]:
+                    yield block
+                if samples >= end and recording.is_part:
+                    break
         except soundfile.SoundFileError as error:
             raise changed from error
-    if samples != recording.samples or _has_changed(recording):
+    if samples < end or _has_changed(recording):
         raise changed
 
 
@@ -146,21 +181,10 @@ def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, 
     return (1.0 / count,) * count
 
 
-def system_name(path: Path) -> str | bytes:
-    """A name as the system has it: not every one is valid UTF-8, which `soundfile` asks of text."""
-    name = _no_option(path)
-    return os.fsencode(name) if os.name == "posix" else name
-
-
 def _conversion(path: Path) -> str:
     """The command that makes a WAV of a file, under a name that it does not have already."""
     made = path.with_suffix(".wav" if path.suffix.lower() != ".wav" else ".converted.wav")
-    return f"ffmpeg -i {shlex.quote(_no_option(path))} {shlex.quote(_no_option(made))}"
-
-
-def _no_option(path: Path) -> str:
-    """A path that no program takes for an option, nor libsndfile for the standard input."""
-    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
+    return f"ffmpeg -i {shlex.quote(no_option(path))} {shlex.quote(no_option(made))}"
 
 
 def _check_path(path: Path) -> None:
@@ -180,25 +204,14 @@ def _check_path(path: Path) -> None:
         raise AudioError(f"{path} cannot be read ({error.strerror})", "check its rights") from error
 
 
-class _Reader(soundfile.SoundFile):
-    """Reads from the beginning to the end, without a seek.
-
-    Between reads `soundfile` seeks to where a seekable file already stands. In an MP3 that is not
-    exact: blocks after the first would come out shifted by many samples.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
 def _open(path: Path) -> soundfile.SoundFile:
     """Opens a file whose header asks for nothing out of the ordinary.
 
     Whatever follows allocates by the rate and the channels, so they are looked at here.
     """
     try:
-        with _quiet_decoder():
-            file = _Reader(system_name(path))
+        with quiet_decoder():
+            file = Reader(system_name(path))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
         remedy = f"convert it to WAV, FLAC, OGG or MP3 ({_conversion(path)})"
         raise AudioError(f"{path} is not audio that can be decoded", remedy) from error
@@ -237,7 +250,7 @@ def _check_values(path: Path, block: np.ndarray, before: int, rate_hz: int) -> N
 
 def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarray]:
     while True:
-        with _quiet_decoder():
+        with quiet_decoder():
             block = file.read(block_samples, dtype="float32", always_2d=True)
         check()
         if len(block) == 0:
@@ -279,26 +292,3 @@ def _check_mp3(path: Path, samples: int, file: soundfile.SoundFile) -> None:
 def _truncated(path: Path, samples: int, file: soundfile.SoundFile) -> AudioError:
     seconds = samples / file.samplerate
     return AudioError(f"{path} is truncated or damaged after {seconds:.2f} s", _EXPORT_AGAIN)
-
-
-@contextlib.contextmanager
-def _quiet_decoder() -> Iterator[None]:
-    """Keeps the MP3 decoder's own chatter off stderr, where one line per error is promised.
-
-    mpg123 prints from C, so only the file descriptor can be turned away; what is wrong with the
-    file is found out and reported by this module.
-    """
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # stderr is closed: nothing to keep quiet
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

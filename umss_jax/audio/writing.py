@@ -7,10 +7,13 @@ block and nobody heard of it. So the bytes go through a Python file, which remem
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from umss_jax.audio.tags import id3, set_tags
 
 
 class SoundWriter(soundfile.SoundFile):
@@ -24,13 +27,22 @@ class SoundWriter(soundfile.SoundFile):
     _sink: _Sink | None = None  # where opening fails
 
     def __init__(
-        self, path: Path, sample_rate_hz: int, channels: int, subtype: str, container: str
+        self,
+        path: Path,
+        sample_rate_hz: int,
+        channels: int,
+        subtype: str,
+        container: str,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        sink = self._sink = _Sink(path)
+        is_mp3 = container == "MP3"
+        sink = self._sink = _Sink(path, id3(tags or {}) if is_mp3 else b"")
         try:
             super().__init__(
                 sink, "w", sample_rate_hz, channels, subtype, format=container
             )  # fmt: skip
+            if not is_mp3:
+                set_tags(self, tags or {})
         except BaseException:
             sink.finish()
             raise
@@ -72,12 +84,17 @@ def write_sound(path: Path, samples: np.ndarray, sample_rate_hz: int, subtype: s
 class _Sink:
     """A file as `soundfile` wants it, which keeps the first error instead of raising it.
 
-    An exception would have to pass through libsndfile, which cannot pass it on.
+    An exception would have to pass through libsndfile, which cannot pass it on. The file may begin
+    with bytes that libsndfile knows nothing of.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, head: bytes = b"") -> None:
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115
         self._error: OSError | None = None
+        self._head = 0
+        if head:
+            self.write(head)
+            self._head = len(head)
 
     def write(self, data: bytes) -> int:
         """All of it, or less after an error."""
@@ -91,11 +108,12 @@ class _Sink:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of a file."""
-        return self._file.seek(offset, whence)
+        begin = self._head if whence == os.SEEK_SET else 0
+        return self._file.seek(begin + offset, whence) - self._head
 
     def tell(self) -> int:
         """As of a file."""
-        return self._file.tell()
+        return self._file.tell() - self._head
 
     def flush(self) -> None:
         """Nothing is buffered here."""

@@ -113,17 +113,20 @@ def run_recordings(
     wanted: Callable[[Path], bool],
     load: Callable[[], ModelEngine],
     one: Callable[[Recording, Callable[[], ModelEngine]], list[Path]],
+    listen: Callable[[Path], Recording] | None = None,
+    name_of: Callable[[Path], str] | None = None,
 ) -> int:
     """Does every recording by one model, and prints the paths of the results.
 
     ``wanted`` says whether a recording needs doing, or refuses it by an OutputError. ``one`` does
     it and returns the results; its second argument gives the model, which is loaded when first
-    asked for. The exit code is that of :func:`run_files`.
+    asked for. ``listen`` reads a recording first, by default all of it; ``name_of`` says what its
+    results are called. The exit code is that of :func:`run_files`.
     """
     from umss_jax.audio.recording import scan
     from umss_jax.cli.given import given_once
 
-    files = given_once(files, say)
+    files = given_once(files, say, name_of)
     check_writable(out)
     passed: list[Path] = []
 
@@ -141,7 +144,7 @@ def run_recordings(
         if not is_wanted:
             passed.append(path)
             return
-        for result in one(scan(path), engine):
+        for result in one((listen or scan)(path), engine):
             print_path(result)
 
     code = run_files(files, do, verbose)

@@ -30,15 +30,16 @@ from umss_jax.cli.common import (
 )
 from umss_jax.config import Chain, TrackAssigner
 from umss_jax.device import Device
-from umss_jax.errors import printable
-from umss_jax.separation.config import SeparationConfig
+from umss_jax.errors import UsageError, printable
+from umss_jax.range_checks import refuse_outside
+from umss_jax.separation.config import NoteConfig, SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from umss_jax.audio.recording import Recording
     from umss_jax.inference import ModelEngine
 
-_DEFAULTS = SeparationConfig()
+_DEFAULTS, _NOTES = SeparationConfig(), NoteConfig()
 
 _OutOption = Annotated[Path, typer.Option("--out", "-o", help="Tracks go to OUT/<track>.f0.csv.")]
 _AssignerOption = Annotated[
@@ -58,6 +59,32 @@ _SalienceOption = Annotated[
 _PlotOption = Annotated[
     bool, typer.Option("--plot", help="Write <track>.f0.png too: salience and tracks.")
 ]
+_NotesOption = Annotated[
+    bool, typer.Option("--notes", help="Write <track>.notes.csv too: onset, offset and pitch.")
+]
+_SonifyOption = Annotated[
+    bool, typer.Option("--sonify", help="Write <track>.notes.wav too: the notes as tones.")
+]
+_ShortestOption = Annotated[
+    float, typer.Option("--shortest-note", metavar="SECONDS", help="What is shorter is no note.")
+]
+_LowestOption = Annotated[
+    int, typer.Option("--lowest", metavar="NOTE", help="Lowest note of MIDI, 60 is middle C.")
+]
+_HighestOption = Annotated[
+    int, typer.Option("--highest", metavar="NOTE", help="Highest note of MIDI.")
+]
+_BpmOption = Annotated[
+    float | None,
+    typer.Option(
+        "--bpm",
+        metavar="BEATS",
+        help="Tempo of the bars, and what the MIDI file says; default: that of the recording, 120.",
+    ),
+]
+_MusicxmlOption = Annotated[
+    bool, typer.Option("--musicxml", help="Write <track>.musicxml too: the notes in bars of four.")
+]
 _OverlapOption = Annotated[
     float,
     typer.Option("--overlap", help="Part of a segment heard again; joined in its middle."),
@@ -74,6 +101,13 @@ def f0(
     midi: _MidiOption = False,
     salience: _SalienceOption = False,
     plot: _PlotOption = False,
+    notes: _NotesOption = False,
+    sonify: _SonifyOption = False,
+    shortest_note: _ShortestOption = _NOTES.shortest_note_s,
+    lowest: _LowestOption = _NOTES.lowest_note,
+    highest: _HighestOption = _NOTES.highest_note,
+    bpm: _BpmOption = None,
+    musicxml: _MusicxmlOption = False,
     score: ScoreOption = None,
     segment: SegmentOption = _DEFAULTS.segment_s,
     overlap: _OverlapOption = _DEFAULTS.overlap,
@@ -95,7 +129,11 @@ def f0(
     begin(quiet, verbose, overwrite, skip_existing)
     config = SeparationConfig(segment_s=segment, overlap=overlap)
     has_score = score is not None
-    options = pitch_files.PitchOptions(midi, salience, plot, overwrite, skip_existing, has_score)
+    config_of_notes = _note_config(shortest_note, lowest, highest, bpm)
+    options = pitch_files.PitchOptions(
+        *(midi, salience, plot, overwrite, skip_existing, has_score),
+        *(notes, sonify, config_of_notes, musicxml, bpm),
+    )
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
     opened = open_score(score) if score is not None else None
 
@@ -116,6 +154,28 @@ def f0(
     tell = None if quiet else say
     load = functools.partial(load_engine, name, assigner, chain, device, config)
     return run_recordings(files, out, quiet, verbose, wanted, load, one)
+
+
+def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float | None) -> NoteConfig:
+    """Settings of notes; UsageError names the option whose value is out of range."""
+    slowest, fastest = 4.0, 1000.0
+    stated = _NOTES.microseconds_per_beat
+    if bpm is not None and not slowest <= bpm <= fastest:
+        raise UsageError(f"--bpm is {bpm:g}", f"give a number from {slowest:g} to {fastest:g}")
+    if bpm is not None:
+        stated = round(60e6 / bpm)
+    for option, field, value in (
+        ("--shortest-note", "shortest_note_s", shortest_s),
+        ("--lowest", "lowest_note", lowest),
+        ("--highest", "highest_note", highest),
+    ):
+        refuse_outside("NoteConfig", field, type(value), value, option)
+    return NoteConfig(
+        shortest_note_s=shortest_s,
+        lowest_note=lowest,
+        highest_note=highest,
+        microseconds_per_beat=stated,
+    )
 
 
 def load_engine(

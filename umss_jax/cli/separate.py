@@ -29,6 +29,19 @@ from umss_jax.cli.common import (
     run_recordings,
     say,
 )
+from umss_jax.cli.separate_options import (
+    PRACTICE,
+    DurationOption,
+    FilenameOption,
+    FormatOption,
+    OthersOption,
+    PracticeOption,
+    StartOption,
+    StemsOption,
+    TempoOption,
+    practice_config,
+    stem_names,
+)
 from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
 from umss_jax.errors import printable
@@ -47,7 +60,7 @@ _OutOption = Annotated[Path, typer.Option("--out", "-o", help="Stems go to OUT/<
 _OverlapOption = Annotated[
     float, typer.Option("--overlap", help="Part of a segment cross-faded into the next.")
 ]
-_FlacOption = Annotated[bool, typer.Option("--flac", help="Write FLAC of 24 bits, not WAV.")]
+_FlacOption = Annotated[bool, typer.Option("--flac", help="The same as --format flac.")]
 _Float32Option = Annotated[
     bool, typer.Option("--float32", help="Write WAV of 32-bit floating point, not 24 bits.")
 ]
@@ -108,6 +121,14 @@ def separate(
     save_adapted: _SaveAdaptedOption = "",
     score: ScoreOption = None,
     plot: _PlotOption = False,
+    sound_format: FormatOption = None,
+    stems: StemsOption = None,
+    filename: FilenameOption = None,
+    start: StartOption = 0.0,
+    duration: DurationOption = None,
+    practice: PracticeOption = False,
+    others_db: OthersOption = PRACTICE.others_db,
+    tempo: TempoOption = PRACTICE.tempo,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
@@ -116,13 +137,23 @@ def separate(
     Writes OUT/<model>/<track>/ with five audio files that sum to the recording, f0.csv and
     manifest.json, and prints the folder. Stems have the recording's rate, channels and length. With
     --score it writes alignment.csv too: when each note is sung, and whether it could be followed.
+    With --practice there are mixes with each voice in front and without it. With --filename it
+    prints the files instead, since they need not be in one folder.
     """
     with exit_at_once():
         from umss_jax.api import model_name
+        from umss_jax.audio.recording import scan
         from umss_jax.scores.fit import open_score
-        from umss_jax.separation.outputs import track_folder, wants_stems
-        from umss_jax.separation.stem_writer import choose_encoding
-        from umss_jax.separation.stems import StemOptions, check_plot, separate_file
+        from umss_jax.separation.encodings import check_encoding
+        from umss_jax.separation.naming import check_targets
+        from umss_jax.separation.outputs import MANIFEST
+        from umss_jax.separation.request import (
+            StemOptions,
+            request_of,
+            targets_of,
+            wants_track,
+        )
+        from umss_jax.separation.stems import separate_file
 
     begin(quiet, verbose, overwrite, skip_existing)
     adaptation = AdaptationConfig(steps=adapt, train_assignment=adapt_assignment, seed=seed)
@@ -131,17 +162,38 @@ def separate(
             from umss_jax.train.adapt import check_adaptation
         check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
     config = SeparationConfig(segment, overlap, seed, full_band=full_band)
-    options = StemOptions(flac, float32, clip_mode, overwrite, plot)
-    choose_encoding(flac, float32)
-    check_plot(options, score is not None)
+    options = StemOptions(
+        flac,
+        float32,
+        clip_mode,
+        overwrite,
+        plot,
+        sound_format,
+        stem_names(stems),
+        practice_config(practice, others_db, tempo),
+        filename,
+        start,
+        duration,
+    )
+    request = request_of(options, score is not None)
+
+    def places(path: Path) -> dict[str, Path]:
+        return targets_of(request, path, out, model_name(name))
+
+    if request.template is not None:
+        check_targets({path: places(path) for path in files})
     opened = open_score(score) if score is not None else None
 
     def wanted(path: Path) -> bool:
-        folder = track_folder(path, out, model_name(name))
-        if wants_stems(folder, path, overwrite, skip_existing):
+        if wants_track(request, path, out, model_name(name), overwrite, skip_existing):
             return True
-        log.info("%s: stems are in %s already", path, folder)
+        log.info("%s: stems are in %s already", path, places(path)[MANIFEST].parent)
         return False
+
+    def listen(path: Path) -> Recording:
+        recording = scan(path, start, duration)
+        check_encoding(request.encoding, recording)
+        return recording
 
     def one(recording: Recording, engine: Callable[[], ModelEngine]) -> list[Path]:
         (path, rate_hz, channels, *_), seconds = recording, recording.duration_s
@@ -155,10 +207,11 @@ def separate(
                 say(warning)
             if track.score_warning:
                 say(track.score_warning)
-        return [track.folder]
+        return [track.folder] if request.template is None else list(track.files)
 
     load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
-    return run_recordings(files, out, quiet, verbose, wanted, load, one)
+    name_of = None if request.template is None else lambda path: str(places(path)[MANIFEST])
+    return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, name_of)
 
 
 def load_engine(

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from umss_jax.errors import UsageError, brief
-from umss_jax.range_checks import check_numbers
+from umss_jax.range_checks import check_numbers, refuse_outside
 
 
 class ClipMode(enum.StrEnum):
@@ -56,6 +56,33 @@ class SeparationConfig:
             )
 
 
+class SoundFormat(enum.StrEnum):
+    """Of the files that are written; OGG is Vorbis. OGG and MP3 keep not every bit of a sound."""
+
+    WAV = "wav"
+    FLAC = "flac"
+    OGG = "ogg"
+    MP3 = "mp3"
+
+
+@dataclass(frozen=True)
+class PracticeConfig:
+    """Mixes to practise a part with: with it in front, and without it.
+
+    Raises:
+        UsageError: what is no number or outside its range.
+    """
+
+    others_db: float = -12.0
+    """Level of all other voices, and of the residual, beside the one in front."""
+    tempo: float = 1.0
+    """As a part of the recording's; the pitch stays."""
+
+    def __post_init__(self) -> None:
+        for option, field in (("--others-db", "others_db"), ("--tempo", "tempo")):
+            refuse_outside(type(self).__name__, field, float, getattr(self, field), option)
+
+
 @dataclass(frozen=True)
 class HighBandConfig:
     """How what lies above the model's band is shared out; chosen on mixtures of solo singers.
@@ -94,7 +121,11 @@ class HighBandConfig:
 
 @dataclass(frozen=True)
 class NoteConfig:
-    """From a pitch track to the notes of a MIDI file."""
+    """From a pitch track to notes.
+
+    Raises:
+        UsageError: what is no number or outside its range, or no pitch is left.
+    """
 
     smoothing_s: float = 0.176
     """Running median over about one vibrato cycle (5 to 6 Hz)."""
@@ -103,11 +134,42 @@ class NoteConfig:
     shortest_note_s: float = 0.096
     hysteresis_semitones: float = 0.75
     """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""
+    lowest_note: int = 0
+    highest_note: int = 127
+    """Of MIDI: notes beyond them are left out."""
     velocity: int = 80
     program: int = 52
     """Of General MIDI: choir, "aah"."""
     ticks_per_beat: int = 480
     microseconds_per_beat: int = 500_000
+    """The tempo that a MIDI file says; its notes stand at their own times whatever it is."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.lowest_note > self.highest_note:
+            raise UsageError(
+                f"--lowest {self.lowest_note} is above --highest {self.highest_note}",
+                "give the lower note first",
+            )
+
+
+@dataclass(frozen=True)
+class BarConfig:
+    """From notes to bars."""
+
+    usual_bpm: float = 120.0
+    """Of recordings without a steady tempo."""
+    slowest_bpm: float = 61.0
+    fastest_bpm: float = 121.0
+    step_bpm: float = 0.05
+    """Of the tempi tried: over two minutes it moves the last beat by a tenth."""
+    fewest_onsets: int = 12
+    """Fewer say nothing about a tempo."""
+    least_clarity: float = 0.6
+    """Length of the mean direction of onsets on the circle of half beats; 1: all on them. By chance
+    it is 0.3 at most for 100 onsets, over all tempi."""
+    grid_per_beat: int = 4
+    beats_per_bar: int = 4
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,14 @@ def notes(f0_hz: np.ndarray, frame_s: float, config: NoteConfig = NoteConfig()) 
     f0_hz = np.asarray(f0_hz, np.float64)
     found: list[Note] = []
     shortest = _frames(config.shortest_note_s, frame_s)
+    lowest, highest = config.lowest_note, config.highest_note
     for start, end in _voiced_runs(f0_hz > 0, _frames(config.largest_gap_s, frame_s)):
         voiced = start + np.flatnonzero(f0_hz[start:end] > 0)
         held = f0_hz[voiced[np.searchsorted(voiced, np.arange(start, end), side="right") - 1]]
         pitch = _A4_NOTE + 12 * np.log2(held / _A4_HZ)
         smooth = _running_median(pitch, _frames(config.smoothing_s, frame_s))
         for first, last, number in _split(smooth, shortest, config.hysteresis_semitones):
-            if last - first >= shortest and 0 <= number <= 127:
+            if last - first >= shortest and lowest <= number <= highest:
                 found.append(Note((start + first) * frame_s, (start + last) * frame_s, number))
     return found
 

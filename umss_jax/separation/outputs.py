@@ -15,19 +15,27 @@ from umss_jax.config import VOICES
 from umss_jax.documents import NoDocumentError, read_json
 from umss_jax.errors import OutputError
 from umss_jax.files import check_place, working_folder
+from umss_jax.separation.config import SoundFormat
 
 SOUNDS = (*VOICES, "residual")
 """Audio files of `umss-jax separate`, without extension."""
+IN_FRONT, MISSING = "_predominant", "_missing"
+"""What `--practice` adds to the name of a voice."""
 F0_TABLE, MANIFEST = "f0.csv", "manifest.json"
 """What it writes beside them."""
 ALIGNMENT, ALIGNMENT_PICTURE = "alignment.csv", "alignment.png"
 """What it writes of a score."""
 TRACKS, MIDI, SALIENCE, PICTURE = ".f0.csv", ".f0.mid", ".salience.npz", ".f0.png"
+NOTES, SONIFIED, MUSICXML = ".notes.csv", ".notes.wav", ".musicxml"
 TRACK_ALIGNMENT = f".{ALIGNMENT}"
 """What `umss-jax f0` adds to the name of a recording."""
-_OF_PITCHES = (TRACKS, MIDI, SALIENCE, PICTURE, TRACK_ALIGNMENT)
+_OF_PITCHES = (TRACKS, MIDI, SALIENCE, PICTURE, TRACK_ALIGNMENT, NOTES, SONIFIED, MUSICXML)
 _OURS = frozenset(
-    {f"{name}.{extension}" for name in SOUNDS for extension in ("wav", "flac")}
+    {
+        f"{name}.{extension}"
+        for name in (*SOUNDS, *(voice + mix for voice in VOICES for mix in (IN_FRONT, MISSING)))
+        for extension in SoundFormat
+    }
     | {F0_TABLE, MANIFEST, ALIGNMENT, ALIGNMENT_PICTURE}
 )
 _ASIDE = ".replaced-"
@@ -57,15 +65,16 @@ def track_name(recording: Path, windows: bool = os.name == "nt") -> str:
     Dots at the beginning would hide them or name another folder, dots and blanks at the end vanish
     on Windows, and so they become ``_``, as what Windows keeps for itself does there.
     """
-    return _plain_name(os.path.splitext(recording.name)[0], windows)
+    return plain_name(os.path.splitext(recording.name)[0], windows)
 
 
 def track_folder(recording: Path, out: Path, model: str) -> Path:
     """Folder of a recording's stems: ``OUT/<model>/<track>``."""
-    return out / _plain_name(model, os.name == "nt") / track_name(recording)
+    return out / plain_name(model) / track_name(recording)
 
 
-def _plain_name(name: str, windows: bool) -> str:
+def plain_name(name: str, windows: bool = os.name == "nt") -> str:
+    """A text as the name of a file or folder that any system can have; see :func:`track_name`."""
     if windows:
         name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
         name = f"_{name}" if name.split(".")[0].rstrip().casefold() in _KEPT_BY_WINDOWS else name
@@ -97,7 +106,7 @@ def wants_stems(
     target = _target(folder)
     if os.path.exists(target) and not target.is_dir():
         raise OutputError(f"{folder} is a file, not a folder", "move it away or choose another -o")
-    if any(_is_same(target / name, recording) for name in _OURS):
+    if any(is_same_file(target / name, recording) for name in _OURS):
         raise OutputError(
             f"{folder} holds the recording itself, which would be replaced", "choose another -o"
         )
@@ -105,7 +114,8 @@ def wants_stems(
     return True
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths name one file that exists."""
     try:
         return one.samefile(other)
     except OSError:  # one of them does not exist

@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -22,13 +22,18 @@ from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import check_place, working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
 from umss_jax.scores.fit import Fit, ScoreFile
-from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.bars import write_bars
+from umss_jax.separation.config import NoteConfig, SeparationConfig
 from umss_jax.separation.joining import concatenate_tracks
 from umss_jax.separation.midi import notes, write_midi
+from umss_jax.separation.note_files import write_note_table, write_sonified
 from umss_jax.separation.outputs import (
     MIDI,
+    MUSICXML,
+    NOTES,
     PICTURE,
     SALIENCE,
+    SONIFIED,
     TRACK_ALIGNMENT,
     TRACKS,
     is_wanted,
@@ -53,12 +58,25 @@ class PitchOptions(NamedTuple):
     """Leave the files that are there and write those that are missing."""
     alignment: bool = False
     """The notes of a score as well."""
+    note_table: bool = False
+    sonify: bool = False
+    """The notes as tones, to check them by ear."""
+    notes: NoteConfig = NoteConfig()
+    musicxml: bool = False
+    bpm: float | None = None
+    """Of the bars; None: found in the recording."""
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
         wanted = {TRACKS: True, MIDI: self.midi, SALIENCE: self.salience, PICTURE: self.plot}
         wanted[TRACK_ALIGNMENT] = self.alignment
+        wanted |= {NOTES: self.note_table, SONIFIED: self.sonify, MUSICXML: self.musicxml}
         return tuple(suffix for suffix, asked in wanted.items() if asked)
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether notes are written anywhere."""
+        return self.midi or self.note_table or self.sonify or self.musicxml
 
 
 def check_options(options: PitchOptions, has_voices: bool) -> None:
@@ -69,11 +87,18 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
     """
     if options.alignment and not has_voices:
         raise UsageError("--score needs voices, --assigner none has none", "drop one of them")
-    if options.midi and not has_voices:
-        raise UsageError("--midi needs voices, --assigner none has none", "drop one of them")
+    for option, asked in (
+        ("--midi", options.midi),
+        ("--notes", options.note_table),
+        ("--sonify", options.sonify),
+        ("--musicxml", options.musicxml),
+    ):
+        if asked and not has_voices:
+            raise UsageError(f"{option} needs voices, --assigner none has none", "drop one of them")
     for option, asked, package, extra in (
         ("--midi", options.midi, "mido", "midi"),
         ("--plot", options.plot, "matplotlib", "plot"),
+        ("--musicxml", options.musicxml, "music21", "scores"),
     ):
         if asked:
             need_package(option, package, extra)
@@ -110,7 +135,8 @@ def track_file(
     as in separation; without, it has no heading and per line a time and the pitches of that frame,
     tab-separated (read by ``mir_eval.io.load_ragged_time_series``). Frames are 16 ms apart.
 
-    ``.f0.mid`` holds a track per voice, ``.salience.npz`` the arrays ``salience`` [360, frames],
+    ``.f0.mid`` holds a track per voice, ``.notes.csv`` a line per note, ``.notes.wav`` the notes as
+    tones, ``.musicxml`` the notes in bars, ``.salience.npz`` the arrays ``salience`` [360, frames],
     ``time_s`` and ``frequency_hz``, ``.f0.png`` salience and tracks. Memory stays constant, but
     for the tracks themselves (4 MB an hour) where notes or a picture are made. With a score, whose
     notes the tracks then follow, the salience is held as well (5 MB a minute), and
@@ -125,7 +151,7 @@ def track_file(
         progress: Told the stage (``tracking``) and the seconds done since the last call.
         recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
         score: What is sung (:func:`umss_jax.scores.fit.open_score`).
-        tell: Given one line, where a score fits little of the recording.
+        tell: Given one line, where a score fits little of the recording, or bars have no tempo.
 
     Returns:
         The files written: none where all exist and shall be left.
@@ -145,7 +171,7 @@ def track_file(
     recording = recording or scan(path)
     with working_folder(targets[0]) as work:
         made = pitch_paths(Path(path), work, options)
-        fit = _write_all(recording, made, engine, config, options, progress, score)
+        fit = _write_all(recording, made, engine, config, options, progress, score, tell)
         # The tracks last: where they are, everything is.
         for source, target in reversed(list(zip(made, targets, strict=True))):
             if target in wanted:
@@ -179,6 +205,7 @@ def _write_all(
     options: PitchOptions,
     progress: Progress | None,
     score: ScoreFile | None,
+    tell: Callable[[str], None] | None,
 ) -> Fit | None:
     """Writes the files in one pass over the recording; returns how the score fits."""
     by_suffix = dict(zip(options.suffixes(), made, strict=True))
@@ -212,14 +239,17 @@ def _write_all(
                 store.write(np.asarray(block.salience_synth.T, "<f4", order="C").tobytes())
             if options.plot:
                 image.push(block.salience_synth)
-            if options.midi or options.plot:
+            if options.has_notes or options.plot:
                 kept.append(block.f0_hz_synth)
             frame += frames
             if progress is not None:
                 progress("tracking", frames * frame_s)
-    if options.midi:
-        tracks = zip(engine.voices, concatenate_tracks(kept), strict=True)
-        write_midi(by_suffix[MIDI], {voice: notes(f0_hz, frame_s) for voice, f0_hz in tracks})
+    if options.has_notes:
+        told = _write_notes(
+            recording, by_suffix, engine, options, concatenate_tracks(kept), frame_s
+        )
+        if told and tell is not None:
+            tell(told)
     if options.plot:
         title = f"{recording.path.name} ({engine.name})".encode("utf-8", "replace").decode()
         tracks_hz = concatenate_tracks(kept)
@@ -228,6 +258,29 @@ def _write_all(
             by_suffix[PICTURE], title, image, tracks_hz, times, hz, engine.voices, notes=boxes
         )
     return fit
+
+
+def _write_notes(
+    recording: Recording,
+    by_suffix: Mapping[str, Path],
+    engine: ModelEngine,
+    options: PitchOptions,
+    f0_hz: np.ndarray,
+    frame_s: float,
+) -> str | None:
+    """Writes the files of notes; returns one line where there is something to say."""
+    tracks = zip(engine.voices, f0_hz, strict=True)
+    sung = {voice: notes(track, frame_s, options.notes) for voice, track in tracks}
+    if options.midi:
+        write_midi(by_suffix[MIDI], sung, options.notes)
+    if options.note_table:
+        write_note_table(by_suffix[NOTES], sung, f0_hz, frame_s)
+    if options.sonify:
+        rate_hz = engine.config.audio.sample_rate_hz
+        write_sonified(by_suffix[SONIFIED], sung, recording.duration_s, rate_hz)
+    if options.musicxml:
+        return write_bars(by_suffix[MUSICXML], recording, sung, options.bpm)
+    return None
 
 
 @contextlib.contextmanager

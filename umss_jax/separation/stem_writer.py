@@ -9,7 +9,7 @@ end up in it instead of in the sum.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,40 +21,15 @@ from umss_jax.audio.recording import Recording, read_blocks
 from umss_jax.audio.resampling import StreamResampler, block_length
 from umss_jax.audio.writing import SoundWriter
 from umss_jax.config import VOICES, AudioConfig
-from umss_jax.errors import AudioError, UsageError
+from umss_jax.errors import AudioError
 from umss_jax.separation.config import ClipMode
+from umss_jax.separation.encodings import Encoding, check_encoding
 from umss_jax.separation.high_band import BandSharer
 from umss_jax.separation.high_masks import Plan
 from umss_jax.separation.outputs import SOUNDS
 from umss_jax.separation.stream import Progress
 
 _RIFF_LIMIT_BYTES = 0xFFFF_0000
-
-
-class Encoding(NamedTuple):
-    """How stems are written."""
-
-    extension: str
-    container: str
-    subtype: str
-    full_scale: int
-    """Integer that stands for 1; 0 for floating point."""
-
-
-WAV_24 = Encoding("wav", "WAV", "PCM_24", 1 << 23)
-WAV_FLOAT = Encoding("wav", "WAV", "FLOAT", 0)
-FLAC_24 = Encoding("flac", "FLAC", "PCM_24", 1 << 23)
-
-
-def choose_encoding(flac: bool, float32: bool) -> Encoding:
-    """WAV of 24 bits unless asked otherwise.
-
-    Raises:
-        UsageError: FLAC and float32 together, which FLAC cannot hold.
-    """
-    if flac and float32:
-        raise UsageError("--flac and --float32 exclude each other", "choose one of them")
-    return FLAC_24 if flac else WAV_FLOAT if float32 else WAV_24
 
 
 class StemWriter:
@@ -64,19 +39,31 @@ class StemWriter:
         AudioError: The format cannot hold this rate or number of channels.
     """
 
-    def __init__(self, path: Path, encoding: Encoding, recording: Recording) -> None:
+    def __init__(
+        self,
+        path: Path,
+        encoding: Encoding,
+        recording: Recording,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        check_encoding(encoding, recording)
         container = encoding.container
         if container == "WAV" and recording.samples * recording.channels * 4 > _RIFF_LIMIT_BYTES:
             container = "RF64"  # WAV with 64-bit lengths: plain WAV ends at 4 GiB.
         try:
             self._file = SoundWriter(
-                path, recording.sample_rate_hz, recording.channels, encoding.subtype, container
+                path,
+                recording.sample_rate_hz,
+                recording.channels,
+                encoding.subtype,
+                container,
+                tags,
             )
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             raise AudioError(
                 f"{recording.path}: {container} cannot hold {recording.channels} channels at "
                 f"{recording.sample_rate_hz} Hz",
-                "write WAV instead" if container == "FLAC" else "convert the input",
+                "convert the input",
             ) from error
 
     def write(self, block: np.ndarray) -> None:
@@ -121,21 +108,19 @@ def write_stems(
     encoding: Encoding,
     clip_mode: ClipMode,
     progress: Progress | None = None,
+    tags: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Level:
-    """Writes the five files in one pass over the recording, or in two where they would clip."""
-    about = Plan(
-        recording.sample_rate_hz,
-        recording.channels,
-        recording.samples,
-        recording.peak,
-        separated.audio,
-    )
+    """Writes the sounds in one pass over the recording, or in two where they would clip.
+
+    ``tags`` names those that are written, with the texts of each; None: all, without texts. What a
+    sound holds, the residual too, does not depend on which others are written.
+    """
+    tags = {name: {} for name in SOUNDS} if tags is None else tags
 
     def write(gain: float, progress: Progress | None) -> _Written:
-        sharer = BandSharer(about, separated.f0_hz_synth, separated.full_band)
-        upsampled = _upsampled(recording, separated.scratch, separated.audio.sample_rate_hz)
-        stems = sharer.share_out(read_blocks(recording), upsampled)
-        written = _write_at(recording, stems, folder, encoding, gain, clip_mode, progress)
+        sharer = _sharer(recording, separated)
+        stems = full_band_stems(recording, separated, sharer)
+        written = _write_at(recording, stems, folder, encoding, gain, clip_mode, progress, tags)
         return written._replace(residual=sharer.residual)
 
     gain = 1.0
@@ -154,39 +139,63 @@ class _Written(NamedTuple):
     residual: float = 0.0
 
 
+def _sharer(recording: Recording, separated: Separated16k) -> BandSharer:
+    about = Plan(
+        recording.sample_rate_hz,
+        recording.channels,
+        recording.samples,
+        recording.peak,
+        separated.audio,
+    )
+    return BandSharer(about, separated.f0_hz_synth, separated.full_band)
+
+
+def full_band_stems(
+    recording: Recording, separated: Separated16k, sharer: BandSharer | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The recording by blocks ``[C, n]``, each with its stems ``[J, C, n]``, float32."""
+    sharer = sharer or _sharer(recording, separated)
+    upsampled = _upsampled(recording, separated.scratch, separated.audio.sample_rate_hz)
+    full_band = sharer.share_out(read_blocks(recording), upsampled)
+    ready = np.zeros((len(VOICES) * recording.channels, 0), np.float32)
+    for block in read_blocks(recording):
+        while ready.shape[1] < block.shape[1]:
+            ready = np.concatenate([ready, next(full_band)], axis=1)
+        stems = ready[:, : block.shape[1]].reshape(len(VOICES), recording.channels, -1)
+        ready = ready[:, block.shape[1] :]
+        yield block, stems
+
+
 def _write_at(
     recording: Recording,
-    full_band: Iterator[np.ndarray],
+    full_band: Iterator[tuple[np.ndarray, np.ndarray]],
     folder: Path,
     encoding: Encoding,
     gain: float,
     clip_mode: ClipMode,
     progress: Progress | None,
+    tags: Mapping[str, Mapping[str, str]],
 ) -> _Written:
-    """Writes the five files at one gain."""
-    channels = recording.channels
+    """Writes the sounds at one gain."""
     rescale = clip_mode == ClipMode.RESCALE
+    can_clip = encoding.full_scale or encoding.is_lossy
     peak, clipped = 0.0, 0
     with contextlib.ExitStack() as stack:
-        writers = []
-        for name in SOUNDS:
-            writer = StemWriter(folder / f"{name}.{encoding.extension}", encoding, recording)
-            stack.callback(writer.close)
-            writers.append(writer)
-        ready = np.zeros((len(VOICES) * channels, 0), np.float32)
-        for block in read_blocks(recording):
-            while ready.shape[1] < block.shape[1]:
-                ready = np.concatenate([ready, next(full_band)], axis=1)
-            stems = ready[:, : block.shape[1]].reshape(len(VOICES), channels, -1)
-            ready = ready[:, block.shape[1] :]
+        writers: dict[str, StemWriter] = {}
+        for name, texts in tags.items():
+            path = folder / f"{name}.{encoding.extension}"
+            writers[name] = StemWriter(path, encoding, recording, texts)
+            stack.callback(writers[name].close)
+        for block, stems in full_band:
             left = _to_full_scale(block, gain, encoding)
-            for voice, writer in enumerate(writers):
+            for voice, name in enumerate(SOUNDS):
                 is_residual = voice == len(VOICES)
                 exact = left if is_residual else _to_full_scale(stems[voice], gain, encoding)
                 written, block_peak, cut = _limit(exact, encoding, clip_mode)
-                writer.write(written)
+                if name in writers:
+                    writers[name].write(written)
                 # What is cut will not stay so when rescaling: it must not swell the residual.
-                left = left - (exact if encoding.full_scale and rescale else written)
+                left = left - (exact if can_clip and rescale else written)
                 peak, clipped = max(peak, block_peak), clipped + cut
             if progress is not None:
                 progress("writing", block.shape[1] / recording.sample_rate_hz)
@@ -221,7 +230,7 @@ def _limit(
     limited = exact
     if encoding.full_scale:
         limited = np.clip(exact, -full_scale, full_scale - 1)
-    elif clip_mode == ClipMode.CLAMP:
+    elif encoding.is_lossy or clip_mode == ClipMode.CLAMP:
         limited = np.clip(exact, -1.0, 1.0)
     kind = np.int32 if encoding.full_scale else np.float32
     return limited.astype(kind), peak, int(np.count_nonzero(limited != exact))

@@ -8,82 +8,57 @@ what lies above 8 kHz, and writes the residual.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import json
 import os
-import platform
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import soundfile
 
-import umss_jax
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import frame_times_s
-from umss_jax.errors import UsageError
-from umss_jax.files import file_sha256
 from umss_jax.pitch.tables import voice_rows, voices_header
 from umss_jax.scores.fit import Fit, ScoreFile
-from umss_jax.separation.config import ClipMode, SeparationConfig
+from umss_jax.separation.config import SeparationConfig
+from umss_jax.separation.encodings import check_encoding
+from umss_jax.separation.labels import sound_tags
 from umss_jax.separation.likeness import Likeness, Likening
+from umss_jax.separation.manifest import manifest_of
+from umss_jax.separation.naming import finished_as
 from umss_jax.separation.outputs import (
     ALIGNMENT,
     ALIGNMENT_PICTURE,
     F0_TABLE,
     MANIFEST,
-    SOUNDS,
     finished_together,
-    track_folder,
-    wants_stems,
 )
-from umss_jax.separation.pitch_files import need_package
 from umss_jax.separation.pitch_plot import SalienceImage, image_columns, write_plot
+from umss_jax.separation.practice import write_practice
+from umss_jax.separation.request import Request, StemOptions, request_of, targets_of, wants_track
 from umss_jax.separation.scored import fit_sound, note_boxes, score_manifest, write_alignment
-from umss_jax.separation.stem_writer import (
-    Encoding,
-    Level,
-    Separated16k,
-    choose_encoding,
-    write_stems,
-)
+from umss_jax.separation.stem_writer import Separated16k, full_band_stems, write_stems
 from umss_jax.separation.stream import KnownPitches, Progress, separate_blocks
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
 
 
-class StemOptions(NamedTuple):
-    """How stems are written. The gain of ``clip_mode`` is recorded in the manifest."""
-
-    flac: bool = False
-    float32: bool = False
-    clip_mode: ClipMode = ClipMode.RESCALE
-    overwrite: bool = False
-    plot: bool = False
-    """Of a recording with a score: a picture of both."""
-
-
-def clip_mode_of(options: StemOptions) -> ClipMode:
-    """The clip mode, which may be given as text; UsageError where there is none of that name."""
-    if options.clip_mode not in list(ClipMode):
-        raise UsageError(
-            f"no clip mode is called {options.clip_mode!r}", f"choose from {', '.join(ClipMode)}"
-        )
-    return ClipMode(options.clip_mode)
-
-
 class Track(NamedTuple):
     """A finished folder."""
 
     folder: Path
+    """Where the manifest is."""
     manifest: dict[str, object]
     likeness: Likeness
     """How much the recording looks like what the model is for; the manifest has it too."""
     score_warning: str | None = None
     """One line, where a score fits little of the recording."""
+    files: tuple[Path, ...] = ()
+    """All that was written."""
 
 
 def separate_file(
@@ -98,11 +73,12 @@ def separate_file(
 ) -> Track:
     """Separates one file into ``OUT/<model>/<track>/``.
 
-    Writes ``soprano``, ``alto``, ``tenor``, ``bass`` and ``residual`` (.wav or .flac) with the
-    input's rate, channels and number of samples, ``f0.csv`` and ``manifest.json``. The five audio
-    files sum to the input times the manifest's ``gain``, which is 1 unless they had to be turned
-    down; with 24-bit files and an input of at most 24 bits, to the last bit. With a score there is
-    ``alignment.csv`` as well, and the F0 are by its notes.
+    Writes ``soprano``, ``alto``, ``tenor``, ``bass`` and ``residual`` (.wav, .flac, .ogg or .mp3)
+    with the input's rate, channels and number of samples, ``f0.csv`` and ``manifest.json``. The
+    five audio files sum to the input times the manifest's ``gain``, which is 1 unless they had to
+    be turned down; with 24-bit files and an input of at most 24 bits, to the last bit. With a score
+    there is ``alignment.csv`` as well, and the F0 are by its notes. Of the options, ``practice``
+    adds mixes to practise with, ``stems`` leaves sounds out, and ``filename`` names all files.
 
     Args:
         path: The recording.
@@ -111,7 +87,8 @@ def separate_file(
         config: Segments, overlap and seed.
         options: Format, clipping and what to do with an existing folder.
         progress: Told ``separating`` after every segment, and ``writing`` as stems are written.
-        recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already.
+        recording: The result of :func:`umss_jax.audio.recording.scan`, where it is known already:
+            what it was scanned of is separated.
         score: What is sung (:func:`umss_jax.scores.fit.open_score`).
 
     Returns:
@@ -124,47 +101,62 @@ def separate_file(
         UsageError: Options that exclude each other.
     """
     options = options or StemOptions()
-    check_plot(options, score is not None)
-    encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
-    wants_stems(folder, Path(path), options.overwrite)
-    recording = recording or scan(path)
-    with finished_together(folder) as work:
-        scratch = work / "stems_16k.f32"
-        likening = Likening(recording.peak, engine.config.audio)
-        table = work / F0_TABLE
-        fit, known = None, None
-        if score is not None:
-            fit, known = _fit_files(recording, work, engine, config, options, score, progress)
-        f0 = _separate_to_scratch(
-            recording, scratch, table, likening, engine, config, progress, known
+    request = request_of(options, score is not None)
+    out, path = Path(out), Path(path)
+    wants_track(request, path, out, engine.name, options.overwrite)
+    targets = targets_of(request, path, out, engine.name)
+    folder = targets[MANIFEST].parent
+    recording = recording or scan(path, options.start_s, options.duration_s)
+    check_encoding(request.encoding, recording)
+    is_named = request.template is not None
+    with finished_as(targets, out) if is_named else finished_together(folder) as work:
+        made, likeness, fit = _write_all(
+            recording, work, engine, config, request, targets, progress, score
         )
-        separated = Separated16k(scratch, f0, engine.config.audio, config.full_band)
-        level = write_stems(recording, separated, work, encoding, clip_mode, progress)
-        scratch.unlink()
-        likeness = likening.result(level.residual)
-        made = _manifest(recording, engine, config, clip_mode, encoding, level, likeness)
-        if fit is not None:
-            names = (ALIGNMENT, ALIGNMENT_PICTURE) if options.plot else (ALIGNMENT,)
-            made |= {"score": score_manifest(fit), "outputs": [*made["outputs"], *names]}
-        text = json.dumps(made, indent=2, ensure_ascii=True) + "\n"
-        (work / MANIFEST).write_text(text, encoding="ascii")
     warning = fit.warning(str(path)) if fit is not None else None
-    return Track(folder, made, likeness, warning)
+    return Track(folder, made, likeness, warning, tuple(targets.values()))
 
 
-def check_plot(options: StemOptions, has_score: bool) -> None:
-    """Refuses a picture that could not be made.
-
-    Raises:
-        UsageError: there is no score, or matplotlib is not installed.
-    """
-    if options.plot and not has_score:
-        raise UsageError(
-            "--plot shows a score, and there is none", "give --score, or use f0 --plot"
+def _write_all(
+    recording: Recording,
+    work: Path,
+    engine: ModelEngine,
+    config: SeparationConfig,
+    request: Request,
+    targets: Mapping[str, Path],
+    progress: Progress | None,
+    score: ScoreFile | None,
+) -> tuple[dict[str, Any], Likeness, Fit | None]:
+    """Writes all files into the working folder, by their usual names."""
+    scratch = work / "stems_16k.f32"
+    likening = Likening(recording.peak, engine.config.audio)
+    table = work / F0_TABLE
+    fit, known = None, None
+    if score is not None:
+        fit, known = _fit_files(recording, work, engine, config, request, score, progress)
+    f0 = _separate_to_scratch(recording, scratch, table, likening, engine, config, progress, known)
+    separated = Separated16k(scratch, f0, engine.config.audio, config.full_band)
+    tags = sound_tags(recording, request)
+    stem_tags = {name: tags[name] for name in request.sounds}
+    encoding, clip_mode = request.encoding, request.clip_mode
+    level = write_stems(recording, separated, work, encoding, clip_mode, progress, stem_tags)
+    practice_gain = None
+    if request.practice is not None:
+        mix_tags = {name: tags[name] for name in request.mixes}
+        blocks = functools.partial(full_band_stems, recording, separated)
+        practice_gain = write_practice(
+            recording, blocks, work, encoding, request.practice, mix_tags, progress
         )
-    if options.plot:
-        need_package("--plot", "matplotlib", "plot")
+    scratch.unlink()
+    likeness = likening.result(level.residual)
+    made = manifest_of(recording, engine, config, request, level, likeness, targets)
+    if request.practice is not None:
+        made["practice"] = {**dataclasses.asdict(request.practice), "gain": practice_gain}
+    if fit is not None:
+        made["score"] = score_manifest(fit)
+    text = json.dumps(made, indent=2, ensure_ascii=True) + "\n"
+    (work / MANIFEST).write_text(text, encoding="ascii")
+    return made, likeness, fit
 
 
 def _fit_files(
@@ -172,7 +164,7 @@ def _fit_files(
     work: Path,
     engine: ModelEngine,
     config: SeparationConfig,
-    options: StemOptions,
+    request: Request,
     score: ScoreFile,
     progress: Progress | None,
 ) -> tuple[Fit, KnownPitches]:
@@ -181,7 +173,7 @@ def _fit_files(
     sound = read_16k(recording, engine.config.audio)
     fit, known, salience = fit_sound(sound, engine, config, score, name, progress)
     write_alignment(work / ALIGNMENT, fit)
-    if options.plot:
+    if request.plot:
         image = SalienceImage(len(salience), salience.shape[1], image_columns(recording.duration_s))
         image.push(salience)
         times = frame_times_s(salience.shape[1], engine.config.audio)
@@ -229,50 +221,3 @@ def _separate_to_scratch(
             if progress is not None:
                 progress("separating", block.stems_16k.shape[-1] / audio.sample_rate_hz)
     return np.concatenate(tracks, axis=1)
-
-
-def _manifest(
-    recording: Recording,
-    engine: ModelEngine,
-    config: SeparationConfig,
-    clip_mode: ClipMode,
-    encoding: Encoding,
-    level: Level,
-    likeness: Likeness,
-) -> dict[str, Any]:
-    """What is written as JSON beside the stems of a recording."""
-    return {
-        "model": engine.name,
-        **engine.provenance,
-        "versions": _versions(),
-        "input": {
-            "file": recording.path.name,
-            "sha256": file_sha256(recording.path),
-            "sample_rate_hz": recording.sample_rate_hz,
-            "channels": recording.channels,
-            "samples": recording.samples,
-            "peak": recording.peak,
-            "downmix": list(recording.downmix),
-        },
-        "options": {
-            "segment_s": config.segment_s,
-            "overlap": config.overlap,
-            "full_band": config.full_band,
-            "clip_mode": clip_mode,
-            "format": f"{encoding.container} {encoding.subtype}",
-        },
-        "seed": config.seed,
-        "gain": level.gain,
-        "clipped_samples": level.clipped_samples,
-        "likeness": {**likeness._asdict(), "findings": likeness.findings()},
-        "outputs": [f"{name}.{encoding.extension}" for name in SOUNDS] + [F0_TABLE],
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"umss_jax": umss_jax.__version__, "python": platform.python_version()}
-    for package in ("jax", "flax", "numpy", "soundfile", "soxr"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    versions["libsndfile"] = soundfile.__libsndfile_version__
-    return versions
