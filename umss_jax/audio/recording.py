@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,8 @@ def _check_path(path: Path) -> None:
         if path.is_dir():
             raise AudioError(f"{path} is a directory", f"name the files in it ({path}/*)")
         if not path.exists():
-            raise AudioError(f"{path} does not exist", "check the path")
+            pattern = ", nor is anything called so" if has_magic(str(path)) else ""
+            raise AudioError(f"{path} does not exist{pattern}", "check the path")
         if not path.is_file():
             raise AudioError(f"{path} is not a regular file", "write it to a file first")
         if path.stat().st_size == 0:

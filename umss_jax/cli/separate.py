@@ -29,6 +29,7 @@ from umss_jax.cli.common import (
     run_recordings,
     say,
 )
+from umss_jax.cli.given import listed
 from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
 from umss_jax.errors import printable
@@ -129,15 +130,15 @@ def separate(
     if adapt or adapt_assignment or save_adapted:
         with exit_at_once():  # what trains takes half a second to import
             from umss_jax.train.adapt import check_adaptation
-        check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
+        check_adaptation(adaptation, assigner, save_adapted, len(listed(files)), overwrite)
     config = SeparationConfig(segment, overlap, seed, full_band=full_band)
     options = StemOptions(flac, float32, clip_mode, overwrite, plot)
     choose_encoding(flac, float32)
     check_plot(options, score is not None)
     opened = open_score(score) if score is not None else None
 
-    def wanted(path: Path) -> bool:
-        folder = track_folder(path, out, model_name(name))
+    def wanted(path: Path, track: str) -> bool:
+        folder = track_folder(path, out, model_name(name), track)
         if wants_stems(folder, path, overwrite, skip_existing):
             return True
         log.info("%s: stems are in %s already", path, folder)

@@ -126,7 +126,11 @@ def separate_file(
     options = options or StemOptions()
     check_plot(options, score is not None)
     encoding = choose_encoding(options.flac, options.float32)
-    folder, clip_mode = track_folder(Path(path), Path(out), engine.name), clip_mode_of(options)
+    track = recording.track if recording is not None else ""
+    folder, clip_mode = (
+        track_folder(Path(path), Path(out), engine.name, track),
+        clip_mode_of(options),
+    )
     wants_stems(folder, Path(path), options.overwrite)
     recording = recording or scan(path)
     with finished_together(folder) as work:
