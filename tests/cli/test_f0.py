@@ -156,7 +156,7 @@ def test_bad_files_are_named_and_the_others_done(loaded, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((), "files"),
+        ((), "FILE..."),
         (("{choir}", "--assigner", "dice"), "dice"),
         (("{choir}", "--segment", "0.2"), "--segment"),
         (("{choir}", "--overlap", "0.7"), "--overlap"),

@@ -185,7 +185,7 @@ def test_a_defect_in_one_file_leaves_the_others(monkeypatch, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((), "files"),
+        ((), "FILE..."),
         (("{choir}", "--nonsense"), "--nonsense"),
         (("{choir}", "-d", "abacus"), "abacus"),
         (("{choir}", "--assigner", "dice"), "dice"),
