@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from media_files import KINDS, Kind, encode, make, song
 
-from umss_jax.audio import media
+from umss_jax.audio import media_container
 from umss_jax.audio.media import open_media
 from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.audio.sndfile import open_sndfile
@@ -211,6 +211,15 @@ def test_unknown_codecs(files, tmp_path):
     refused(path, "in a format that is not known", "export WAV, FLAC or M4A")
 
 
+def test_of_tracks_one_that_is_known_is_taken(tmp_path):
+    """As films of newer phones have a second track in a format of their maker's."""
+    path = encode(tmp_path / "two.mka", [song(0.5)] * 2, KINDS["mka flac"], languages=("a", "b"))
+    content = path.read_bytes()
+    assert content.count(b"A_FLAC") == 2
+    path.write_bytes(content.replace(b"A_FLAC", b"A_XYZC", 1))
+    assert "2 sound tracks: number 2 (b) is taken" in scan(path).note
+
+
 def test_a_change_of_rate_half_way(files, tmp_path):
     kind = KINDS["aac"]
     other = encode(tmp_path / "b.aac", [song(1.0, rate=22_050)], kind._replace(rate=22_050))
@@ -252,10 +261,10 @@ def test_other_files_are_no_audio(tmp_path, ending):
 
 def test_without_pyav(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    media._pyav.cache_clear()
+    media_container.pyav.cache_clear()
     refused(files["m4a"], "without PyAV", "pip install av", "ffmpeg -i ")
     monkeypatch.undo()
-    media._pyav.cache_clear()
+    media_container.pyav.cache_clear()
 
 
 def test_a_recording_that_a_browser_streamed(tmp_path):

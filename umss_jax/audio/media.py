@@ -6,8 +6,6 @@ and of MP4 and its kin without the padding at the end, which FFmpeg leaves to it
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from umss_jax.audio.containers import container_is_cut, is_protected, lacks_index
+from umss_jax.audio.containers import container_is_cut
 from umss_jax.audio.decoder import (
     EXPORT_AGAIN,
     DamagedError,
@@ -24,17 +22,18 @@ from umss_jax.audio.decoder import (
     conversion,
     truncated,
 )
+from umss_jax.audio.media_container import (
+    EXPORT,
+    choose_track,
+    has_pyav,
+    open_container,
+    pyav,
+    unreadable,
+)
 from umss_jax.errors import AudioError
 from umss_jax.interruption import check
 from umss_jax.words import counted
 
-_FORMATS = (
-    *("mov", "matroska", "asf", "aac", "aiff", "caf", "amr", "amrnb", "amrwb", "ogg", "wav", "w64"),
-    *("mp3", "flac", "avi", "flv", "mpegts", "mpeg", "ac3", "eac3", "dts", "dtshd", "truehd"),
-    *("ape", "wv", "tta", "tak", "mpc", "mpc8", "rm", "loas", "oma", "qcp", "dsf", "iff", "dss"),
-)
-"""Demultiplexers of FFmpeg that hold recordings. No others: playlists and scripts would have it
-open other files, or addresses in the network."""
 _JOINED_MIDWAY = ("mpegts", "mpeg", "aac", "loas", "ac3", "eac3", "dts", "dtshd", "mp3", "truehd")
 """Streams without a header: what is cut out of one may start in the middle of a packet."""
 _STATES_LENGTH = ("mov", "asf", "caf", "ape", "wv", "tta", "tak", "mpc", "mpc8", "dsf", "aiff")
@@ -44,9 +43,7 @@ _SHORTER_S = 0.25
 """Sound may end this much before the length that the header states."""
 _PADDING = 16_384
 """Samples at the end that may be padding: two of the longest packets."""
-_PROTECTED_TAGS = ("drms", "drmi", "enca", "encv", "aavd")
 _SCALES = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
-_EXPORT = "open it in the program that made it, and export WAV, FLAC or M4A"
 _Frame = np.ndarray
 
 
@@ -59,9 +56,9 @@ class MediaDecoder:
         self._container: Any = None
         self._end: int | None = None
         try:
-            self._container = _open_container(path, self._file)
+            self._container = open_container(path, self._file)
             self._format: str = self._container.format.name
-            self._stream, self.note = _choose_track(path, self._container)
+            self._stream, self.note = choose_track(path, self._container)
             self._frames = self._decoded()
             first = next(self._frames, None)
             if first is None:
@@ -72,7 +69,7 @@ class MediaDecoder:
         except DamagedError as error:
             self.close()
             what = f"{path} is truncated or damaged from its beginning"
-            raise _unreadable(path, what, EXPORT_AGAIN) from error
+            raise unreadable(path, what, EXPORT_AGAIN) from error
         except BaseException:
             self.close()
             raise
@@ -134,12 +131,12 @@ class MediaDecoder:
         if self._stated_s():
             raise DamagedError
         if self._format.startswith(_HEADED):
-            return _unreadable(path, f"{path} holds no samples", EXPORT_AGAIN)
-        return _unreadable(path, f"{path} is not audio that can be decoded", _EXPORT)
+            return unreadable(path, f"{path} holds no samples", EXPORT_AGAIN)
+        return unreadable(path, f"{path} is not audio that can be decoded", EXPORT)
 
     def _decoded(self) -> Iterator[_Frame]:
         """Frames as float32 ``[C, n]``, all of one rate and number of channels."""
-        av = _pyav()
+        av = pyav()
         form = None
         packets = self._container.demux(self._stream)
         while True:
@@ -211,93 +208,6 @@ def open_media(path: Path) -> MediaDecoder:
             f"pip install av, or convert it to WAV ({conversion(path)})",
         )
     return MediaDecoder(path)
-
-
-def has_pyav() -> bool:
-    """Whether FFmpeg is there."""
-    try:
-        _pyav()
-    except ImportError:
-        return False
-    return True
-
-
-@functools.cache
-def _pyav() -> Any:
-    av = importlib.import_module("av")
-    importlib.import_module("av.error")
-    return av
-
-
-def _open_container(path: Path, file: Any) -> Any:
-    """The opened file. FFmpeg gets no name: it would take parts of one for a protocol."""
-    av = _pyav()
-    options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file"}
-    try:
-        return av.open(file, options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError, EOFError) as error:
-        what = f"{path} is not audio that can be decoded"
-        raise _unreadable(path, what, _EXPORT) from error
-
-
-def _choose_track(path: Path, container: Any) -> tuple[Any, str]:
-    """The sound track to take, and a line that says so where there are several."""
-    tracks = list(container.streams.audio)
-    if not tracks:
-        raise _unreadable(path, f"{path} has no sound", "choose the file that has the sound")
-    known = [track for track in tracks if track.codec_context is not None]
-    if is_protected(path) or any(_tag(track) in _PROTECTED_TAGS for track in known):
-        raise _protected(path)
-    if not known:
-        what = f"the sound of {path} is in a format that is not known"
-        raise _unreadable(path, what, _EXPORT)
-    default = _pyav().stream.Disposition.default
-    chosen = next((track for track in known if default & track.disposition), known[0])
-    chosen.codec_context.thread_count = 1
-    for stream in container.streams:
-        if stream is not chosen:
-            stream.discard = _pyav().stream.Discard.all
-    if len(tracks) == 1:
-        return chosen, ""
-    number = tracks.index(chosen) + 1
-    note = f"{path} has {counted(len(tracks), 'sound track')}: {_named(number, chosen)} is taken"
-    return chosen, f"{note} (export another one by itself to have that)"
-
-
-def _tag(track: Any) -> str:
-    try:
-        return str(track.codec_context.codec_tag)
-    except UnicodeDecodeError:
-        return ""
-
-
-def _named(number: int, track: Any) -> str:
-    language = track.metadata.get("language", "und")
-    about = [] if language == "und" else [language]
-    if track.metadata.get("title"):
-        about.append(track.metadata["title"])
-    return f"number {number}" + (f" ({', '.join(about)})" if about else "")
-
-
-def _protected(path: Path) -> AudioError:
-    return AudioError(
-        f"{path} is protected against copying (DRM)",
-        "take a copy without protection, such as from a CD or a recording of your own",
-    )
-
-
-def _unreadable(path: Path, what: str, remedy: str) -> AudioError:
-    """Why there is nothing to read: damage and locks look like other things to FFmpeg."""
-    if is_protected(path):
-        return _protected(path)
-    if lacks_index(path):
-        return AudioError(
-            f"{path} is an MP4 without its index: it is truncated, or its recording never ended",
-            "copy it again, or repair it by the program that recorded it",
-        )
-    if container_is_cut(path):
-        return AudioError(f"{path} is truncated", EXPORT_AGAIN)
-    return AudioError(what, remedy)
 
 
 def _changes(path: Path, form: tuple[int, int], other: tuple[int, int]) -> AudioError:
