@@ -46,6 +46,16 @@ def refused(path, *words):
     return line
 
 
+def rounding(kind, version=str(av.ffmpeg_version_info)):
+    """Samples that may be missing at the end.
+
+    In what FFmpeg writes as MP4 the length of a track is rounded to milliseconds. From its version
+    9 on it also cuts there what it reads.
+    """
+    is_mp4 = kind.suffix in ("m4a", "mp4", "mov", "3gp")
+    return kind.rate // 1000 if is_mp4 and not version.startswith("8.") else 0
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_length_delay_and_sound(files, name):
     kind = KINDS[name]
@@ -53,7 +63,7 @@ def test_length_delay_and_sound(files, name):
     recording = scan(files[name])
     assert recording[1:3] == (kind.rate, kind.channels)
     assert recording.note == ""
-    assert recording.samples == true.shape[1] + kind.more
+    assert 0 <= true.shape[1] + kind.more - recording.samples <= rounding(kind)
     sound = whole(files[name])
     for channel, wave in zip(sound, true, strict=True):
         lag = lag_of(channel, wave)
@@ -295,5 +305,6 @@ def test_samples_are_those_of_the_program_ffmpeg(files, tmp_path, name):
     subprocess.run(command, check=True)
     by_program = soundfile.read(made, dtype="float32", always_2d=True)[0].T
     ours = whole(files[name])
-    assert 0 <= by_program.shape[1] - ours.shape[1] < 2048
-    np.testing.assert_allclose(ours, by_program[:, : ours.shape[1]], atol=1e-3)
+    assert -rounding(KINDS[name], "9.0") <= by_program.shape[1] - ours.shape[1] < 2048
+    both = min(by_program.shape[1], ours.shape[1])
+    np.testing.assert_allclose(ours[:, :both], by_program[:, :both], atol=1e-3)

@@ -2,14 +2,19 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from media_files import KINDS, encode, song
+from places import ROOT
 from stub_engine import StubEngine
 
 from umss_jax.cli import run, separate
@@ -154,6 +159,28 @@ def test_a_standard_input_that_is_a_terminal(capfd, monkeypatch):
     code, out, err = call(capfd, "separate", "-")
     assert (code, out, len(err)) == (2, [], 1)
     assert "nothing is piped into it" in err[0]
+
+
+def test_ctrl_c_while_nothing_comes_through_the_pipe(tmp_path):
+    (tmp_path / "spool").mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "umss_jax", "separate", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path / "spool"), "PYTHONPATH": str(ROOT)},
+    )
+    child.stdin.write(b"RIFF")
+    child.stdin.flush()
+    for _ in range(600):
+        if [file for file in tmp_path.glob("spool/*/stdin") if file.is_file()]:
+            break
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) == 130
+    assert b"interrupted" in child.stderr.read()
+    assert list((tmp_path / "spool").iterdir()) == []
+    child.stdin.close()
+    child.stderr.close()
 
 
 @pytest.mark.parametrize(

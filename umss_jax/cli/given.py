@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
+import select
 import shutil
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from umss_jax.errors import AudioError, OutputError, UsageError, printable
 from umss_jax.interruption import check
 
 _STDIN = "stdin"
 _BLOCK_BYTES = 1 << 20
+_LOOK_AGAIN_S = 0.2
 
 
 def _no_word(line: str) -> None:
@@ -100,8 +104,7 @@ def spooled(files: Sequence[Path], called: MutableMapping[str, str]) -> Iterator
         kept = Path(folder) / _STDIN
         try:
             with kept.open("wb") as file:
-                while data := sys.stdin.buffer.read(_BLOCK_BYTES):
-                    check()
+                while data := _next_bytes(sys.stdin.buffer):
                     file.write(data)
         except OSError as error:
             free = shutil.disk_usage(folder).free >> 20
@@ -114,6 +117,17 @@ def spooled(files: Sequence[Path], called: MutableMapping[str, str]) -> Iterator
             yield [kept if _is_stdin(path) else path for path in files]
         finally:
             called.clear()
+
+
+def _next_bytes(stream: Any) -> bytes:
+    """What comes next through a pipe, empty at its end; a signal ends the waiting."""
+    with contextlib.suppress(OSError, ValueError):  # of streams that are none of the system's
+        if os.name == "posix":
+            while not select.select([stream.fileno()], [], [], _LOOK_AGAIN_S)[0]:
+                check()
+    check()
+    data: bytes = stream.read1(_BLOCK_BYTES)
+    return data
 
 
 def _is_stdin(path: Path) -> bool:
