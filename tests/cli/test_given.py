@@ -222,6 +222,15 @@ def test_two_recordings_of_one_name_have_results_of_their_own(capfd, monkeypatch
     assert again == (0, [], [])
 
 
+def test_a_missing_recording_does_not_change_the_names_of_others(capfd):
+    files = [record("credo.wav"), "elsewhere/credo.wav"]
+    code, out, _ = call(capfd, "separate", *files)
+    assert (code, tracks(out)) == (1, ["credo"])
+    files = [record("2023/credo.wav"), record("2024/credo.wav"), "a/b/c/credo.wav"]
+    code, out, _ = call(capfd, "separate", *files)
+    assert (code, tracks(out)) == (1, ["2023_credo", "2024_credo"])
+
+
 def test_a_name_that_is_taken_by_another_is_refused(capfd):
     files = [record("a/c.wav"), record("b/c.wav"), record("a_c.wav")]
     code, out, err = call(capfd, "separate", *files)

@@ -161,8 +161,11 @@ def given_once(files: Sequence[Path], tell: Callable[[str], None]) -> dict[Path,
         other = "" if str(twin) == str(path) else f" (as {path} too)"
         tell(f"{twin} is named twice{other}: it is done once")
     for group in alike.values():
-        if len(group) > 1:
-            tracks |= dict(zip(group, distinct_tracks(group), strict=True))
+        there = [path for path in group if path.exists()]
+        # What is missing fails by itself, and must not change what the others are called.
+        for some in (group, there):
+            names = distinct_tracks(some) if len(some) > 1 else ["" for _ in some]
+            tracks |= dict(zip(some, names, strict=True))
     _refuse_one_name(tracks)
     return tracks
 
