@@ -1,4 +1,4 @@
-"""The environment that JAX reads: what it does not take is named, before it can abort."""
+"""The machine, and the environment that JAX reads: what it does not take is named in time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import platform
 import re
 import sys
 import traceback
@@ -86,3 +87,18 @@ def _check_flags(flags: str) -> None:
     if not is_file:
         with contextlib.suppress(OutputError):
             write_bytes(mark, b"")
+
+
+def processor() -> str:
+    """Kind of the processor, as the system calls it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

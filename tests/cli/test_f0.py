@@ -156,7 +156,7 @@ def test_bad_files_are_named_and_the_others_done(loaded, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((), "files"),
+        ((), "FILE..."),
         (("{choir}", "--assigner", "dice"), "dice"),
         (("{choir}", "--segment", "0.2"), "--segment"),
         (("{choir}", "--overlap", "0.7"), "--overlap"),
@@ -164,7 +164,7 @@ def test_bad_files_are_named_and_the_others_done(loaded, tmp_path, capfd):
         (("{choir}", "--overwrite", "--skip-existing"), "--overwrite"),
         (("{choir}", "--assigner", "none", "--midi"), "--midi"),
         (("{choir}", "-o", "{choir}/out"), "-o"),
-        (("{choir}", "elsewhere/CHOIR.flac"), "elsewhere/CHOIR.flac"),
+        (("elsewhere/choir.wav", "elsewhere/CHOIR.flac"), "elsewhere/CHOIR.flac"),
     ],
 )
 def test_usage_errors_are_one_line_and_2(loaded, choir, capfd, arguments, word):

@@ -185,7 +185,7 @@ def test_a_defect_in_one_file_leaves_the_others(monkeypatch, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((), "files"),
+        ((), "FILE..."),
         (("{choir}", "--nonsense"), "--nonsense"),
         (("{choir}", "-d", "abacus"), "abacus"),
         (("{choir}", "--assigner", "dice"), "dice"),
@@ -202,8 +202,8 @@ def test_a_defect_in_one_file_leaves_the_others(monkeypatch, tmp_path, capfd):
         (("{choir}", "{choir}", "--adapt", "1", "--save-adapted", "mine"), "one at a time"),
         (("{choir}", "--adapt", "5", "--adapt-assignment", "--assigner", "heuristic"), "heuristic"),
         (("{choir}", "-o", "{choir}/out"), "-o"),
-        (("{choir}", "elsewhere/choir.flac"), "elsewhere/choir.flac"),
-        (("{choir}", "elsewhere/CHOIR.wav"), "elsewhere/CHOIR.wav"),
+        (("{choir}", "{choir}.flac", "{choir}.ogg"), "choir.wav.ogg"),
+        (("elsewhere/choir.wav", "elsewhere/CHOIR.wav"), "elsewhere/CHOIR.wav"),
     ],
 )
 def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):

@@ -299,7 +299,7 @@ def test_the_starter_weights_are_listed_and_shown(store, capsys):
     weights.save("x", VARIABLES, CONFIG)
     assert run(["weights", "list"]) == 0
     names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["starter", "x"]
+    assert names == ["name", "starter", "x"]
     assert run(["weights", "show", "starter"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["parts"] == ["assignment", "decoder", "encoder", "salience"]

@@ -7,7 +7,7 @@ however much audio follows it; so both are looked through here, page by page and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 # Kilobits per second of layer III by the header's index, MPEG 1 and MPEG 2/2.5 (ISO 11172-3).
@@ -60,8 +60,7 @@ def mp3_length(path: Path) -> Mp3Length | None:
             file.seek(at)
             return file.read(count)
 
-        while (tag := bytes_at(at, 10))[:3] == b"ID3" and len(tag) == 10:
-            at += 10 + sum((tag[6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
+        at = _after_tags(file)
         while (header := _frame(bytes_at(at, 4))) is not None:
             length, frame_samples = header
             if at + length > size:
@@ -75,6 +74,25 @@ def mp3_length(path: Path) -> Mp3Length | None:
             first = False
             at += length
     return None if first else Mp3Length(samples, stated, frames)
+
+
+def begins_with_mpeg_frame(path: Path) -> bool:
+    """Whether a file begins, after its tags, as MPEG audio of layer I, II or III does."""
+    with path.open("rb") as file:
+        file.seek(_after_tags(file))
+        head = file.read(2)
+    return len(head) == 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 6 != 0
+
+
+def _after_tags(file: IO[bytes]) -> int:
+    """Where the sound of a file with ID3 tags begins."""
+    at = 0
+    while True:
+        file.seek(at)
+        tag = file.read(10)
+        if tag[:3] != b"ID3" or len(tag) < 10:
+            return at
+        at += 10 + sum((tag[6 + k] & 0x7F) << (21 - 7 * k) for k in range(4))
 
 
 def _frame(header: bytes) -> tuple[int, int] | None:

@@ -5,32 +5,24 @@ Blocks are float32 ``[channels, samples]`` everywhere in the package; only files
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-import shlex
 from collections.abc import Iterator
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
 from umss_jax.audio.arguments import path_of
 from umss_jax.audio.config import FileConfig
-from umss_jax.audio.decoding import Reader, no_option, quiet_decoder, system_name
+from umss_jax.audio.decoder import EXPORT_AGAIN, DamagedError, Decoder, check_form, truncated
 from umss_jax.audio.excerpt import check_excerpt, inside, interval
-from umss_jax.audio.integrity import mp3_length, ogg_is_cut
+from umss_jax.audio.media import has_pyav, open_media
+from umss_jax.audio.sndfile import open_sndfile
 from umss_jax.errors import AudioError
-from umss_jax.interruption import check
 
 _NO_NUMBERS = "not numbers (NaN or infinite)"
-_EXPORT_AGAIN = "copy or export it again"
-# libsndfile repairs the length of a cut WAV or AIFF silently; only its log tells.
-_CUT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Programs that write WAV into a pipe cannot know its length and put the largest number there.
-_UNKNOWN_LENGTH_BYTES = 0x7FFF_0000
-# Encoder delay and padding, which decoders drop, take less than this many samples of an MP3.
-_MP3_PADDING = 4 * 1152
 
 
 class Recording(NamedTuple):
@@ -51,6 +43,10 @@ class Recording(NamedTuple):
     """Sample of the file that the recording begins with."""
     is_part: bool = False
     """It is a part of the file, which goes on before or after it."""
+    note: str = ""
+    """One line about a choice that was made, such as among several tracks; else empty."""
+    track: str = ""
+    """What its results are called, where that is not the file's name without the extension."""
 
     @property
     def duration_s(self) -> float:
@@ -87,23 +83,23 @@ def scan(
     stamp = _stamp(path)
     samples, mono_peak = 0, 0.0
     with _open(path) as file:
-        rate, channels = file.samplerate, file.channels
+        rate, channels, note = file.sample_rate_hz, file.channels, file.note
         first, end = interval(start_s, duration_s, rate)
         channel_peaks = np.zeros(channels)
         try:
-            for whole in _blocks(file, FileConfig.block_samples):
+            for whole in file.blocks(FileConfig.block_samples):
                 block = inside(whole, samples, first, end)
-                samples += whole.shape[1]
                 if block.shape[1]:
-                    _check_values(path, block, max(first, samples - whole.shape[1]), rate)
+                    _check_values(path, block, max(first, samples), rate)
                     channel_peaks = np.maximum(channel_peaks, np.abs(block).max(axis=1))
                     mono_peak = max(mono_peak, float(np.abs(block.mean(axis=0)).max()))
+                samples += whole.shape[1]
                 if end is not None and samples >= end:
                     break
             else:
-                _check_whole(path, samples, file)
-        except soundfile.SoundFileError as error:
-            raise _truncated(path, samples, file) from error
+                file.check_whole(samples)
+        except DamagedError as error:
+            raise truncated(path, samples, rate) from error
     if samples <= first:
         raise AudioError(
             f"{path} ends at {samples / rate:.2f} s, before --start {start_s:g}",
@@ -115,8 +111,18 @@ def scan(
         where = " in this part" if is_part else ""
         raise AudioError(f"{path} is silent{where}", "check the export or the choice of the track")
     downmix = choose_downmix(channel_peaks, mono_peak)
-    length = min(samples, end or samples) - first
-    return Recording(path, rate, channels, length, peak, downmix, stamp, first, is_part)
+    return Recording(
+        path,
+        rate,
+        channels,
+        samples=min(samples, end or samples) - first,
+        peak=peak,
+        downmix=downmix,
+        stamp=stamp,
+        first=first,
+        is_part=is_part,
+        note=note,
+    )
 
 
 def read_blocks(
@@ -139,10 +145,10 @@ def read_blocks(
     samples, first = 0, recording.first
     end = first + recording.samples
     with _open(recording.path) as file:
-        if (file.samplerate, file.channels) != (recording.sample_rate_hz, recording.channels):
+        if (file.sample_rate_hz, file.channels) != (recording.sample_rate_hz, recording.channels):
             raise changed
         try:
-            for whole in _blocks(file, block_samples):
+            for whole in file.blocks(block_samples):
                 block = inside(whole, samples, first, end if recording.is_part else None)
                 samples += whole.shape[1]
                 if samples > end and not recording.is_part:
@@ -151,7 +157,7 @@ def read_blocks(
                     yield block
                 if samples >= end and recording.is_part:
                     break
-        except soundfile.SoundFileError as error:
+        except DamagedError as error:
             raise changed from error
     if samples < end or _has_changed(recording):
         raise changed
@@ -181,55 +187,33 @@ def choose_downmix(channel_peaks: np.ndarray, mean_peak: float) -> tuple[float, 
     return (1.0 / count,) * count
 
 
-def _conversion(path: Path) -> str:
-    """The command that makes a WAV of a file, under a name that it does not have already."""
-    made = path.with_suffix(".wav" if path.suffix.lower() != ".wav" else ".converted.wav")
-    return f"ffmpeg -i {shlex.quote(no_option(path))} {shlex.quote(no_option(made))}"
-
-
 def _check_path(path: Path) -> None:
     """Refuses by their own names the things that libsndfile calls a system error."""
     try:
         if path.is_dir():
             raise AudioError(f"{path} is a directory", f"name the files in it ({path}/*)")
         if not path.exists():
-            raise AudioError(f"{path} does not exist", "check the path")
+            pattern = ", nor is anything called so" if has_magic(str(path)) else ""
+            raise AudioError(f"{path} does not exist{pattern}", "check the path")
         if not path.is_file():
             raise AudioError(f"{path} is not a regular file", "write it to a file first")
         if path.stat().st_size == 0:
-            raise AudioError(f"{path} is empty", _EXPORT_AGAIN)
+            raise AudioError(f"{path} is empty", EXPORT_AGAIN)
         with path.open("rb"):
             pass
     except OSError as error:
         raise AudioError(f"{path} cannot be read ({error.strerror})", "check its rights") from error
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    """Opens a file whose header asks for nothing out of the ordinary.
-
-    Whatever follows allocates by the rate and the channels, so they are looked at here.
-    """
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Decoder]:
+    """Opens a file by libsndfile, or else by FFmpeg, whose header asks for nothing odd."""
+    decoder = _decoder(path)
     try:
-        with quiet_decoder():
-            file = Reader(system_name(path))
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # .raw: TypeError
-        remedy = f"convert it to WAV, FLAC, OGG or MP3 ({_conversion(path)})"
-        raise AudioError(f"{path} is not audio that can be decoded", remedy) from error
-    limits = FileConfig
-    if not limits.lowest_rate_hz <= file.samplerate <= limits.highest_rate_hz:
-        problem, remedy = (
-            f"says that it has {file.samplerate} samples a second, which no recording has",
-            f"export it again, at {limits.lowest_rate_hz} to {limits.highest_rate_hz} Hz",
-        )
-    elif not 1 <= file.channels <= limits.most_channels:
-        problem, remedy = (
-            f"has {file.channels} channels",
-            f"choose those of the mixture, {limits.most_channels} at most",
-        )
-    else:
-        return file
-    file.close()
-    raise AudioError(f"{path} {problem}", remedy)
+        check_form(path, decoder.sample_rate_hz, decoder.channels)
+        yield decoder
+    finally:
+        decoder.close()
 
 
 def _check_values(path: Path, block: np.ndarray, before: int, rate_hz: int) -> None:
@@ -248,47 +232,16 @@ def _check_values(path: Path, block: np.ndarray, before: int, rate_hz: int) -> N
     )
 
 
-def _blocks(file: soundfile.SoundFile, block_samples: int) -> Iterator[np.ndarray]:
-    while True:
-        with quiet_decoder():
-            block = file.read(block_samples, dtype="float32", always_2d=True)
-        check()
-        if len(block) == 0:
-            return
-        yield block.T
+def _decoder(path: Path) -> Decoder:
+    """By libsndfile what it can read, all else by FFmpeg.
 
-
-def _check_whole(path: Path, samples: int, file: soundfile.SoundFile) -> None:
-    if file.format in ("MP3", "MPEG"):
-        _check_mp3(path, samples, file)
-    elif (
-        samples < file.frames
-        or (file.format == "OGG" and ogg_is_cut(path))
-        or any(
-            int(found) < int(stated) < _UNKNOWN_LENGTH_BYTES
-            for stated, found in _CUT_CHUNK.findall(file.extra_info)
-        )
-    ):
-        raise _truncated(path, samples, file)
-    if samples == 0:
-        raise AudioError(f"{path} holds no samples", _EXPORT_AGAIN)
-
-
-def _check_mp3(path: Path, samples: int, file: soundfile.SoundFile) -> None:
-    """The decoder reads as many samples as the header says, or guesses where there is none."""
-    length = mp3_length(path)
-    if length is None:
-        return
-    if length.stated_frames is not None and length.frames < length.stated_frames:
-        raise _truncated(path, samples, file)
-    if length.samples - samples > _MP3_PADDING:
-        raise AudioError(
-            f"{path} says it is {samples / file.samplerate:.2f} s long but holds "
-            f"{length.samples / file.samplerate:.2f} s",
-            f"convert it to WAV or FLAC ({_conversion(path)})",
-        )
-
-
-def _truncated(path: Path, samples: int, file: soundfile.SoundFile) -> AudioError:
-    seconds = samples / file.samplerate
-    return AudioError(f"{path} is truncated or damaged after {seconds:.2f} s", _EXPORT_AGAIN)
+    libsndfile takes what is called ``.mp3`` for that, and makes silence of an M4A: where such a
+    file does not begin as MPEG audio, FFmpeg says what it is.
+    """
+    by_sndfile = open_sndfile(path)
+    if by_sndfile is None:
+        return open_media(path)
+    if by_sndfile.is_sure or not has_pyav():
+        return by_sndfile
+    by_sndfile.close()
+    return open_media(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from umss_jax.audio.decoding import system_name
+from umss_jax.audio.sndfile import system_name
 from umss_jax.words import readable
 
 LONGEST = 200

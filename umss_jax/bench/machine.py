@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -11,13 +9,15 @@ from pathlib import Path
 
 import jax
 
+from umss_jax.environment import cores, processor
+
 
 def machine_name() -> str:
     """Processor and number of cores, or the accelerator, fit for a file name."""
     device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else _processor()
+    kind = device.device_kind if device.platform != "cpu" else processor()
     words = "".join(c if c.isalnum() else " " for c in kind).split()
-    count = jax.local_device_count() if device.platform != "cpu" else _cores()
+    count = jax.local_device_count() if device.platform != "cpu" else cores()
     return "-".join([*words, f"x{count}"])
 
 
@@ -49,16 +49,3 @@ def peak_memory_bytes() -> int:
                 return 1024 * int(line.split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1]
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,6 +18,7 @@ import numpy as np
 
 from umss_jax.audio.recording import scan
 from umss_jax.audio.resampling import read_16k
+from umss_jax.audio.suffixes import SOUNDS, has_suffix
 from umss_jax.config import AudioConfig
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.files import write_whole
@@ -31,7 +32,6 @@ _F0_HZ = (60.0, 1200.0)
 _SHORTEST_S = 0.15
 _CONSONANT_S = 0.18
 _CONSONANT_DB = -45.0
-_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 
 
 class SingerBank(NamedTuple):
@@ -186,9 +186,9 @@ def _runs(chosen: np.ndarray) -> list[tuple[int, int]]:
 def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
-    files = sorted(one for one in place.glob("*") if one.suffix.lower() in _ENDINGS)
+    files = sorted(one for one in place.glob("*") if has_suffix(one.name, SOUNDS))
     if not files:
-        raise DatasetError(f"{place} holds no recordings", f"give files {', '.join(_ENDINGS)}")
+        raise DatasetError(f"{place} holds no recordings", f"give files {', '.join(SOUNDS)}")
     return files
 
 

@@ -18,13 +18,14 @@ import typer
 import umss_jax
 from umss_jax import interruption
 from umss_jax.cli.common import INTERRUPTED, leave, refused, say
+from umss_jax.cli.examples import describe
 from umss_jax.cli.streams import lost_output, prepare_streams
 from umss_jax.environment import explained
 from umss_jax.errors import UmssError, one_line
 
 _COMMANDS = (
     *("separate", "f0", "demo", "evaluate", "report"),
-    *("train", "pretrain", "runs", "bench"),
+    *("train", "pretrain", "runs", "bench", "env"),
 )
 """Modules of this package with a function of the same name, in the order of the help text."""
 _GROUPS = ("weights", "data", "chorale")
@@ -34,7 +35,7 @@ app = typer.Typer(
     name="umss-jax",
     help="Separate choir recordings into soprano, alto, tenor and bass.",
     invoke_without_command=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,7 +95,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    command = typer.main.get_command(app)
+    command = describe(typer.main.get_command(app))
     # Typer brings its own copy of click, older ones the package: take the class from a public name.
     click_exception: Any = typer.BadParameter.__mro__[2]
     try:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("umss_jax")
 INTERRUPTED = 130
+_called: dict[str, str] = {}
+"""Paths of files that messages call otherwise: the standard input, which is kept in one."""
 
 FilesArgument = Annotated[
     list[Path],
-    typer.Argument(help="Recordings: WAV, FLAC, OGG, MP3, any rate, mono or more channels."),
+    typer.Argument(
+        metavar="FILE...",
+        help="Recordings or films of any format and rate, mono or more channels; folders of them; "
+        "- is the standard input.",
+    ),
 ]
 NameOption = Annotated[
     str,
@@ -110,24 +116,43 @@ def run_recordings(
     out: Path,
     quiet: bool,
     verbose: bool,
-    wanted: Callable[[Path], bool],
+    wanted: Callable[[Path, str], bool],
     load: Callable[[], ModelEngine],
     one: Callable[[Recording, Callable[[], ModelEngine]], list[Path]],
     listen: Callable[[Path], Recording] | None = None,
-    name_of: Callable[[Path], str] | None = None,
+    places: Callable[[Path], Mapping[str, Path]] | None = None,
 ) -> int:
     """Does every recording by one model, and prints the paths of the results.
 
-    ``wanted`` says whether a recording needs doing, or refuses it by an OutputError. ``one`` does
-    it and returns the results; its second argument gives the model, which is loaded when first
-    asked for. ``listen`` reads a recording first, by default all of it; ``name_of`` says what its
-    results are called. The exit code is that of :func:`run_files`.
+    Folders, patterns and the standard input are recordings too (:func:`umss_jax.cli.given.listed`).
+    ``wanted`` says whether a recording needs doing, by its path and the name of its track if that
+    is not the file's, or refuses it by an OutputError. ``one`` does it and returns the results; its
+    second argument gives the model, which is loaded when first asked for. ``listen`` reads a
+    recording first, by default all of it; ``places`` says where its results go, if these are not
+    called by its track. The exit code is that of :func:`run_files`.
     """
     from umss_jax.audio.recording import scan
-    from umss_jax.cli.given import given_once
+    from umss_jax.cli.given import given_once, listed, spooled
 
-    files = given_once(files, say, name_of)
     check_writable(out)
+    with spooled(listed(files) if quiet else listed(files, say), _called) as there:
+        tracks = given_once(there, say, places)
+        return _run_tracks(tracks, quiet, verbose, wanted, listen or scan, load, one)
+
+
+def _run_tracks(
+    tracks: Mapping[Path, str],
+    quiet: bool,
+    verbose: bool,
+    wanted: Callable[[Path, str], bool],
+    listen: Callable[[Path], Recording],
+    load: Callable[[], ModelEngine],
+    one: Callable[[Recording, Callable[[], ModelEngine]], list[Path]],
+) -> int:
+    """Does recordings, by path with the names of their tracks."""
+    from umss_jax.cli.given import refuse_folder
+
+    files = list(tracks)
     passed: list[Path] = []
 
     @functools.cache
@@ -137,14 +162,19 @@ def run_recordings(
         return loaded
 
     def do(path: Path) -> None:
+        if path.is_dir():
+            refuse_folder(path)
         try:
-            is_wanted = wanted(path)
+            is_wanted = wanted(path, tracks[path])
         except OutputError as error:
             raise OutputError(f"{path}: {error.message}", error.remedy) from error
         if not is_wanted:
             passed.append(path)
             return
-        for result in one((listen or scan)(path), engine):
+        recording = listen(path)._replace(track=tracks[path])
+        if recording.note and not quiet:
+            say(recording.note)
+        for result in one(recording, engine):
             print_path(result)
 
     code = run_files(files, do, verbose)
@@ -245,6 +275,8 @@ def print_path(path: Path) -> None:
 
 def say(text: str) -> None:
     """A message of one line, on stderr; names in it are spelt so that no terminal obeys them."""
+    for path, name in _called.items():
+        text = text.replace(path, name)
     if sys.stderr is not None:
         print(f"umss-jax: {printable(text)}", file=sys.stderr)
 

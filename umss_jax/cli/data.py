@@ -17,7 +17,9 @@ app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mo
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of a dataset, a song, or mixtures.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of a dataset, a song, or mixtures.")
+    ],
 ) -> int:
     """Say which layout a folder has, what is missing, and how many examples it gives.
 
@@ -68,7 +70,9 @@ def check(
 
 @app.command()
 def f0(
-    folder: Annotated[Path, typer.Argument(help="Folder of a dataset or song with stems.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of a dataset or song with stems.")
+    ],
     csv: Annotated[
         bool, typer.Option("--csv", help="Write .f0.csv tables instead of pairs of .npy files.")
     ] = False,

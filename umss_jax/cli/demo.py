@@ -19,9 +19,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all that is made.")] = Path(
         "demo"
     ),
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of singers, room and all random numbers.")
-    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     adapt: Annotated[
         int,
         typer.Option("--adapt", min=0, metavar="STEPS", help="First train on the mixture itself."),

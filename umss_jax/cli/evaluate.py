@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 ModelsArgument = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="[MODEL]...",
         help="Names in the store, or .safetensors files; LABEL=NAME calls one otherwise. "
-        "Default: starter."
+        "Default: starter.",
     ),
 ]
 BaselinesOption = Annotated[

@@ -137,8 +137,8 @@ def f0(
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
     opened = open_score(score) if score is not None else None
 
-    def wanted(path: Path) -> bool:
-        if pitch_files.missing_paths(pitch_files.pitch_paths(path, out, options), options):
+    def wanted(path: Path, track: str) -> bool:
+        if pitch_files.missing_paths(pitch_files.pitch_paths(path, out, options, track), options):
             return True
         log.info("%s: its files are in %s already", path, out)
         return False

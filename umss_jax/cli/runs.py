@@ -11,7 +11,9 @@ from umss_jax.errors import printable
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder of all runs.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of all runs.")] = Path(
+        "runs"
+    ),
 ) -> None:
     """List runs: state, phase, epoch, step, best validation loss, last change."""
     from umss_jax.train.run_folder import list_runs

@@ -29,6 +29,7 @@ from umss_jax.cli.common import (
     run_recordings,
     say,
 )
+from umss_jax.cli.given import listed
 from umss_jax.cli.separate_options import (
     PRACTICE,
     DurationOption,
@@ -145,7 +146,6 @@ def separate(
         from umss_jax.audio.recording import scan
         from umss_jax.scores.fit import open_score
         from umss_jax.separation.encodings import check_encoding
-        from umss_jax.separation.naming import check_targets
         from umss_jax.separation.outputs import MANIFEST
         from umss_jax.separation.request import (
             StemOptions,
@@ -160,7 +160,7 @@ def separate(
     if adapt or adapt_assignment or save_adapted:
         with exit_at_once():  # what trains takes half a second to import
             from umss_jax.train.adapt import check_adaptation
-        check_adaptation(adaptation, assigner, save_adapted, len(files), overwrite)
+        check_adaptation(adaptation, assigner, save_adapted, len(listed(files)), overwrite)
     config = SeparationConfig(segment, overlap, seed, full_band=full_band)
     options = StemOptions(
         flac,
@@ -177,17 +177,16 @@ def separate(
     )
     request = request_of(options, score is not None)
 
-    def places(path: Path) -> dict[str, Path]:
-        return targets_of(request, path, out, model_name(name))
+    def places(path: Path, track: str = "") -> dict[str, Path]:
+        return targets_of(request, path, out, model_name(name), track)
 
-    if request.template is not None:
-        check_targets({path: places(path) for path in files})
     opened = open_score(score) if score is not None else None
 
-    def wanted(path: Path) -> bool:
-        if wants_track(request, path, out, model_name(name), overwrite, skip_existing):
+    def wanted(path: Path, track: str) -> bool:
+        model = model_name(name)
+        if wants_track(request, path, out, model, overwrite, skip_existing, track):
             return True
-        log.info("%s: stems are in %s already", path, places(path)[MANIFEST].parent)
+        log.info("%s: stems are in %s already", path, places(path, track)[MANIFEST].parent)
         return False
 
     def listen(path: Path) -> Recording:
@@ -210,8 +209,8 @@ def separate(
         return [track.folder] if request.template is None else list(track.files)
 
     load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
-    name_of = None if request.template is None else lambda path: str(places(path)[MANIFEST])
-    return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, name_of)
+    named = None if request.template is None else places
+    return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, named)
 
 
 def load_engine(

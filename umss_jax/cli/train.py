@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 SettingsArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="A configuration (TOML), then key=value to set otherwise."),
+    typer.Argument(
+        metavar="[CONFIGURATION] [KEY=VALUE]...",
+        help="A TOML file, then what to set otherwise.",
+    ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
 ShowOption = Annotated[

@@ -21,7 +21,11 @@ app = typer.Typer(
     help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
 )
 
-NameArgument = Annotated[str, typer.Argument(help="Name in the store, or a .safetensors file.")]
+_LISTED = ("architecture", "parameters", "origin")
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name in the store, or a .safetensors file.")
+]
 
 
 def _say(text: str) -> None:
@@ -30,7 +34,9 @@ def _say(text: str) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="HDF5 or PyTorch file, or folder of .npy files.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="HDF5 or PyTorch file, or folder of .npy files.")
+    ],
     name: Annotated[str, typer.Option("--output", "-o", help="Name to store it under.")],
     kind: Annotated[
         str | None, typer.Option(help="Kind of file; by default told from its contents.")
@@ -106,23 +112,31 @@ def bring_published(name: str) -> None:
 
 
 @app.command("list")
-def list_() -> None:
-    """List what there is: name, architecture, parameters, origin; tab-separated.
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of objects.")] = False,
+) -> None:
+    """List weights: name, architecture, parameters, origin; tab-separated below a header line.
 
     First the weights that are part of the package (starter), then what is stored.
     """
     from umss_jax.files import home
     from umss_jax.weights import store
 
-    names = store.stored_names()
+    names, rows = store.stored_names(), []
     for name in [store.STARTER, *names]:
         try:
             about = store.read_metadata(name)
         except UmssError as error:
             _say(str(error))
             continue
-        fields = (about.get(key, "") for key in ("architecture", "parameters", "origin"))
-        typer.echo("\t".join(printable(str(cell)) for cell in (name, *fields)))
+        rows.append({"name": name} | {key: about.get(key) for key in _LISTED})
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        typer.echo("\t".join(("name", *_LISTED)))
+    for row in () if as_json else rows:
+        cells = ("" if cell is None else str(cell) for cell in row.values())
+        typer.echo("\t".join(printable(cell) for cell in cells))
     if not names:
         _say(f"nothing is stored in {home() / 'weights'}")
 
@@ -166,7 +180,7 @@ def verify(name: NameArgument) -> None:
 @app.command()
 def export(
     name: NameArgument,
-    file: Annotated[Path, typer.Argument(help="File to write; a folder for npy.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; a folder for npy.")],
     to: Annotated[str, typer.Option(help="keras, npy or torch.")],
     part: Annotated[
         list[str] | None, typer.Option(help="Only this part, e.g. salience; may be repeated.")
@@ -198,7 +212,9 @@ def export(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="What to fetch; `list` names what there is.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What to fetch; `list` names what there is.")
+    ],
     source: Annotated[
         str | None, typer.Option("--from", help="Mirror address or folder instead of GitHub.")
     ] = None,

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.audio.recording import system_name
+from umss_jax.audio.sndfile import system_name
 from umss_jax.config import AudioConfig
 from umss_jax.data.layouts import STEM_FOLDER
 from umss_jax.data.references import read_f0

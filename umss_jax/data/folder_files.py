@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from umss_jax.audio.suffixes import FILMS, SOUNDS, has_suffix
 from umss_jax.errors import DatasetError
 from umss_jax.words import counted, readable, some_of
 
-_FORMATS = (".wav", ".aiff", ".aif", ".flac", ".ogg", ".mp3")
-"""Suffixes of recordings, from the least loss to the most."""
-AUDIO_SUFFIXES = frozenset(_FORMATS)
 _FOREIGN = frozenset(
     {
         *("__macosx", "@eadir", "#recycle", "$recycle.bin", "recycler", "lost+found"),
@@ -69,7 +67,7 @@ def recordings_below(folder: Path) -> Recordings:
                 continue
             if _is(entry.is_dir):
                 (linked if entry.is_symlink() else own).append(here / entry.name)
-            elif _has_suffix(entry.name):
+            elif has_suffix(entry.name, SOUNDS):
                 if _is(entry.is_file):
                     files.append(here / entry.name)
                 elif entry.is_symlink():
@@ -91,7 +89,7 @@ def is_foreign(name: str) -> bool:
 
 def is_audio(path: Path) -> bool:
     """Whether a path is a file that may be a recording, by its name."""
-    return _has_suffix(path.name) and not is_foreign(path.name) and path.is_file()
+    return has_suffix(path.name, SOUNDS) and not is_foreign(path.name) and path.is_file()
 
 
 def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -102,7 +100,7 @@ def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
         key = (file.parent, readable(file.stem))
         other = chosen.setdefault(key, file)
         if other is not file:
-            best, worse = sorted((other, file), key=lambda one: _FORMATS.index(one.suffix.lower()))
+            best, worse = sorted((other, file), key=_loss)
             chosen[key] = best
             passed_over.append(readable(worse.name))
     if not passed_over:
@@ -113,6 +111,10 @@ def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
     ]
 
 
+def _loss(file: Path) -> int:
+    return (SOUNDS + FILMS).index(file.suffix.lower())
+
+
 def file_identity(path: Path) -> tuple[int, int] | Path:
     """The same for every name of one file."""
     try:
@@ -120,10 +122,6 @@ def file_identity(path: Path) -> tuple[int, int] | Path:
     except OSError:
         return path
     return (about.st_dev, about.st_ino)
-
-
-def _has_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
 
 
 def _is(question: object) -> bool:

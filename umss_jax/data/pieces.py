@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.audio.recording import system_name
+from umss_jax.audio.sndfile import system_name
 from umss_jax.config import AudioConfig
 from umss_jax.data.config import SetConfig, StemLengthConfig
 from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout

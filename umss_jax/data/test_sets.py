@@ -17,7 +17,7 @@ from pathlib import Path
 import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.audio.recording import system_name
+from umss_jax.audio.sndfile import system_name
 from umss_jax.config import AudioConfig
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import (

@@ -202,6 +202,8 @@ def _salience(
 ) -> Salience | None:
     path = given or folder / f"{track_name}.salience.npz"
     if given is None and not path.is_file():
+        path = folder / f"{folder.name}.salience.npz"  # of a track named after its folder
+    if given is None and not path.is_file():
         return None
     return read_salience(path, duration_s, "make it with umss-jax f0 RECORDING --salience", config)
 

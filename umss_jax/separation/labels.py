@@ -11,10 +11,10 @@ from umss_jax.separation.request import Request
 def sound_tags(recording: Recording, request: Request) -> dict[str, dict[str, str]]:
     """Title, piece (as the album), part, number and description of every sound that is written.
 
-    The piece is called as the recording's own title says, or else as its file.
+    The piece is called as the recording's own title says, or else as its results.
     """
     own = read_tags(recording.path)
-    piece = tag_text(own.get("title", "") or track_name(recording.path))
+    piece = tag_text(own.get("title", "") or recording.track or track_name(recording.path))
     tags = {}
     for number, name in enumerate((*request.sounds, *request.mixes), 1):
         part = name.replace(IN_FRONT, " predominant").replace(MISSING, " missing")

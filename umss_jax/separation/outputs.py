@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from umss_jax.config import VOICES
@@ -68,9 +68,27 @@ def track_name(recording: Path, windows: bool = os.name == "nt") -> str:
     return plain_name(os.path.splitext(recording.name)[0], windows)
 
 
-def track_folder(recording: Path, out: Path, model: str) -> Path:
-    """Folder of a recording's stems: ``OUT/<model>/<track>``."""
-    return out / plain_name(model) / track_name(recording)
+def track_folder(recording: Path, out: Path, model: str, track: str = "") -> Path:
+    """Folder of a recording's stems: ``OUT/<model>/<track>``; a track may have another name."""
+    return out / plain_name(model) / (track or track_name(recording))
+
+
+def distinct_tracks(recordings: Sequence[Path], windows: bool = os.name == "nt") -> list[str]:
+    """Track names of recordings of one name in different folders, told apart by their folders.
+
+    Of the folders' paths that counts in which they differ: ``2023/live/credo.wav`` and
+    ``2024/live/credo.wav`` become ``2023_credo`` and ``2024_credo``.
+    """
+    parents = [Path(os.path.abspath(recording)).parent.parts for recording in recordings]
+    shortest = min(map(len, parents))
+    begin = next((k for k in range(shortest) if len({p[k] for p in parents}) > 1), shortest)
+    most = shortest - begin
+    end = next((k for k in range(most) if len({p[-1 - k] for p in parents}) > 1), most)
+    names = []
+    for recording, parts in zip(recordings, parents, strict=True):
+        own = parts[begin : len(parts) - end]
+        names.append(plain_name("_".join((*own, track_name(recording, windows))), windows))
+    return names
 
 
 def plain_name(name: str, windows: bool = os.name == "nt") -> str:

@@ -113,9 +113,9 @@ def need_package(option: str, package: str, extra: str) -> None:
         )
 
 
-def pitch_paths(path: Path, out: Path, options: PitchOptions) -> list[Path]:
+def pitch_paths(path: Path, out: Path, options: PitchOptions, track: str = "") -> list[Path]:
     """The files of a recording: ``OUT/<track>.f0.csv`` and those asked for besides."""
-    return [out / f"{track_name(path)}{suffix}" for suffix in options.suffixes()]
+    return [out / f"{track or track_name(path)}{suffix}" for suffix in options.suffixes()]
 
 
 def track_file(
@@ -164,7 +164,8 @@ def track_file(
     """
     options = (options or PitchOptions())._replace(alignment=score is not None)
     check_options(options, bool(engine.voices))
-    targets = pitch_paths(Path(path), Path(out), options)
+    track = recording.track if recording is not None else ""
+    targets = pitch_paths(Path(path), Path(out), options, track)
     wanted = missing_paths(targets, options)
     if not wanted:
         return []

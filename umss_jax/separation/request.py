@@ -78,11 +78,16 @@ class Request(NamedTuple):
         return (*self.outputs, MANIFEST)
 
 
-def targets_of(request: Request, recording: Path, out: Path, model: str) -> dict[str, Path]:
-    """Where the files of a recording go, by the names they have in a folder of their own."""
+def targets_of(
+    request: Request, recording: Path, out: Path, model: str, track: str = ""
+) -> dict[str, Path]:
+    """Where the files of a recording go, by the names they have in a folder of their own.
+
+    ``track`` is what that folder is called where not as the recording; a template does not ask.
+    """
     if request.template is not None:
         return request.template.targets(recording, out, model, request.files)
-    folder = track_folder(recording, out, model)
+    folder = track_folder(recording, out, model, track)
     return {name: folder / name for name in request.files}
 
 
@@ -93,15 +98,17 @@ def wants_track(
     model: str,
     overwrite: bool,
     skip_existing: bool = False,
+    track: str = "",
 ) -> bool:
-    """Whether the files of a recording are to be written.
+    """Whether the files of a recording are to be written; ``track`` as for :func:`targets_of`.
 
     Raises:
         OutputError: as :func:`umss_jax.separation.outputs.wants_stems` and, with names by a
             template, :func:`umss_jax.separation.naming.wants_files`.
     """
     if request.template is None:
-        return wants_stems(track_folder(recording, out, model), recording, overwrite, skip_existing)
+        folder = track_folder(recording, out, model, track)
+        return wants_stems(folder, recording, overwrite, skip_existing)
     targets = targets_of(request, recording, out, model)
     return wants_files(targets, recording, overwrite, skip_existing)
 

@@ -103,8 +103,9 @@ def separate_file(
     options = options or StemOptions()
     request = request_of(options, score is not None)
     out, path = Path(out), Path(path)
-    wants_track(request, path, out, engine.name, options.overwrite)
-    targets = targets_of(request, path, out, engine.name)
+    track = recording.track if recording is not None else ""
+    wants_track(request, path, out, engine.name, options.overwrite, track=track)
+    targets = targets_of(request, path, out, engine.name, track)
     folder = targets[MANIFEST].parent
     recording = recording or scan(path, options.start_s, options.duration_s)
     check_encoding(request.encoding, recording)
