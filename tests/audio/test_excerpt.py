@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from media_files import KINDS, encode, make, song
 
 from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.errors import AudioError, UsageError
@@ -60,6 +61,48 @@ def test_what_lies_outside_does_not_matter(tmp_path):
     assert read(scan(tmp_path / "cut.flac", 0.25, 1.0)).shape == (2, RATE)
     with pytest.raises(AudioError, match="truncated"):
         scan(tmp_path / "cut.flac", 0.25)
+
+
+@pytest.mark.parametrize("name", ["m4a", "mp4 opus", "aac", "wma", "webm", "mka flac"])
+@pytest.mark.parametrize(("start_s", "duration_s"), [(0.0, 0.5), (0.4, None), (0.4, 0.3)])
+def test_the_part_is_that_of_the_whole_by_ffmpeg_too(tmp_path, name, start_s, duration_s):
+    path, rate = make(tmp_path, name), KINDS[name].rate
+    first = round(start_s * rate)
+    expected = read(scan(path))[:, first:]
+    if duration_s is not None:
+        expected = expected[:, : round(duration_s * rate)]
+    part = scan(path, start_s, duration_s)
+    assert (part.samples, part.first, part.is_part) == (expected.shape[1], first, True)
+    for block in (65_536, 10_000):
+        np.testing.assert_array_equal(read(part, block), expected)
+
+
+def test_a_part_of_a_lossless_film_is_what_was_recorded(tmp_path):
+    sound = song(2.0)
+    path = encode(tmp_path / "film.mov", [sound], KINDS["mov pcm"], video=True)
+    part = scan(path, 1.0, 0.5)
+    expected = sound[:, RATE : RATE + RATE // 2]
+    np.testing.assert_allclose(read(part), expected, atol=2.0**-23)
+
+
+def test_what_ffmpeg_finds_after_the_part_does_not_matter(tmp_path):
+    one = encode(tmp_path / "a.aac", [song(1.2)], KINDS["aac"])
+    other = encode(tmp_path / "b.aac", [song(1.0)[:, ::2]], KINDS["aac"]._replace(rate=22_050))
+    path = tmp_path / "joined.aac"
+    path.write_bytes(one.read_bytes() + other.read_bytes())
+    assert read(scan(path, 0.25, 0.75)).shape == (2, RATE * 3 // 4)
+    with pytest.raises(AudioError, match="half-way"):
+        scan(path, 0.25)
+    whole = make(tmp_path, "m4a", 3.0)
+    content = bytearray(whole.read_bytes())
+    at = content.index(b"mdat") + 40_000  # 2.5 s of 128 kb/s
+    content[at : at + 600] = bytes(600)
+    path = tmp_path / "damaged.m4a"
+    path.write_bytes(content)
+    expected = read(scan(whole, 0.25, 1.0))
+    np.testing.assert_array_equal(read(scan(path, 0.25, 1.0)), expected)
+    with pytest.raises(AudioError, match="truncated or damaged after"):
+        scan(path, 0.25)
 
 
 def test_a_part_that_changes_is_noticed(tmp_path):

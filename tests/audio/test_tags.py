@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from media_files import make
 
 from umss_jax.audio.recording import scan
 from umss_jax.audio.tags import LONGEST, read_tags, tag_text
@@ -53,6 +54,23 @@ def test_tags_and_sound_come_back(tmp_path, suffix, container, subtype):
     if suffix != "wav":  # Mutagen reads other tags in WAV than the INFO that libsndfile writes
         assert texts_by_mutagen(path) == TEXTS
     assert read_tags(path) == {name: TEXTS[name] for name in ("title", "album", "artist")}
+
+
+@pytest.mark.parametrize("name", ["m4a", "alac", "wma", "wavpack"])
+def test_tags_that_mutagen_wrote_into_what_ffmpeg_reads(tmp_path, name):
+    mutagen = pytest.importorskip("mutagen")
+    path = make(tmp_path, name)
+    assert read_tags(path) == {}
+    file = mutagen.File(path, easy=True)
+    keys = {"title": "title", "album": "album", "artist": "artist"}
+    if path.suffix == ".wma":
+        keys = {"title": "Title", "album": "WM/AlbumTitle", "artist": "Author"}
+    for key, its_key in keys.items():
+        file[its_key] = [TEXTS[key]]
+    file.save()
+    assert read_tags(path) == {key: TEXTS[key] for key in keys}
+    renamed = path.rename(tmp_path / "a.mp3")
+    assert read_tags(renamed)["title"] == TEXTS["title"]
 
 
 @pytest.mark.parametrize(("suffix", "container", "subtype"), KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from pathlib import Path
@@ -53,6 +54,17 @@ def open_container(path: Path, file: Any) -> Any:
     except (av.error.FFmpegError, OSError, ValueError, EOFError) as error:
         what = f"{path} is not audio that can be decoded"
         raise unreadable(path, what, EXPORT) from error
+
+
+def media_tags(path: Path) -> dict[str, str]:
+    """What a file says about itself, by names such as ``title``; empty where FFmpeg finds none."""
+    if not has_pyav():
+        return {}
+    try:
+        with path.open("rb") as file, contextlib.closing(open_container(path, file)) as container:
+            return {name.lower(): text for name, text in container.metadata.items()}
+    except (AudioError, OSError):
+        return {}
 
 
 def choose_track(path: Path, container: Any) -> tuple[Any, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import soundfile
 
+from umss_jax.audio.media_container import media_tags
 from umss_jax.audio.sndfile import system_name
 from umss_jax.words import readable
 
@@ -22,12 +23,13 @@ _LANGUAGE = b"und"
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """Title, album and artist of a sound file, as far as it says them; empty of any other file."""
+    """Title, album and artist of a recording, as far as it says them; empty of any other file."""
     try:
         with soundfile.SoundFile(system_name(path)) as file:
             found = file.copy_metadata()
     except (soundfile.SoundFileError, OSError, ValueError, TypeError):  # .raw: TypeError
-        return {}
+        found = {}
+    found = found or media_tags(path)
     texts = {name: tag_text(found.get(name, "")) for name in ("title", "album", "artist")}
     return {name: text for name, text in texts.items() if text}
 
