@@ -70,6 +70,20 @@ def test_a_folder_of_results_is_none_of_recordings(capfd):
     assert (code, tracks(out), err) == (0, ["choir"], [])
 
 
+def test_notes_as_tones_are_no_recordings(capfd, monkeypatch):
+    from stub_pitch_engine import StubPitchEngine
+
+    from umss_jax.cli import f0
+
+    monkeypatch.setattr(f0, "load_engine", lambda *options: StubPitchEngine())
+    recordings = [record("choir/a.wav"), record("choir/high.notes.wav")]
+    asked = ("f0", "choir", "-o", "choir", "--sonify")
+    first = call(capfd, *asked)
+    assert (first[0], len(first[1]), first[2]) == (0, 4, [])
+    assert call(capfd, *asked, "--overwrite") == first
+    assert listed([Path("choir")]) == recordings
+
+
 def test_a_folder_without_recordings_names_one_below(capfd):
     record("year/2024/choir.wav")
     Path("empty").mkdir()

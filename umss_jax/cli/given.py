@@ -29,7 +29,7 @@ def _no_word(line: str) -> None:
 def listed(files: Sequence[Path], tell: Callable[[str], None] = _no_word) -> list[Path]:
     """The recordings that arguments stand for.
 
-    A folder stands for those in it, by their names and in order, without the stems of separations;
+    A folder stands for those in it, by their names and in order, without results that are there;
     of one that is there in several formats the best. A pattern such as ``*.wav``, which shells of
     Windows do not expand, stands for what it matches. What stands for nothing is returned as it is.
     """
@@ -51,7 +51,7 @@ def _recordings_in(folder: Path, tell: Callable[[str], None]) -> list[Path]:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:  # whoever reads the folder says so
         return []
-    own = _stems_of(folder)
+    own = _results_in(folder)
     here = [
         folder / name
         for name in names
@@ -63,16 +63,16 @@ def _recordings_in(folder: Path, tell: Callable[[str], None]) -> list[Path]:
     return chosen
 
 
-def _stems_of(folder: Path) -> set[str]:
-    """Files of a folder that separations wrote, by the manifests in it.
+def _results_in(folder: Path) -> set[str]:
+    """Sounds of a folder that are results: of separations by the manifests, of notes by the F0.
 
-    These have other names too where a template named the files.
+    Manifests have other names too where a template named the files.
     """
     from umss_jax.documents import NoDocumentError, read_json
-    from umss_jax.separation.outputs import MANIFEST
+    from umss_jax.separation.outputs import MANIFEST, SONIFIED, TRACKS
 
     stem, ext = MANIFEST.rsplit(".", 1)
-    found: set[str] = set()
+    found = {path.name.removesuffix(TRACKS) + SONIFIED for path in folder.glob(f"*{TRACKS}")}
     for path in folder.glob(f"*{stem}*.{ext}"):
         with contextlib.suppress(OSError, NoDocumentError, TypeError, KeyError):
             found |= {str(name) for name in read_json(path)["outputs"]}

@@ -164,8 +164,7 @@ def track_file(
     """
     options = (options or PitchOptions())._replace(alignment=score is not None)
     check_options(options, bool(engine.voices))
-    track = recording.track if recording is not None else ""
-    targets = pitch_paths(Path(path), Path(out), options, track)
+    targets = pitch_paths(Path(path), Path(out), options, recording.track if recording else "")
     wanted = missing_paths(targets, options)
     if not wanted:
         return []
