@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from umss_jax.audio.arguments import of_kind, path_of, text_of
-from umss_jax.audio.arrays import sound_of
+from umss_jax.audio.arrays import Sound, sound_of
 from umss_jax.audio.recording import scan
 from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
 from umss_jax.device import own_settings
@@ -34,7 +34,6 @@ from umss_jax.separation.stream import (
     Progress,
     Separation,
     segments_of_array,
-    separate_array,
     separate_sound,
     track_array,
 )
@@ -68,12 +67,7 @@ class Separator:
         are by its notes; ``fit`` of the result says how it fits.
         """
         opened = _opened(score)
-        if opened is None:
-            result = separate_array(audio, sample_rate_hz, self.engine, self.config)
-        else:
-            sound = sound_of(audio, sample_rate_hz)
-            result = separate_with_score(sound, self.engine, self.config, opened)
-        return _warned(result, "the array")
+        return _separated(sound_of(audio, sample_rate_hz), self.engine, self.config, opened)
 
     def separate_file(
         self,
@@ -180,11 +174,7 @@ def separate(
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
     sound, opened = sound_of(recording, sample_rate_hz), _opened(score)
     loaded = load(**options)
-    if opened is None:
-        result = separate_sound(sound, loaded.engine, loaded.config)
-    else:
-        result = separate_with_score(sound, loaded.engine, loaded.config, opened)
-    return _warned(result, "the array")
+    return _separated(sound, loaded.engine, loaded.config, opened)
 
 
 class PitchTracker:
@@ -253,6 +243,17 @@ def load_tracker(
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
     return PitchTracker(engine, config)
+
+
+def _separated(
+    sound: Sound, engine: ModelEngine, config: SeparationConfig, score: ScoreFile | None
+) -> Separation:
+    """Separates an array that was checked, by a score where there is one."""
+    if score is None:
+        result = separate_sound(sound, engine, config)
+    else:
+        result = separate_with_score(sound, engine, config, score)
+    return _warned(result, "the array")
 
 
 def _warned(result: Result, name: str) -> Result:

@@ -85,9 +85,8 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
     Raises:
         UsageError: a package is not installed, or notes are asked for without voices.
     """
-    if options.alignment and not has_voices:
-        raise UsageError("--score needs voices, --assigner none has none", "drop one of them")
     for option, asked in (
+        ("--score", options.alignment),
         ("--midi", options.midi),
         ("--notes", options.note_table),
         ("--sonify", options.sonify),
@@ -215,7 +214,7 @@ def _write_all(
     hz = engine.frequencies_hz
     image = SalienceImage(len(hz), len(times), image_columns(recording.duration_s))
     kept: list[np.ndarray] = []
-    frame_s = audio.hop_samples / audio.sample_rate_hz
+    frame_s = audio.hop_s
     blocks: Iterator[PitchBlock] = track_blocks(sound, engine, config)
     fit = None
     if score is not None:
