@@ -9,6 +9,7 @@ end up in it instead of in the sum.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -156,9 +157,11 @@ def full_band_stems(
     """The recording by blocks ``[C, n]``, each with its stems ``[J, C, n]``, float32."""
     sharer = sharer or _sharer(recording, separated)
     upsampled = _upsampled(recording, separated.scratch, separated.audio.sample_rate_hz)
-    full_band = sharer.share_out(read_blocks(recording), upsampled)
+    # Decoded once for both: the sharer is ahead of its stems by a few blocks.
+    ahead, blocks = itertools.tee(read_blocks(recording))
+    full_band = sharer.share_out(ahead, upsampled)
     ready = np.zeros((len(VOICES) * recording.channels, 0), np.float32)
-    for block in read_blocks(recording):
+    for block in blocks:
         while ready.shape[1] < block.shape[1]:
             ready = np.concatenate([ready, next(full_band)], axis=1)
         stems = ready[:, : block.shape[1]].reshape(len(VOICES), recording.channels, -1)
