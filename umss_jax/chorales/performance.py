@@ -16,9 +16,10 @@ from scipy import signal
 
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.scores import Score
-from umss_jax.chorales.singer import SILENT_DB, Curve, Singer, midi_to_hz
+from umss_jax.chorales.singer import SILENT_DB, Curve, Singer
 from umss_jax.chorales.timing import Sung, draw_text, tempo_map, timed
 from umss_jax.config import VOICES
+from umss_jax.pitch.grid import midi_to_hz
 
 _FINE = 4  # points of the control curves in a frame
 _VOICED_DB = -30.0

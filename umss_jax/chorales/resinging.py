@@ -15,9 +15,10 @@ from umss_jax.chorales.bank import FFT_SIZE, PERIOD_S, RATE_HZ, SingerBank, worl
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.performance import loudness_curve, perform, pitch_curve
 from umss_jax.chorales.scores import Score
-from umss_jax.chorales.singer import Singer, midi_to_hz
+from umss_jax.chorales.singer import Singer
 from umss_jax.chorales.timing import Sung
 from umss_jax.config import VOICES, SynthConfig
+from umss_jax.pitch.grid import midi_to_hz
 
 _HOP_S = SynthConfig().hop_samples / SynthConfig().sample_rate_hz
 _VOICED_DB = -30.0

@@ -7,7 +7,7 @@ alone.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,16 +21,12 @@ from umss_jax.chorales.formants import (
 )
 from umss_jax.chorales.timing import Sung
 from umss_jax.config import SynthConfig
+from umss_jax.pitch.grid import midi_to_hz
 
 SILENT_DB = -70.0
 _ORDER = 20
 _NOISE_BANDS = 40
 _RAMP_S = 0.012
-
-
-def midi_to_hz(midi: Any) -> Any:
-    """Frequency of a MIDI pitch; 69 is A4 at 440 Hz."""
-    return 440.0 * 2 ** ((midi - 69) / 12)
 
 
 class Curve:

@@ -7,6 +7,7 @@ from scipy import fft, signal
 
 from umss_jax.config import AudioConfig
 from umss_jax.data.config import AugmentationConfig, DisturbanceConfig
+from umss_jax.pitch.grid import midi_to_hz
 
 
 def altered(
@@ -114,7 +115,7 @@ def _strings(samples: int, rng: np.random.Generator, rate_hz: int) -> np.ndarray
     for start in range(int(rng.integers(0, beat)), samples, beat):
         time = np.arange(samples - start) / rate_hz
         for midi in rng.integers(36, 84, int(rng.integers(1, 5))):
-            f0_hz = 440.0 * 2 ** ((int(midi) - 69) / 12)
+            f0_hz = midi_to_hz(int(midi))
             stiffness = rng.uniform(0, 4e-4)
             decay_s = rng.uniform(0.3, 2.5)
             for number in range(1, min(int(rate_hz / 2 / f0_hz), 24)):

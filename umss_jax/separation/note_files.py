@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from umss_jax.audio.writing import SoundWriter
+from umss_jax.pitch.grid import midi_to_hz
 from umss_jax.separation.midi import Note
 
 _COLUMNS = ("voice", "onset_s", "offset_s", "pitch_midi", "f0_hz")
@@ -70,6 +71,6 @@ def _tone(note: Note, times_s: np.ndarray) -> np.ndarray:
     """A note at moments within it, at most 1."""
     since, until = times_s - note.start_s, note.end_s - times_s
     envelope = np.clip(np.minimum(since, until) / _FADE_S, 0.0, 1.0)
-    phase = 2 * np.pi * 440 * 2 ** ((note.number - 69) / 12) * since
+    phase = 2 * np.pi * midi_to_hz(note.number) * since
     tone = sum(level * np.sin(n * phase) for n, level in enumerate(_PARTIALS, 1))
     return envelope * np.asarray(tone) / sum(_PARTIALS)

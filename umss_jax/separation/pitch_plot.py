@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from umss_jax.pitch.grid import midi_to_hz
 from umss_jax.separation.config import PlotConfig
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def image_columns(duration_s: float, config: PlotConfig = PlotConfig()) -> int:
 def pitch_ticks() -> tuple[list[str], np.ndarray]:
     """Where a pitch axis is labelled: C, E and A of every octave, as names and in Hz."""
     notes = [note for note in range(128) if note % 12 in (0, 4, 9)]
-    hz = 440.0 * 2.0 ** ((np.asarray(notes) - 69) / 12)
+    hz = midi_to_hz(np.asarray(notes))
     return [f"{_NAMES[note % 12]}{note // 12 - 1}" for note in notes], hz
 
 

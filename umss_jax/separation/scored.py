@@ -14,6 +14,7 @@ from umss_jax.audio.segments import frame_times_s
 from umss_jax.errors import UsageError
 from umss_jax.files import file_sha256
 from umss_jax.pitch.continuity import multi_f0_peaks
+from umss_jax.pitch.grid import midi_to_hz
 from umss_jax.scores.aligned import NOWHERE
 from umss_jax.scores.fit import Fit, ScoreFile, fit_score
 from umss_jax.separation.config import SeparationConfig
@@ -150,7 +151,7 @@ def note_boxes(fit: Fit) -> list[NoteBox]:
             voice=number,
             start_s=float(notes.onset[n] * fit.frame_s),
             end_s=float(notes.offset[n] * fit.frame_s),
-            hz=float(440 * 2 ** ((notes.pitch[n] + fit.tuning_semitones - 69) / 12)),
+            hz=float(midi_to_hz(notes.pitch[n] + fit.tuning_semitones)),
             is_believed=bool(fit.is_used[number][n]),
         )
         for number, notes in enumerate(fit.notes)
