@@ -155,7 +155,12 @@ def given_once(
             some systems whatever the case and the form of the letters).
     """
     from umss_jax.separation.naming import check_targets
-    from umss_jax.separation.outputs import MANIFEST, same_on_some_systems, track_name
+    from umss_jax.separation.outputs import (
+        MANIFEST,
+        is_same_file,
+        same_on_some_systems,
+        track_name,
+    )
 
     def name_of(path: Path) -> str:
         return track_name(path) if places is None else str(places(path)[MANIFEST])
@@ -167,7 +172,7 @@ def given_once(
             tracks[path] = ""
             continue
         group = alike[same_on_some_systems(name_of(path))]
-        twin = next((other for other in group if _is_one_file(other, path)), None)
+        twin = next((other for other in group if other == path or is_same_file(other, path)), None)
         if twin is None:
             group.append(path)
             tracks[path] = ""
@@ -209,10 +214,3 @@ def _refuse_one_name(tracks: Mapping[Path, str]) -> None:
                 f"the results of {twin} and {path} would both be called {name!r}",
                 "rename one of them, or run them with different -o",
             )
-
-
-def _is_one_file(one: Path, other: Path) -> bool:
-    try:
-        return one == other or one.samefile(other)
-    except OSError:
-        return False

@@ -99,6 +99,11 @@ def find_layout(folder: Path) -> Layout:
     return _without_repeats(layout._replace(notes=tuple(notes)))
 
 
+def fits(piece: Piece, *patterns: str) -> bool:
+    """Whether the name of a piece fits one of the shell patterns."""
+    return any(fnmatchcase(piece.name, pattern) for pattern in patterns)
+
+
 def choose_pieces(
     pieces: Iterable[Piece], wanted: Sequence[str], excluded: Sequence[str]
 ) -> list[Piece]:
@@ -107,10 +112,6 @@ def choose_pieces(
     Raises:
         DatasetError: a pattern fits nothing, so that a slip of the pen is not an empty set.
     """
-
-    def fits(piece: Piece, *patterns: str) -> bool:
-        return any(fnmatchcase(piece.name, pattern) for pattern in patterns)
-
     pieces = list(pieces)
     for pattern in (*wanted, *excluded) if pieces else ():
         if not any(fits(piece, pattern) for piece in pieces):

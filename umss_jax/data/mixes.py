@@ -7,7 +7,6 @@ a resumed run sees the batches of an uninterrupted one on any number of hosts an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.alterations import altered
 from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import peak_scale, start_frames
+from umss_jax.data.layouts import fits
 from umss_jax.data.pieces import OpenPiece, find_pieces, open_pieces, shared_recordings
 from umss_jax.errors import DatasetError
 from umss_jax.words import readable, warn_once
@@ -34,10 +34,6 @@ class Example(NamedTuple):
     sources: np.ndarray | None
     """float32 [J, samples], which sum to the mixture unless it was altered; None where there are
     no stems."""
-
-
-def _is_among(one: OpenPiece, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(one.piece.name, pattern) for pattern in patterns)
 
 
 class Examples(NamedTuple):
@@ -75,7 +71,7 @@ class RandomMixes:
         self._pieces = [
             one
             for one in pieces
-            for _ in range(config.often_times if _is_among(one, config.often) else 1)
+            for _ in range(config.often_times if fits(one.piece, *config.often) else 1)
         ]
         self._seed, self._pool, self._audio = seed, pool, audio
         self._config = config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -186,12 +186,17 @@ def _near(
 def _filled(deviation: np.ndarray, is_heard: np.ndarray, note: np.ndarray) -> np.ndarray:
     """Deviations from a note where it is heard, between them in lines; 0 in notes never heard."""
     filled = np.zeros(len(deviation))
-    edges = np.flatnonzero(np.diff(note)) + 1
-    for first, last in zip([0, *edges], [*edges, len(note)], strict=True):
+    for first, last in _runs(note):
         heard = first + np.flatnonzero(is_heard[first:last])
         if note[first] >= 0 and len(heard):
             filled[first:last] = np.interp(np.arange(first, last), heard, deviation[heard])
     return filled
+
+
+def _runs(note: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First frame of every note and rest, and the one after its last."""
+    edges = np.flatnonzero(np.diff(note)) + 1
+    return zip([0, *edges], [*edges, len(note)], strict=True)
 
 
 def _contradicted(
@@ -216,8 +221,7 @@ def _contradicted(
         is_same = np.abs(midi - bin_to_midi(_bins(track_hz, model), model.hcqt)) < _SAME_SEMITONES
     strange = (own_hz > 0) & ~is_other & ~is_same
     denied = np.zeros(len(note), bool)
-    edges = np.flatnonzero(np.diff(note)) + 1
-    for first, last in zip([0, *edges], [*edges, len(note)], strict=True):
+    for first, last in _runs(note):
         span = slice(first, last)
         if strange[span].mean() > 0.5:
             here = own[span][strange[span]].mean()
