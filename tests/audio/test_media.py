@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from media_files import KINDS, Kind, encode, make, song
+from media_files import KINDS, Kind, encode, make, song, write_track
+from refused_recordings import refused
 
 from umss_jax.audio import media_container
 from umss_jax.audio.media import open_media
 from umss_jax.audio.recording import read_blocks, scan
 from umss_jax.audio.sndfile import open_sndfile
-from umss_jax.errors import AudioError
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,6 @@ def lag_of(sound, other):
     spectra = np.fft.rfft(sound, size), np.fft.rfft(other, size)
     lag = int(np.argmax(np.fft.irfft(spectra[0] * np.conj(spectra[1]))))
     return lag if lag < size // 2 else lag - size
-
-
-def refused(path, *words):
-    with pytest.raises(AudioError) as caught:
-        scan(path)
-    line = str(caught.value)
-    assert str(path) in line
-    assert "\n" not in line
-    assert caught.value.remedy
-    for word in words:
-        assert word in line
-    return line
 
 
 def rounding(kind, version=str(av.ffmpeg_version_info)):
@@ -131,14 +119,7 @@ def test_cut_files_are_refused(files, tmp_path, name, kept, capfd):
 def test_an_mp4_that_begins_with_its_index_is_refused_where_it_is_cut(tmp_path, flags, kept):
     whole_file, path = tmp_path / "a.m4a", tmp_path / "b.m4a"
     with av.open(str(whole_file), "w", format="mp4", options={"movflags": flags}) as out:
-        track = out.add_stream("aac", rate=44_100, layout="stereo")
-        sound = song(2.0)
-        for at in range(0, sound.shape[1], 1000):
-            piece = np.ascontiguousarray(sound[:, at : at + 1000])
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = 44_100, at
-            out.mux(track.encode(frame))
-        out.mux(track.encode(None))
+        write_track(out, "aac", song(2.0), 44_100, 1000)
     assert abs(scan(whole_file).samples - 88_200) <= 1024
     content = whole_file.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
@@ -281,14 +262,7 @@ def test_a_recording_that_a_browser_streamed(tmp_path):
     """WebM of unknown length, as MediaRecorder writes it."""
     path = tmp_path / "a.webm"
     with av.open(str(path), "w", format="webm", options={"live": "1"}) as out:
-        track = out.add_stream("libopus", rate=48_000, layout="mono")
-        sound = song(1.0, 1, 48_000)
-        for at in range(0, sound.shape[1], 960):
-            piece = np.ascontiguousarray(sound[:, at : at + 960])
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 48_000, at
-            out.mux(track.encode(frame))
-        out.mux(track.encode(None))
+        write_track(out, "libopus", song(1.0, 1, 48_000), 48_000, 960)
     assert abs(scan(path).samples - 48_000) <= 960
 
 

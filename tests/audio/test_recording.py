@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from refused_recordings import refused
 
 from umss_jax.audio.recording import choose_downmix, read_blocks, scan
 from umss_jax.errors import AudioError
@@ -34,18 +35,6 @@ def test_blocks_are_the_file(tmp_path, extension, channels):
     blocks = list(read_blocks(recording, 10_000))
     assert {block.shape[1] for block in blocks[:-1]} == {10_000}
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
-
-
-def refused(path, *words):
-    with pytest.raises(AudioError) as caught:
-        scan(path)
-    line = str(caught.value)
-    assert str(path) in line
-    assert "\n" not in line
-    assert caught.value.remedy
-    for word in words:
-        assert word in line
-    return line
 
 
 def test_refuses_missing_empty_directory_and_text(tmp_path):

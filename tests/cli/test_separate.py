@@ -36,13 +36,6 @@ main(sys.argv[2:])
 
 
 @pytest.fixture
-def stub(monkeypatch):
-    engine = StubEngine()
-    monkeypatch.setattr(separate, "load_engine", lambda *options: engine)
-    return engine
-
-
-@pytest.fixture
 def choir(tmp_path):
     return record(tmp_path / "choir.wav")
 

@@ -10,18 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import KINDS, encode, song
-from stub_engine import StubEngine
 
 from umss_jax.audio.recording import read_blocks, scan
-from umss_jax.cli import run, separate
+from umss_jax.cli import run
 from umss_jax.separation.outputs import SOUNDS
-
-
-@pytest.fixture
-def stub(monkeypatch):
-    engine = StubEngine()
-    monkeypatch.setattr(separate, "load_engine", lambda *options: engine)
-    return engine
 
 
 @pytest.fixture

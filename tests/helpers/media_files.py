@@ -80,10 +80,20 @@ def encode(path: Path, sounds, kind: Kind, video=False, languages=(), default=0)
                 out.mux(film.encode(av.VideoFrame(64, 64, "yuv420p")))
             out.mux(film.encode(None))
         for track, sound in zip(tracks, sounds, strict=True):
-            for at in range(0, sound.shape[1], 1000):
-                out.mux(track.encode(_frame(sound[:, at : at + 1000], at, kind.rate)))
-            out.mux(track.encode(None))
+            _mux(out, track, sound, kind.rate)
     return path
+
+
+def write_track(out, codec, sound, rate, step):
+    """Adds a track ``[C, n]`` to an open container, in frames of that many samples."""
+    layout = "mono" if len(sound) == 1 else "stereo"
+    _mux(out, out.add_stream(codec, rate=rate, layout=layout), sound, rate, step)
+
+
+def _mux(out, track, sound, rate, step=1000):
+    for at in range(0, sound.shape[1], step):
+        out.mux(track.encode(_frame(sound[:, at : at + step], at, rate)))
+    out.mux(track.encode(None))
 
 
 def _add_track(out, kind, sound):
