@@ -36,6 +36,7 @@ from umss_jax.trees import (
     unflatten,
 )
 from umss_jax.weights import store as weights
+from umss_jax.weights.combine import load_weights
 from umss_jax.weights.recognise import recognise
 from weights_convert import import_file
 
@@ -284,22 +285,33 @@ def test_the_starter_weights_are_those_of_the_package(store):
     assert (path.parent / "MODEL_CARD.md").is_file()
 
 
-def test_the_starter_weights_are_not_replaced(tmp_path, capsys):
-    before = weights.store_path("starter").read_bytes()
+def test_the_small_networks_go_with_the_starter_weights(store):
+    small = weights.load("starter-small").variables
+    assert parts(small) == ("assignment", "salience")
+    both = load_weights("starter+starter-small")
+    assert parts(both.variables) == ("assignment", "decoder", "encoder", "salience")
+    assert both.config.salience_network == "small-salience"
+    assert flatten(select_parts(both.variables, ["salience"])).keys() == (
+        flatten(select_parts(small, ["salience"])).keys()
+    )
+
+
+@pytest.mark.parametrize("name", ["starter", "starter-small"])
+def test_the_starter_weights_are_not_replaced(tmp_path, capsys, name):
+    before = weights.store_path(name).read_bytes()
     with pytest.raises(OutputError, match="part of umss-jax: choose another name"):
-        weights.save("starter", VARIABLES, CONFIG)
+        weights.save(name, VARIABLES, CONFIG)
     (tmp_path / "some.npy").write_bytes(b"")
-    for arguments in (("import", str(tmp_path / "some.npy"), "-o", "starter", "--overwrite"),):
-        assert run(["weights", *arguments]) == 1
-        assert "'starter' names the weights that are part" in capsys.readouterr().err
-    assert weights.store_path("starter").read_bytes() == before
+    assert run(["weights", "import", str(tmp_path / "some.npy"), "-o", name, "--overwrite"]) == 1
+    assert f"'{name}' names the weights that are part" in capsys.readouterr().err
+    assert weights.store_path(name).read_bytes() == before
 
 
 def test_the_starter_weights_are_listed_and_shown(store, capsys):
     weights.save("x", VARIABLES, CONFIG)
     assert run(["weights", "list"]) == 0
     names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["name", "starter", "x"]
+    assert names == ["name", "starter", "starter-small", "x"]
     assert run(["weights", "show", "starter"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["parts"] == ["assignment", "decoder", "encoder", "salience"]

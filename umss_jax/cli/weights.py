@@ -50,10 +50,10 @@ def import_(
 
     Nothing in the file is run, and nothing is stored unless every array fits.
     """
-    from umss_jax.weights.store import metadata_path, refuse_starter, store_path
+    from umss_jax.weights.store import metadata_path, refuse_packaged, store_path
     from weights_convert import import_file
 
-    refuse_starter(name)
+    refuse_packaged(name)
     tensors = store_path(name)
     if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
         raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
@@ -117,13 +117,14 @@ def list_(
 ) -> None:
     """List weights: name, architecture, parameters, origin; tab-separated below a header line.
 
-    First the weights that are part of the package (starter), then what is stored.
+    First the weights that are part of the package (starter, starter-small), then what is stored.
     """
     from umss_jax.files import home
     from umss_jax.weights import store
+    from umss_jax.weights.config import PACKAGED
 
     names, rows = store.stored_names(), []
-    for name in [store.STARTER, *names]:
+    for name in [*PACKAGED, *names]:
         try:
             about = store.read_metadata(name)
         except UmssError as error:

@@ -210,7 +210,7 @@ def check_adaptation(
             f"--save-adapted keeps one model, here are {recordings} recordings",
             "give one at a time",
         )
-    store.refuse_starter(name)
+    store.refuse_packaged(name)
     if store.store_path(name).exists() and not overwrite:
         raise UsageError(f"{store.store_path(name)} exists", "use --overwrite or another name")
 

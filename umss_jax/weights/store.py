@@ -8,8 +8,9 @@ disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
 Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read; what the
 tensors' own file says goes first.
 
-The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. One name stands
-for files of the package itself, which the store neither replaces nor shadows: :data:`STARTER`.
+The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. The names of
+:data:`PACKAGED` stand for files of the package itself, which the store neither replaces nor
+shadows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from umss_jax.trees import (
     unflatten,
     value_problems,
 )
-from umss_jax.weights.config import PUBLISHED, STARTER
+from umss_jax.weights.config import PACKAGED, PUBLISHED
 from umss_jax.weights.configuration import FORMAT_1, restore
 from umss_jax.weights.stored_file import Header, content_of, read_header, sha256_from
 from umss_jax.weights.stored_metadata import FORMAT, checked, read_json, reason_of
@@ -71,8 +72,8 @@ def store_path(name_or_path: str | os.PathLike[str]) -> Path:
         return Path(text)
     if os.sep in text or (os.altsep and os.altsep in text):
         return Path(text + ".safetensors")
-    if text == STARTER:
-        return Path(str(resources.files("umss_jax") / "starter" / "weights.safetensors"))
+    if text in PACKAGED:
+        return Path(str(resources.files("umss_jax") / "starter" / PACKAGED[text]))
     if not _NAME.fullmatch(text):
         raise WeightsError(
             f"{text!r} is no name for weights", "use letters, digits, dots, dashes and underscores"
@@ -80,11 +81,12 @@ def store_path(name_or_path: str | os.PathLike[str]) -> Path:
     return home() / "weights" / f"{text}.safetensors"
 
 
-def refuse_starter(name_or_path: str | os.PathLike[str]) -> None:
+def refuse_packaged(name_or_path: str | os.PathLike[str]) -> None:
     """Refuses (OutputError) to write under the name of the package's own weights."""
-    if os.fspath(name_or_path) == STARTER:
+    if os.fspath(name_or_path) in PACKAGED:
         raise OutputError(
-            f"{STARTER!r} names the weights that are part of umss-jax", "choose another name"
+            f"{os.fspath(name_or_path)!r} names the weights that are part of umss-jax",
+            "choose another name",
         )
 
 
@@ -111,7 +113,7 @@ def save(
         OutputError: nothing could be written, or the name is that of the package's own weights;
             what was there is as it was.
     """
-    refuse_starter(name_or_path)
+    refuse_packaged(name_or_path)
     tensors = store_path(name_or_path)
     flat = {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
     problems = type_problems(flat) or value_problems(flat)
@@ -184,8 +186,8 @@ def _described(name_or_path: str | os.PathLike[str]) -> tuple[dict[str, Any], He
 
 def _unknown(name: str, tensors: Path) -> UnknownModelError:
     """The error of weights that are not there."""
-    if name == STARTER:
-        return UnknownModelError(f"the starter weights are not in {tensors.parent}", _remedy(name))
+    if name in PACKAGED:
+        return UnknownModelError(f"the {name} weights are not in {tensors.parent}", _remedy(name))
     if name == PUBLISHED:
         return UnknownModelError(
             f"the published F0 weights are not here (looked for {tensors})",
@@ -200,7 +202,7 @@ def _unknown(name: str, tensors: Path) -> UnknownModelError:
 
 def _remedy(name_or_path: str | os.PathLike[str]) -> str:
     """What helps against damaged files."""
-    if os.fspath(name_or_path) == STARTER:
+    if os.fspath(name_or_path) in PACKAGED:
         return "install umss-jax again"
     return "import the weights again"
 
@@ -279,6 +281,6 @@ def _read_tensors(path: Path, remedy: str) -> dict[str, np.ndarray]:
 
 
 def stored_names() -> list[str]:
-    """Names in the store, sorted; :data:`STARTER` is none of them."""
+    """Names in the store, sorted; those of :data:`PACKAGED` are none of them."""
     names = {path.stem for path in (home() / "weights").glob("[!.]*.safetensors")}
-    return sorted(names - {STARTER})
+    return sorted(names - set(PACKAGED))
