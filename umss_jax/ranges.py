@@ -34,6 +34,10 @@ _SECONDS = Range(0.0, 3600.0)
 _DB = Range(-200.0, 200.0)
 _SPREAD_DB = Range(0.0, 100.0)
 _CENTS = Range(0.0, 1200.0)
+_MIDI = Range(0.0, 127.0)
+_SEMITONES = Range(0.0, 12.0)
+_LOGIT = Range(-20.0, 20.0)
+_SPREAD_LOGIT = Range(0.0, 20.0)
 _WIDTH = Range(1, 16_384)
 _HZ = Range(0.001, 100_000.0)
 _WEIGHT = Range(0.0, 1e9)
@@ -210,6 +214,36 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "DisturbanceConfig.level_db": _DB,
         "mixed_probability": _PART,
         "voices_probability": _PART,
+        "together_probability": _PART,
+        "pair_probability": _PART,
+        "passing_probability": _PART,
+        "gap_probability": _PART,
+        "ghost_probability": _PART,
+        "dropout_probability": _PART,
+        "DrawnSalienceConfig.share": _PART,
+        "note_s": Range(0.01, 60.0),
+        "lowest_mean_midi": _MIDI,
+        "highest_mean_midi": _MIDI,
+        "lowest_midi": _MIDI,
+        "highest_midi": _MIDI,
+        "SungScoreConfig.onset_s": Range(0.0, 1.0),
+        "gap_s": Range(0.0, 10.0),
+        "slide_frames": Range(1, 1_000),
+        "vibrato_semitones": _SEMITONES,
+        "drift_semitones": _SEMITONES,
+        "unison_semitones": _SEMITONES,
+        "peak_logit": _LOGIT,
+        "example_logit": _SPREAD_LOGIT,
+        "voice_logit": _SPREAD_LOGIT,
+        "note_logit": _SPREAD_LOGIT,
+        "frame_logit": _SPREAD_LOGIT,
+        "frame_memory": Range(1.0, 1_000.0),
+        "offset_bins": Range(0.0, 10.0),
+        "width_bins": Range(0.1, 20.0),
+        "ghost_ratios": Range(0.1, 16.0),
+        "ghost_shares": _PART,
+        "ghost_spread": Range(0.0, 10.0),
+        "ghost_logit": _LOGIT,
         "room_probability": _PART,
         "noise_probability": _PART,
         "singers_probability": _PART,
@@ -311,6 +345,18 @@ LENGTHS: Mapping[str, Range] = MappingProxyType(
         "channels": Range(1, 10),
         "condition_channels": Range(1, 10),
         "voices_probability": Range(1, 4),
+        "together_probability": Range(3, 3),
+        "pair_probability": Range(3, 3),
+        "lowest_mean_midi": Range(4, 4),
+        "highest_mean_midi": Range(4, 4),
+        "lowest_midi": Range(4, 4),
+        "highest_midi": Range(4, 4),
+        "note_s": Range(2, 2),
+        "gap_s": Range(2, 2),
+        "vibrato_hz": Range(2, 2),
+        "width_bins": Range(2, 2),
+        "ghost_ratios": Range(1, 64),
+        "ghost_shares": Range(1, 64),
         "singers_probability": Range(1, 16),
         "epochs": Range(0, 32),
         "speeds": Range(1, 64),

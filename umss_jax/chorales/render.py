@@ -23,7 +23,7 @@ from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.hymnal import abc_scores
 from umss_jax.chorales.performance import Singing, synthetic_singing
 from umss_jax.chorales.resinging import SungVoices, human_voices
-from umss_jax.chorales.scores import Score, embedded_scores, music21_scores
+from umss_jax.chorales.scores import Score, bach_chorales, embedded_scores
 from umss_jax.config import VOICES, SynthConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
@@ -33,7 +33,7 @@ from umss_jax.synth.harmonic import HarmonicControls
 from umss_jax.synth.noise import NoiseControls, sample_noise
 from umss_jax.synth.source_filter import Controls, synthesise
 
-SCORES = {"embedded": embedded_scores, "music21": music21_scores}
+SCORES = {"embedded": embedded_scores, "music21": bach_chorales}
 """Where scores come from, by name."""
 
 _PEAK = 0.9

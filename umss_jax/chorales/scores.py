@@ -10,7 +10,7 @@ comma after a note a breath, bar lines count for nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -115,8 +115,8 @@ def _voice(title: str, text: str) -> tuple[tuple[Note, ...], float]:
     return tuple(notes), time
 
 
-def music21_scores() -> list[Score]:
-    """The four-part Bach chorales of music21's corpus, by file name.
+def music21_scores(composers: Sequence[str] = ("bach",)) -> Iterator[Score]:
+    """The four-part pieces of some composers in music21's corpus, by file name: Bach's chorales.
 
     Taken are the pieces with parts named after the four voices, or of just four parts, in which
     every voice sings; a voice's highest note counts where it divides. A fermata is a breath. They
@@ -127,13 +127,25 @@ def music21_scores() -> list[Score]:
     """
     need_music21("these scores need", INSTALL)
     from music21 import corpus
+    from music21.exceptions21 import Music21Exception
 
-    paths = sorted(corpus.getComposer("bach"), key=lambda one: one.name)
-    scores = (_from_music21(path.stem, corpus.parse(path)) for path in paths)
-    return [score for score in scores if score is not None]
+    for composer in composers:
+        for path in sorted(corpus.getComposer(composer), key=lambda one: one.name):
+            try:
+                stream = corpus.parse(path)
+            except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
+                continue  # what music21 cannot read
+            score = _from_music21(path.stem, stream, f"music21 corpus, {composer}")
+            if score is not None:
+                yield score
 
 
-def _from_music21(title: str, stream: Any) -> Score | None:
+def bach_chorales() -> list[Score]:
+    """Those of Bach, by file name; see :func:`music21_scores`."""
+    return list(music21_scores())
+
+
+def _from_music21(title: str, stream: Any, origin: str) -> Score | None:
     """A score, or None where it is not in four parts."""
     parts = list(stream.parts)
     by_name = {str(part.partName).lower(): part for part in parts}
@@ -142,7 +154,7 @@ def _from_music21(title: str, stream: Any) -> Score | None:
     if len(parts) != len(VOICES):
         return None
     voices = [music21_voice(part) for part in parts]
-    return four_parts(title, "music21 corpus, J. S. Bach", 72.0, voices)
+    return four_parts(title, origin, 72.0, voices)
 
 
 def four_parts(

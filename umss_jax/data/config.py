@@ -82,6 +82,71 @@ class DisturbanceConfig:
 
 
 @dataclass(frozen=True)
+class SungScoreConfig:
+    """How scores are sung where only pitch counts; probabilities, ranges and spreads."""
+
+    note_s: tuple[float, float] = (0.22, 0.9)
+    """Median length of the notes."""
+    lowest_mean_midi: tuple[float, ...] = (63.0, 57.0, 50.0, 41.0)
+    highest_mean_midi: tuple[float, ...] = (77.0, 71.5, 65.0, 58.0)
+    """Where the mean pitch of each voice may lie, soprano to bass."""
+    lowest_midi: tuple[float, ...] = (57.0, 52.0, 46.0, 38.0)
+    highest_midi: tuple[float, ...] = (81.0, 76.0, 70.0, 66.0)
+    """What a voice can sing of another's notes."""
+    onset_s: float = 0.02
+    """Of a note, and of a voice, before or after the beat."""
+    gap_probability: float = 0.25
+    """Of a note that ends early, by:"""
+    gap_s: tuple[float, float] = (0.02, 0.12)
+    slide_frames: int = 5
+    """Between notes, at most, to either side."""
+    vibrato_semitones: float = 0.6
+    """At most."""
+    vibrato_hz: tuple[float, float] = (4.5, 6.5)
+    drift_semitones: float = 0.1
+    unison_semitones: float = 0.05
+    """Between voices that sing the same."""
+    together_probability: tuple[float, ...] = (0.4, 0.06, 0.04)
+    """Of two neighbours in unison; of women and men each in unison; of two voices in octaves."""
+    pair_probability: tuple[float, ...] = (0.3, 0.2, 0.5)
+    """Of soprano and alto, alto and tenor, tenor and bass, where two sing in unison."""
+    passing_probability: float = 0.6
+    """That they do so for a while only."""
+
+
+@dataclass(frozen=True)
+class DrawnSalienceConfig:
+    """Saliences drawn from scores; logits are those of a peak's height."""
+
+    folder: str = ""
+    """Of MIDI, MusicXML, Humdrum or ABC files in four parts; empty for none."""
+    share: float = 0.85
+    """Of what the assignment network learns from; the rest is heard in mixes."""
+    sung: SungScoreConfig = SungScoreConfig()
+    voices_probability: tuple[float, ...] = (0.04, 0.08, 0.18, 0.7)
+    """Of one to four voices."""
+    peak_logit: float = 1.5
+    example_logit: float = 0.7
+    voice_logit: float = 1.2
+    note_logit: float = 1.08
+    frame_logit: float = 1.7
+    """Spread from example to example, voice to voice, note to note and frame to frame."""
+    frame_memory: float = 12.0
+    """In frames."""
+    offset_bins: float = 0.45
+    width_bins: tuple[float, float] = (1.0, 1.5)
+    ghost_ratios: tuple[float, ...] = (2.0, 3.0, 1.5, 4 / 3, 0.5, 4.0, 0.75, 2 / 3, 1.15)
+    """Where a voice is seen although nobody sings there."""
+    ghost_shares: tuple[float, ...] = (0.22, 0.12, 0.1, 0.07, 0.05, 0.03, 0.04, 0.04, 0.05)
+    """Of the frames, at each ratio, where it happens at all."""
+    ghost_spread: float = 0.6
+    ghost_probability: float = 0.7
+    ghost_logit: float = -1.9
+    dropout_probability: float = 0.15
+    """Of a moment at which nothing is heard well."""
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Training and validation examples."""
 

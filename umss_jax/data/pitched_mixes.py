@@ -53,7 +53,8 @@ class SalienceExample(NamedTuple):
 Item = TypeVar("Item", PitchedVoice, PitchedExample, SalienceExample)
 
 
-def _stacked(items: list[Item]) -> Item:
+def stacked(items: list[Item]) -> Item:
+    """Several of a kind as one, field by field."""
     return type(items[0])(*map(np.stack, zip(*items, strict=True)))
 
 
@@ -115,7 +116,7 @@ class PitchedMixes:
 
     def batch(self, first: int, count: int) -> PitchedExample:
         """Some examples, stacked."""
-        return _stacked([self.example(first + number) for number in range(count)])
+        return stacked([self.example(first + number) for number in range(count)])
 
     def example(self, index: int) -> PitchedExample:
         """The example of an index."""
@@ -126,7 +127,7 @@ class PitchedMixes:
         speed = 2 ** (rng.uniform(-1, 1) * config.speed_semitones / 12)
         if not self._aligned and rng.uniform() < config.mixed_probability:
             picked = [self._voice(rng, voice, speed) for voice in range(len(VOICES))]
-            sources, f0_hz = _stacked(picked)
+            sources, f0_hz = stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
         silent = silent_voices(len(sources), rng, config)
@@ -138,7 +139,7 @@ class PitchedMixes:
         """All voices of a piece, stacked."""
         piece = self._pieces[rng.integers(len(self._pieces))]
         start = self._start(rng, min(len(voice.samples) for voice in piece), speed)
-        return _stacked([self._cut(voice, start, speed) for voice in piece])
+        return stacked([self._cut(voice, start, speed) for voice in piece])
 
     def _voice(self, rng: np.random.Generator, voice: int, speed: float) -> PitchedVoice:
         """One voice of any piece."""
@@ -207,7 +208,7 @@ class SalienceMixes:
 
     def batch(self, first: int, count: int) -> SalienceExample:
         """Some examples, stacked."""
-        return _stacked([self.example(first + number) for number in range(count)])
+        return stacked([self.example(first + number) for number in range(count)])
 
     def example(self, index: int) -> SalienceExample:
         """The example of an index."""

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from umss_jax.config import Assigner, ConvConfig, ModelConfig, with_networks
-from umss_jax.data.config import AugmentationConfig, DataConfig, SetConfig
+from umss_jax.data.config import AugmentationConfig, DataConfig, DrawnSalienceConfig, SetConfig
 from umss_jax.range_checks import check_numbers
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -145,6 +145,8 @@ class PretrainConfig:
     train: SetConfig = SetConfig()
     validation: SetConfig = SetConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    drawn: DrawnSalienceConfig = DrawnSalienceConfig()
+    """Examples of the assignment network that need no sound."""
     optimiser: OptimiserConfig = OptimiserConfig(
         learning_rate=2e-3, l2_penalty=0.0, clip_norm=1.0, warmup_steps=100, final_fraction=0.02
     )

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax import model
+from umss_jax.data.drawn_saliences import BlendedSaliences, DrawnSaliences
 from umss_jax.data.pitched_mixes import (
     PitchedExample,
     PitchedMixes,
@@ -28,6 +29,7 @@ from umss_jax.data.pitched_mixes import (
     SalienceMixes,
     open_pitched,
 )
+from umss_jax.data.sung_scores import open_scores
 from umss_jax.device import compile_at_first_call
 from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
 from umss_jax.train.config import PretrainConfig
@@ -48,7 +50,7 @@ PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
 _VALIDATION_SEED = 7
 
-_Mixes = PitchedMixes | SalienceMixes
+_Mixes = PitchedMixes | SalienceMixes | BlendedSaliences
 """What the salience network learns from, or the assignment network."""
 
 
@@ -165,7 +167,15 @@ def _mixes(run: _Run, number: int, variables: dict[str, Any]) -> tuple[_Mixes, _
     heard_of = partial(SalienceMixes, hear=hear, grid=config.model.hcqt)
     distinct, transposed = config.distinct_mixes, config.transposed_bins
     heard = heard_of(mixes, seed=config.seed, distinct=distinct, transposed_bins=transposed)
-    return heard, heard_of(unaltered, seed=_VALIDATION_SEED)
+    held_out = heard_of(unaltered, seed=_VALIDATION_SEED)
+    if not config.drawn.folder:
+        return heard, held_out
+    grid = config.model.hcqt
+    frames = samples * grid.sample_rate_hz // (audio.sample_rate_hz * grid.hop_samples)
+    drawn = DrawnSaliences(
+        open_scores(Path(config.drawn.folder)), config.seed, frames, config.drawn, grid=grid
+    )
+    return BlendedSaliences(drawn, heard, config.drawn.share, config.seed), held_out
 
 
 def _batches(mixes: _Mixes, batch: int, first: int, done: int) -> Iterator[NamedBatch]:
