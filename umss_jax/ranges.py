@@ -177,6 +177,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "floor_db": Range(-300.0, -1.0),
         "amplitude_floor": Range(1e-12, 1.0),
         "range_db": Range(1.0, 300.0),
+        "visible_part": _PART,
+        "least_drawn": _PART,
         "direct_db": _DB,
         "noise_db": _DB,
         "breath_db": _DB,

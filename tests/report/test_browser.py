@@ -291,7 +291,7 @@ def test_it_seeks_while_playing_and_ends_at_the_end(opened):
     browser.execute_script("umssReport.seek(arguments[0])", SECONDS - 0.3)
     wait(browser, lambda b: not is_playing(b))
     assert position(browser) == 0
-    assert browser.execute_script("return umssReport.tracks.every((track) => !track.source)")
+    assert browser.execute_script("return umssReport.tracks.every((track) => !track.sources.length)")
 
 
 def test_a_click_on_a_picture_seeks(opened):
@@ -355,7 +355,7 @@ def test_buttons_and_rows_show_what_is_heard(opened):
 
 def test_everything_is_reached_by_tab_seen_and_named(opened):
     browser = opened()
-    controls = browser.find_elements(By.CSS_SELECTOR, "button, input, summary, .scroll")
+    controls = browser.find_elements(By.CSS_SELECTOR, "button, input, select, summary, .scroll")
     seen = []
     for _ in controls:
         press(browser, Keys.TAB)
