@@ -25,10 +25,13 @@ _COLUMNS = {
 }
 """Of the table of all frames, besides its measures."""
 _ROWS = (
-    Word("mixture", "The recording itself, as if it were each of the voices: what there was before."),
+    Word("mixture", "The recording itself taken for each of the voices: what there was before."),
     Word("ideal ratio masks", "The best that masks can do, made from the true voices: a ceiling."),
     Word("comb", "A filter without learning that keeps the harmonics of a pitch: for scale."),
-    Word("mean / median", "The average, and the middle of all seconds, which a few bad ones move less."),
+    Word(
+        "mean / median",
+        "The average, and the middle one of all seconds, which few move.",
+    ),
 )
 _SHARES = ("f0", "multi_pitch")
 """Groups of numbers between 0 and 1."""

@@ -33,7 +33,7 @@ MEASURES = {
 
 _HIGHER = "The higher the better."
 MEANINGS = {
-    "si_sdr_db": "Of a separated voice: how much stronger the true voice is in it than all else, in "
+    "si_sdr_db": "How much stronger the true voice is in its stem than all else, in "
     f"decibels. 0 dB: as strong; 10 dB: ten times the power. {_HIGHER}",
     "spectral_snr_db": "The same of the loudness of each pitch at each moment, whatever the phase; "
     f"a wrong level counts as an error. {_HIGHER}",
@@ -42,8 +42,7 @@ MEANINGS = {
     "the better.",
     "sdr_db": f"As SI-SDR, but a filtered true voice counts as true (BSS-eval). {_HIGHER}",
     "sir_db": f"How much stronger the voice is than the other voices in its stem. {_HIGHER}",
-    "sar_db": "How much stronger the voice is than what is in none of the true voices. "
-    f"{_HIGHER}",
+    "sar_db": f"How much stronger the voice is than what is in none of the true voices. {_HIGHER}",
     "overall_accuracy": "Share of moments with the right pitch, or rightly silent. 1 is all.",
     "raw_pitch_accuracy": "Of the moments that are sung, the share whose pitch is right within a "
     "quarter tone.",
