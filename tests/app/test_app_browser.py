@@ -166,7 +166,7 @@ def test_a_score_goes_with_its_recording(page, browser, tmp_path):
     give(browser, write_song(tmp_path / "song.wav"))
     wait(browser, lambda: [state for _, state in states(browser)] == ["failed"])
     assert not browser.find_element(By.ID, "score-line").is_displayed()
-    assert browser.find_element(By.CSS_SELECTOR, ".job .error").text.startswith("song.mid ")
+    assert browser.find_element(By.CSS_SELECTOR, ".job .error").text.startswith("score song.mid ")
     assert queue.snapshot()[0]["score"] == "song.mid"
 
 

@@ -66,11 +66,10 @@ class JobQueue:
             if job is None or job.state not in (State.WAITING, State.RUNNING):
                 return False
             self._cancelled.add(name)
-            is_running = self._running == name
-            if not is_running:
+            if self._running == name:
+                self._worker.stop()  # in here, so that it cannot be the next job that is stopped
+            else:
                 self._put(job._replace(state=State.CANCELLED))
-        if is_running:
-            self._worker.stop()
         return True
 
     def retry(self, name: str) -> bool:

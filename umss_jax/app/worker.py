@@ -90,7 +90,7 @@ class ProcessWorker:
             while True:
                 message = connection.recv()
                 if not isinstance(message, Told):
-                    return message  # type: ignore[no-any-return]
+                    return message
                 tell(message)
         except (EOFError, OSError) as error:
             raise StoppedError from error

@@ -136,7 +136,7 @@ def _words(has_targets: bool, has_salience: bool, scores: list[VoiceScores]) -> 
         )
     if has_targets:
         words.append(Word("Target", "The true voice, recorded alone, to compare with."))
-    return [*words, *words_of(scores[0].stems if scores else ())]
+    return [*words, *words_of(list(scores[0].stems) if scores else [])]
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
