@@ -127,7 +127,7 @@ def _words(has_targets: bool, has_salience: bool, scores: list[VoiceScores]) -> 
         Word(
             "Spectrogram",
             "The picture beside each stem: time from left to right, low sounds below, high ones "
-            "above, loud ones dark.",
+            "above, loud ones strong.",
         ),
     ]
     if has_salience:
