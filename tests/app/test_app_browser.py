@@ -170,7 +170,7 @@ def test_a_score_goes_with_its_recording(page, browser, tmp_path):
     assert queue.snapshot()[0]["score"] == "song.mid"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [320, 1280])
 def test_it_fits_its_window(page, browser, tmp_path, width, scheme):
     give(browser, write_song(tmp_path / ("long_name_" * 8 + ".wav"), 3.0))

@@ -324,6 +324,25 @@ def test_buttons_of_what_has_moved_on(place):
     assert place.left == []
 
 
+def test_seconds_left_go_on_within_a_stage(place):
+    place.worker.hold()
+    place.send("a.wav", place.song.read_bytes())
+    wait_until(lambda: place.queue.snapshot()[0].get("stage") == "separating")
+    (route,) = (route for route in place.client.app._app.routes if route.path == "/news")
+
+    async def listen():
+        left = []
+        async for text in route.endpoint.__self__._news():
+            left.append(json.loads(text.removeprefix("data: "))[0]["left_s"])
+            if len(left) == 2:
+                place.closing.set()
+        return left
+
+    before, after = asyncio.run(asyncio.wait_for(listen(), 30))
+    assert before != after
+    place.worker.goes_on.set()
+
+
 def test_news_come_with_every_change_and_end(place):
     (route,) = (route for route in place.client.app._app.routes if route.path == "/news")
     service = route.endpoint.__self__

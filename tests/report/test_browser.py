@@ -315,7 +315,7 @@ def fills(until_s):
     return [[0.25 * step, "umssReport.fill()"] for step in range(1, round(until_s / 0.25))]
 
 
-@pytest.mark.parametrize("speed", [0.5, 0.8])
+@pytest.mark.parametrize("speed", [pytest.param(0.5, marks=pytest.mark.slow), 0.8])
 def test_slower_stems_stay_in_step_and_are_where_the_page_says(opened, speed):
     browser = opened(offline=True)
     unmute_all(browser)
@@ -363,7 +363,10 @@ return made;
 """
 
 
-@pytest.mark.parametrize("speed", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize(
+    "speed",
+    [pytest.param(0.5, marks=pytest.mark.slow), 0.7, pytest.param(0.9, marks=pytest.mark.slow)],
+)
 def test_slower_tones_are_as_high_and_as_loud(opened, speed):
     """A chord of one period: its pieces can be joined without a trace."""
     rate, seconds, chord = 8_000, 3.0, (110.0, 220.0, 330.0)

@@ -55,6 +55,11 @@ class JobQueue:
         with self._changed:
             return self._jobs.get(name)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs: what is left of it changes with the time."""
+        return self._running is not None
+
     def add(self, job: Job) -> None:
         """Puts a job, whose folder is there, at the end."""
         self._put(job)

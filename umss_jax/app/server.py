@@ -36,6 +36,8 @@ from umss_jax.app.work import ARCHIVE
 from umss_jax.scores.reading import MIDI_SUFFIXES, MUSIC21_SUFFIXES
 from umss_jax.separation.outputs import track_name
 
+_TICK_S = 1.0
+"""Between news of a job that runs, whose time goes on within a stage."""
 _SILENCE_S = 15.0
 """After which open pages are sent a word, so that a lost connection is noticed."""
 _PAGE_POLICY = "frame-ancestors 'none'"
@@ -98,7 +100,7 @@ class _Service:
         known, sent_s = -1, 0.0
         while not self._closing.is_set():
             version, now_s = self._queue.version, time.monotonic()
-            if version != known:
+            if version != known or (self._queue.is_busy and now_s - sent_s > _TICK_S):
                 known, sent_s = version, now_s
                 yield f"data: {json.dumps(self._queue.snapshot())}\n\n"
             elif now_s - sent_s > _SILENCE_S:
