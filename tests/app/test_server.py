@@ -324,9 +324,9 @@ def test_buttons_of_what_has_moved_on(place):
     assert place.left == []
 
 
-def test_seconds_left_go_on_within_a_stage(place):
+def test_seconds_left_go_on_within_a_stage(place, tmp_path):
     place.worker.hold()
-    place.send("a.wav", place.song.read_bytes())
+    place.send("a.wav", write_song(tmp_path / "longer.wav").read_bytes())
     wait_until(lambda: place.queue.snapshot()[0].get("stage") == "separating")
     (route,) = (route for route in place.client.app._app.routes if route.path == "/news")
 
