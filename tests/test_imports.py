@@ -31,7 +31,7 @@ LAYERS = (
     ("train", "chorales", "api"),
     ("evaluate", "bench"),
     ("report",),
-    ("demo",),
+    ("demo", "app"),
     ("cli",),
 )
 

@@ -1,27 +1,25 @@
 """The page in a real browser: it plays, stays in step, obeys keys, and asks for nothing."""
 
+import itertools
 import json
-import shutil
 import time
 
 import numpy as np
 import pytest
 import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts
+from page_browser import BROWSER, DRIVER, start_browser
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.config import VOICES
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.page import write_reports
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytest.importorskip("selenium.webdriver", reason="needs selenium")
 pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
 )
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -30,19 +28,6 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 RATE_HZ = 8_000
 SECONDS = 40.0
 CLOCK_SECONDS = 12
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--window-size=1280,900",
-)
-
 # The clock of this context goes as fast as the machine can, and stands still while something is
 # done: what sounds when is then exact, however busy the machine is. Nodes and player are the real.
 OFFLINE = f"""
@@ -84,7 +69,7 @@ const [actions, moments, samples, done] = arguments;
   }
   const heard = await context.startRendering();
   const cut = (at) => umssReport.tracks.map((_, index) =>
-    [...heard.getChannelData(index).slice(at * heard.sampleRate, at * heard.sampleRate + samples)]);
+    [...heard.getChannelData(index).slice(Math.round(at * heard.sampleRate)).slice(0, samples)]);
   done({ positions, rows: moments.map(cut) });
 })().catch((error) => done({ error: String(error) }));
 """
@@ -111,14 +96,7 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(60)
-    driver.execute_cdp_cmd("Page.enable", {})
+    driver = start_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -291,7 +269,9 @@ def test_it_seeks_while_playing_and_ends_at_the_end(opened):
     browser.execute_script("umssReport.seek(arguments[0])", SECONDS - 0.3)
     wait(browser, lambda b: not is_playing(b))
     assert position(browser) == 0
-    assert browser.execute_script("return umssReport.tracks.every((track) => !track.source)")
+    assert browser.execute_script(
+        "return umssReport.tracks.every((track) => !track.sources.length)"
+    )
 
 
 def test_a_click_on_a_picture_seeks(opened):
@@ -330,6 +310,117 @@ def test_solo_and_mute_decide_what_is_heard(opened):
     assert [np.flatnonzero(row).tolist() for row in level > 0.005] == [on for _, on in steps]
 
 
+def fills(until_s):
+    """What the page does by itself every 200 ms of a clock that does not stand still."""
+    return [[0.25 * step, "umssReport.fill()"] for step in range(1, round(until_s / 0.25))]
+
+
+@pytest.mark.parametrize("speed", [pytest.param(0.5, marks=pytest.mark.slow), 0.8])
+def test_slower_stems_stay_in_step_and_are_where_the_page_says(opened, speed):
+    browser = opened(offline=True)
+    unmute_all(browser)
+    browser.find_element(By.TAG_NAME, "h1").click()
+    browser.execute_script("umssReport.setSpeed(arguments[0])", speed)
+    heard, positions = render(browser, fills(7.0), [1.1, 3.1, 6.1])
+    assert positions == pytest.approx([speed * (at - 0.03) for at in (1.1, 3.1, 6.1)], abs=0.05)
+    for rows, position_s in zip(heard, positions, strict=True):
+        rows = rows / np.sqrt(np.mean(rows**2, axis=1, keepdims=True))
+        assert np.abs(rows - rows[0]).max() < 0.002
+        # a piece of 30 ms, which is at most 15 ms from its place, at the speed of the recording
+        assert place_of(rows[0]) == pytest.approx(position_s, abs=0.08)
+
+
+def test_a_loop_goes_back_in_step(opened):
+    browser = opened(offline=True)
+    unmute_all(browser)
+    browser.find_element(By.TAG_NAME, "h1").click()
+    browser.execute_script("umssReport.setLoop({from: 2, to: 3, on: true}); umssReport.seek(1.5)")
+    # 8.6 s after the start: 1.5 s to the end of the loop, and seven times through it
+    heard, positions = render(browser, fills(9.0), [1.03, 2.03, 8.625])
+    assert positions == pytest.approx([2.5, 2.5, 2.1], abs=0.05)
+    for rows, position_s in zip(heard, positions, strict=True):
+        rows = rows / np.sqrt(np.mean(rows**2, axis=1, keepdims=True))
+        assert np.abs(rows - rows[0]).max() < 0.002
+        assert place_of(rows[0]) == pytest.approx(position_s, abs=0.08)
+
+
+STRETCH = """
+const [hz, seconds, rate, speed] = arguments;
+const sine = (hz) => {
+  const buffer = new AudioBuffer({ numberOfChannels: 1, length: seconds * rate, sampleRate: rate });
+  const data = buffer.getChannelData(0);
+  for (let i = 0; i < data.length; i++) data[i] = Math.sin((2 * Math.PI * hz * i) / rate);
+  return { buffer };
+};
+const tracks = hz.map(sine);
+const placeOf = (at) => (at * speed < seconds ? at * speed : null);
+const stream = umssStretch.open(null, tracks, rate, speed, placeOf, () => tracks);
+const made = hz.map(() => []);
+for (let next; (next = stream.next(8)); ) {
+  next.forEach((buffer, index) => made[index].push(...buffer.getChannelData(0)));
+}
+return made;
+"""
+
+
+@pytest.mark.parametrize(
+    "speed",
+    [pytest.param(0.5, marks=pytest.mark.slow), 0.7, pytest.param(0.9, marks=pytest.mark.slow)],
+)
+def test_slower_tones_are_as_high_and_as_loud(opened, speed):
+    """A chord of one period: its pieces can be joined without a trace."""
+    rate, seconds, chord = 8_000, 3.0, (110.0, 220.0, 330.0)
+    made = np.asarray(opened().execute_script(STRETCH, chord, seconds, rate, speed))
+    assert made.shape[1] / rate == pytest.approx(seconds / speed, abs=0.031)
+    inside = made[:, rate // 2 : 2 * rate]
+    for tone, hz in zip(inside, chord, strict=True):
+        spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone)), 8 * len(tone)))
+        assert np.argmax(spectrum) * rate / (8 * len(tone)) == pytest.approx(hz, rel=0.003)
+        assert np.sqrt(np.mean(tone**2)) == pytest.approx(np.sqrt(0.5), rel=0.03)
+
+
+def test_volumes_are_of_one_row(opened):
+    browser = opened(offline=True)
+    sliders = browser.find_elements(By.CSS_SELECTOR, "[data-volume]")
+    sliders[1].send_keys(Keys.HOME)
+    sliders[3].send_keys(*[Keys.ARROW_LEFT] * 50)
+    assert sliders[3].get_attribute("aria-valuetext") == "50 %"
+    assert position(browser) == 0  # the arrows moved the slider and not the music
+    browser.find_element(By.TAG_NAME, "h1").click()
+    loud = "document.getElementById('reset').click()"
+    heard, _ = render(browser, [[2.0, loud]], [1.0, 3.0])
+    before, after = np.sqrt(np.mean(heard**2, axis=2))
+    assert before[1] < 1e-6
+    assert before[3] == pytest.approx(after[3] / 4, rel=0.15)  # of two pieces of noise
+    assert np.all(after[[1, 3, 5, 7, 9]] > 0.005)
+
+
+def test_loops_and_speeds_by_keys_and_buttons(opened):
+    browser = opened()
+    press(browser, Keys.ARROW_RIGHT, "[", Keys.ARROW_RIGHT, "]")
+    loop = browser.find_element(By.ID, "loop")
+    assert loop.text == "Loop 0:05–0:10"
+    assert loop.get_attribute("aria-pressed") == "true"
+    press(browser, "l")
+    assert (loop.text, loop.get_attribute("aria-pressed")) == ("Loop", "false")
+    press(browser, Keys.HOME)
+    browser.find_element(By.ID, "loop-to").click()  # before its beginning
+    ends = browser.execute_script("return umssReport.loop()")
+    assert ends == {"from": 0, "to": pytest.approx(0.1), "on": True}
+    loop.click()
+    speed = browser.find_element(By.ID, "speed")
+    assert speed.get_property("value") == "1"
+    press(browser, "-", "-")
+    assert speed.get_property("value") == "0.8"
+    press(browser, *"++++")
+    assert speed.get_property("value") == "1"
+    browser.find_element(By.TAG_NAME, "h1").click()
+    play(browser)
+    press(browser, *"-----")
+    assert browser.execute_script("return umssReport.speed()") == 0.5
+    wait(browser, lambda b: position(b) > 0.2)
+
+
 def test_buttons_and_rows_show_what_is_heard(opened):
     browser = opened()
     solo = browser.find_elements(By.CSS_SELECTOR, "[data-solo]")
@@ -355,7 +446,7 @@ def test_buttons_and_rows_show_what_is_heard(opened):
 
 def test_everything_is_reached_by_tab_seen_and_named(opened):
     browser = opened()
-    controls = browser.find_elements(By.CSS_SELECTOR, "button, input, summary, .scroll")
+    controls = browser.find_elements(By.CSS_SELECTOR, "button, input, select, summary, .scroll")
     seen = []
     for _ in controls:
         press(browser, Keys.TAB)
@@ -389,6 +480,12 @@ def test_nothing_is_asked_of_any_network(opened, pages):
     assert others == [pages["flac"].as_uri()]
 
 
+CUT = """
+const scroll = document.querySelector(".scroll");
+return scroll.scrollWidth > scroll.clientWidth + 1;
+"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1280])
 def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
@@ -399,9 +496,28 @@ def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     try:
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        for selector in ("h1", ".facts", ".hint", ".name", "td", ".time-axis span", ".now"):
+        for selector in (
+            "h1",
+            ".facts",
+            ".hint",
+            ".name",
+            "td",
+            ".time-axis span",
+            ".now",
+            ".frequency",
+        ):
             assert contrast(browser, selector) >= 4.5, selector
         assert contrast(browser, "#play") >= 3
+        labels = browser.find_elements(By.CSS_SELECTOR, ".plot .time-axis span")
+        labels = [one.rect for one in labels if one.is_displayed()]
+        assert len(labels) > 3
+        ends = [(one["x"], one["x"] + one["width"]) for one in labels]
+        assert all(end < start for (_, end), (start, _) in itertools.pairwise(ends)), ends
+        button = browser.find_element(By.ID, "play").rect
+        assert 0 <= button["y"] <= 800 - button["height"]
+        is_cut = browser.execute_script(CUT)
+        assert is_cut == (width < 500)
+        assert browser.find_element(By.CSS_SELECTOR, ".more").is_displayed() == is_cut
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

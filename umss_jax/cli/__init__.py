@@ -44,6 +44,8 @@ app = typer.Typer(
 
 for _name in _COMMANDS:
     app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+# Not of a module `app`, whose name here is that of the group of all.
+app.command("app")(importlib.import_module(f"{__name__}.local_page").local_page)
 for _name in _GROUPS:
     app.add_typer(importlib.import_module(f"{__name__}.{_name}").app, name=_name)
 

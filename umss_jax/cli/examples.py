@@ -16,6 +16,7 @@ class Shown(NamedTuple):
 
 SHOWN = {
     "separate": Shown("Separate recordings into four voices.", "choir.m4a --adapt 100"),
+    "app": Shown("Open a page on this computer to drop recordings on.", "--port 0"),
     "f0": Shown("Find the pitches of the four voices.", "choir.m4a --midi"),
     "demo": Shown("Sing, separate and score a chorale; needs no data.", "-o demo"),
     "evaluate": Shown(

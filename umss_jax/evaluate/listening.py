@@ -216,6 +216,15 @@ def read_gain(folder: Path) -> float:
     return gain
 
 
+def is_of_model(folder: Path) -> bool:
+    """Whether the files of a folder are a model's, and not what the table has for scale."""
+    try:
+        about = read_json(folder / "about.json")
+        return isinstance(about, dict) and about.get("row") == "model"
+    except (OSError, ValueError):
+        return False
+
+
 def _about(excerpt: Excerpt, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What a folder depends on, as JSON holds it."""
     about = {"audio": _VERSION, "umss_jax": umss_jax.__version__, **identity}

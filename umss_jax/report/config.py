@@ -20,6 +20,10 @@ class ReportConfig:
     spectrogram_rows: int = 144
     window_s: float = 0.064
     range_db: float = 70.0
+    visible_part: float = 0.85
+    """Part of the range below the loudest point that the eye tells from the ground."""
+    least_drawn: float = 0.005
+    """Share of a spectrogram that must be visible: of a sound with less the page says so."""
     lowest_hz: float = 60.0
     highest_hz: float = 12_000.0
     shades: int = 48

@@ -12,11 +12,27 @@ from typing import Any, NamedTuple
 from umss_jax.documents import NoDocumentError, read_json
 from umss_jax.errors import ReportError, printable
 from umss_jax.report.frames import EVALUATE, MAIN, Table, finite, frame_tables, shown
-from umss_jax.report.scores import MEASURES
+from umss_jax.report.scores import MEASURES, Word, words_of
 from umss_jax.words import counted
 
 _NAMES = {"stems": "Separation", "f0": "Pitch", "multi_pitch": "Pitches of all voices together"}
 _MOST_BYTES = 64 << 20
+_COLUMNS = {
+    "95 % of the mean": "Another choice of seconds from the same music would give a mean between "
+    "these two numbers in 95 of 100 cases.",
+    "frames": "Seconds of voices that the numbers are of: those in which the voice sounds.",
+    "undefined": "Seconds for which there is no number, since the separated voice was silent.",
+}
+"""Of the table of all frames, besides its measures."""
+_ROWS = (
+    Word("mixture", "The recording itself taken for each of the voices: what there was before."),
+    Word("ideal ratio masks", "The best that masks can do, made from the true voices: a ceiling."),
+    Word("comb", "A filter without learning that keeps the harmonics of a pitch: for scale."),
+    Word(
+        "mean / median",
+        "The average, and the middle one of all seconds, which few move.",
+    ),
+)
 _SHARES = ("f0", "multi_pitch")
 """Groups of numbers between 0 and 1."""
 STATISTICS, FRAMES = "statistics.json", "frames.csv"
@@ -70,9 +86,20 @@ def evaluation_page(path: Path, frames: Path | None = None) -> dict[str, Any]:
     return {
         "title": printable(path.absolute().parent.name if path.name == STATISTICS else path.stem),
         "subtitle": [counted(len(rows), "row"), *_counts(rows)],
-        "tables": tables,
+        "tables": [table for table in tables if not table.is_detail],
+        "details": [table for table in tables if table.is_detail],
+        "words": _words(tables),
         **_chart(rows),
     }
+
+
+def _words(tables: list[Table]) -> list[Word]:
+    """What a reader of the tables may not know."""
+    words = words_of(dict.fromkeys(key for table in tables for key in table.measures))
+    for column, meaning in _COLUMNS.items():
+        if any(column in table.columns for table in tables):
+            words.append(Word(column, meaning))
+    return [*words, *_ROWS]
 
 
 def _is_summary(value: object) -> bool:
@@ -130,7 +157,7 @@ def _tables(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
         digits = 3 if path[-1] in _SHARES else 2
         wide = any("median" in _summary(group, MAIN) for group in groups.values())
         columns = [MEASURES.get(key, key) for key in measures]
-        extra = ["95 % of the mean", "frames", "undefined"] if wide and MAIN in measures else []
+        extra = list(_COLUMNS) if wide and MAIN in measures else []
         lines = []
         for label, group in groups.items():
             cells = [_mean_median(group.get(key), digits) for key in measures]
@@ -143,7 +170,8 @@ def _tables(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
         name = _NAMES.get(path[-1], path[-1].replace("_", " "))
         of = "".join(f", {key}" for key in path[1:-1])
         both = any(" / " in cell for _, cells in lines for cell in cells)
-        yield Table(f"{name}{of}{' (mean / median)' if both else ''}", columns + extra, lines)
+        title = f"{name}{of}{' (mean / median)' if both else ''}"
+        yield Table(title, columns + extra, lines, tuple(measures), is_detail=len(path) > 1)
 
 
 def _at(row: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

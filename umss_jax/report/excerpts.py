@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from umss_jax.config import VOICES
-from umss_jax.evaluate.listening import AGAIN, REFERENCE, KeptExcerpt, read_gain, read_index
+from umss_jax.evaluate.listening import (
+    AGAIN,
+    REFERENCE,
+    KeptExcerpt,
+    is_of_model,
+    read_gain,
+    read_index,
+)
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, clock, pitch_axis
 from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
@@ -47,7 +54,7 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
     interval = Interval(0.0, samples / rate)
     sounds = sum(1 + len(VOICES) * (1 + len(excerpt.rows)) for excerpt in excerpts)
     audio = choose_audio(str(folder), rate, 1, interval.duration_s, sounds, config, FEWER)
-    labels = list(dict.fromkeys(row.label for excerpt in excerpts for row in excerpt.rows))
+    labels = _labels(folder, excerpts)
     return player(
         _tracks(folder, excerpts, labels, interval, audio, config),
         list(_panels(folder, excerpts, labels, interval, config)),
@@ -60,6 +67,16 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
         ],
         config,
     )
+
+
+def _labels(folder: Path, excerpts: list[KeptExcerpt]) -> list[str]:
+    """Of all rows, as the table has them, but models first: what they reach is the question."""
+    of_models = {
+        row.label: is_of_model(folder / excerpt.folder / row.folder)
+        for excerpt in excerpts
+        for row in excerpt.rows
+    }
+    return sorted(of_models, key=lambda label: not of_models[label])
 
 
 def _tracks(

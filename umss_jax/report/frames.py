@@ -27,6 +27,10 @@ class Table(NamedTuple):
     title: str
     columns: list[str]
     rows: list[tuple[str, list[str]]]
+    measures: tuple[str, ...] = ()
+    """Keys of what it shows."""
+    is_detail: bool = True
+    """Whether it splits up what another shows as a whole."""
 
 
 def finite(value: object) -> float | None:
@@ -71,7 +75,7 @@ def frame_tables(path: Path) -> list[Table]:
     def table(measure: str, of: str, wanted: dict[str, None], parts: list[str]) -> Table:
         key = (measure, of)
         lines = [(one, [means.text(*key, one, part) for part in parts]) for one in wanted]
-        return Table(f"{MEASURES[measure]}, mean of each {of}", parts, lines)
+        return Table(f"{MEASURES[measure]}, mean of each {of}", parts, lines, (measure,))
 
     tables = [table(measure, "voice", means.rows, voices) for measure in measures]
     if MAIN in measures:

@@ -26,6 +26,8 @@ class Tick(NamedTuple):
     label: str
     detail: str = ""
     """Shown where there is room."""
+    is_coarse: bool = True
+    """Whether the mark itself is shown where there is little room."""
 
 
 class PitchAxis(NamedTuple):
@@ -175,14 +177,21 @@ def salience_mask(
     return png_mask(shown, config)
 
 
-def time_ticks(start_s: float, duration_s: float, maximum: int = 12) -> list[Tick]:
-    """Seconds or minutes at a round distance."""
+def time_ticks(start_s: float, duration_s: float, maximum: int = 12, few: int = 4) -> list[Tick]:
+    """Seconds or minutes at a round distance; about ``few`` of them are coarse."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
-    step = next((step for step in steps if duration_s / step <= maximum), 1800)
+    place = next((n for n, step in enumerate(steps) if duration_s / step <= maximum), len(steps))
+    step = steps[place] if place < len(steps) else 1800
+    wider = [n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12) if duration_s / (n * step) <= few]
+    every = next((n for n in wider if n == 1 or n * step in steps), wider[0] if wider else 12)
     first = int(np.ceil(start_s / step - 1e-9))
     last = int(np.floor((start_s + duration_s) / step + 1e-9))
     return [
-        Tick(100 * (index * step - start_s) / duration_s, clock(index * step, step))
+        Tick(
+            100 * (index * step - start_s) / duration_s,
+            clock(index * step, step),
+            is_coarse=index % every == 0,
+        )
         for index in range(first, last + 1)
     ]
 

@@ -22,6 +22,8 @@ from umss_jax.report.images import (
 from umss_jax.report.pitches import Panel
 from umss_jax.report.sounds import Interval, PageAudio, encode
 
+_LEAST_STEP = 2.0**-15
+"""Of 16 bits: what is softer is written as silence."""
 _HEADROOM_DB = 6.0
 """Below the loudest point of the mixture a spectrogram is opaque already."""
 
@@ -88,9 +90,22 @@ def loudest_db(mixture: np.ndarray, audio: PageAudio, config: ReportConfig) -> f
     return float(level.max()) - _HEADROOM_DB
 
 
+def quietness(
+    audio: np.ndarray, level_db: np.ndarray, opaque_db: float, config: ReportConfig
+) -> str:
+    """What an empty picture says of its sound; nothing where there is something to see."""
+    if np.abs(audio).max(initial=0.0) < _LEAST_STEP:
+        return "silent"
+    drawn = np.mean(level_db > opaque_db - config.visible_part * config.range_db)
+    if drawn >= config.least_drawn:
+        return ""
+    return "almost silent"
+
+
 def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) -> dict[str, Any]:
     """A row of players: the sound in base64, its spectrogram as a data address."""
     level = spectrogram_db(raw.audio.mean(axis=1), audio.sample_rate_hz, config)
+    quiet = quietness(raw.audio, level, opaque_db, config)
     return {
         "name": raw.name[:1].upper() + raw.name[1:],
         "kind": raw.kind,
@@ -99,7 +114,8 @@ def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) 
         "muted": raw.kind in ("mixture", "target"),
         "sound": encode(raw.audio, audio, config),
         "picture": shade_spectrogram(level, opaque_db, config),
-        "description": f"Spectrogram of {raw.name}",
+        "level": quiet,
+        "description": f"Spectrogram of {raw.name}" + (f": {quiet}" if quiet else ""),
         # The same in all choices: what is solo or mute in one is so in the others.
         "place": raw.name,
         "excerpt": raw.excerpt,

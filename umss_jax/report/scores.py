@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,44 @@ MEASURES = {
     "f_measure": "F-measure",
 }
 """Names of the columns; what is not here goes by its own name."""
+
+_HIGHER = "The higher the better."
+MEANINGS = {
+    "si_sdr_db": "How much stronger the true voice is in its stem than all else, in "
+    f"decibels. 0 dB: as strong; 10 dB: ten times the power. {_HIGHER}",
+    "spectral_snr_db": "The same of the loudness of each pitch at each moment, whatever the phase; "
+    f"a wrong level counts as an error. {_HIGHER}",
+    "spectral_si_snr_db": f"The same as SNR of spectra, but at the level that fits best. {_HIGHER}",
+    "mel_cepstral_distance": "How far the colour of the sound is from the true voice's. The lower "
+    "the better.",
+    "sdr_db": f"As SI-SDR, but a filtered true voice counts as true (BSS-eval). {_HIGHER}",
+    "sir_db": f"How much stronger the voice is than the other voices in its stem. {_HIGHER}",
+    "sar_db": f"How much stronger the voice is than what is in none of the true voices. {_HIGHER}",
+    "overall_accuracy": "Share of moments with the right pitch, or rightly silent. 1 is all.",
+    "raw_pitch_accuracy": "Of the moments that are sung, the share whose pitch is right within a "
+    "quarter tone.",
+    "raw_chroma_accuracy": "The same, where a wrong octave counts as right.",
+    "voicing_recall": "Of the moments that are sung, the share that was found to be sung.",
+    "voicing_false_alarm": "Of the silent moments, the share that was found to be sung. The lower "
+    "the better.",
+    "precision": "Of the pitches that were found, the share that is sung.",
+    "recall": "Of the pitches that are sung, the share that was found.",
+    "accuracy": "Right pitches as a share of all that were found or sung.",
+    "f_measure": "Precision and recall in one number (their harmonic mean).",
+}
+"""What the numbers of the columns mean, for who has not met them."""
+
+
+class Word(NamedTuple):
+    """A term of the page, explained."""
+
+    term: str
+    meaning: str
+
+
+def words_of(measures: Iterable[str]) -> list[Word]:
+    """What these measures mean, as far as they are known."""
+    return [Word(MEASURES[key], MEANINGS[key]) for key in measures if key in MEANINGS]
 
 
 class VoiceScores(NamedTuple):

@@ -18,7 +18,7 @@ from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
 from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience
 from umss_jax.report.player import Raw, encoded, loudest_db, player
-from umss_jax.report.scores import MEASURES, VoiceScores, score_voices
+from umss_jax.report.scores import MEASURES, VoiceScores, Word, score_voices, words_of
 from umss_jax.report.sounds import (
     Interval,
     PageAudio,
@@ -36,6 +36,13 @@ _LONGEST_NAME = 255
 _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
+class Files(NamedTuple):
+    """Files of one kind that a page offers, as names and addresses."""
+
+    kind: str
+    links: tuple[tuple[str, str], ...]
+
+
 class Sources(NamedTuple):
     """What a page may show besides the folder's own files."""
 
@@ -45,6 +52,10 @@ class Sources(NamedTuple):
     """``.salience.npz`` of `umss-jax f0`; by default ``<track>.salience.npz`` in the folder."""
     start_s: float = 0.0
     duration_s: float | None = None
+    files: tuple[Files, ...] = ()
+    """To download, where a server has them."""
+    home: str = ""
+    """Address of the page that leads here."""
 
 
 def is_separation(folder: Path) -> bool:
@@ -96,8 +107,36 @@ def separation_page(
         ),
         "scores": scores,
         "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
+        "words": _words(bool(targets), salience is not None, scores),
+        "files": sources.files,
+        "home": sources.home,
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
     }
+
+
+def _words(has_targets: bool, has_salience: bool, scores: list[VoiceScores]) -> list[Word]:
+    """What a reader of the page may not know."""
+    words = [
+        Word("Stem", "One voice alone, as the program took it out of the recording."),
+        Word("Residual", "What is left of the recording when all four voices are taken out."),
+        Word(
+            "Cents",
+            "Hundredths of a semitone: how far what is sung is from the note named, high or low. "
+            "Where none are said it is within 8.",
+        ),
+        Word(
+            "Spectrogram",
+            "The picture beside each stem: time from left to right, low sounds below, high ones "
+            "above, loud ones strong.",
+        ),
+    ]
+    if has_salience:
+        words.append(
+            Word("Salience", "How sure the program is, at each moment, that a pitch is sung.")
+        )
+    if has_targets:
+        words.append(Word("Target", "The true voice, recorded alone, to compare with."))
+    return [*words, *words_of(list(scores[0].stems) if scores else [])]
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

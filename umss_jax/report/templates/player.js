@@ -1,24 +1,22 @@
 "use strict";
 // All stems run on one audio clock: every play and every seek starts all of them at one instant
-// from one position, and solo and mute only turn their gains, so none can drift from the others.
-// Where a page has several excerpts, those of the chosen one run, with the stems of all rows.
+// from one position, and solo, mute and volume only turn their gains, so none can drift from the
+// others. Where a page has several excerpts, those of the chosen one run, with the stems of all rows.
 window.umssReport = (() => {
   const settings = JSON.parse(document.getElementById("settings").textContent);
-  const report = document.getElementById("report");
-  const element = (id) => document.getElementById(id);
-  const play = element("play"), seekBar = element("seek"), reset = element("reset");
-  const time = element("time"), status = element("status"), playLabel = element("play-label");
-  const duration = settings.duration;
+  const { duration, rate } = settings;
   const LEAD = 0.03; // seconds between asking for a start and the start, to have all in place
   const FADE = 0.008; // time constant of gains: no clicks
-  const NOTES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+  const PIECES = 16; // of stretched sound that are made at once, half a second
+  const AHEAD = 2; // seconds of stretched sound that are ready: browsers wake hidden pages once a second
+  const SPEEDS = [1, 0.9, 0.8, 0.7, 0.6, 0.5];
 
-  const mixes = {}; // solo and mute by place: the soprano's are the same whichever row is chosen
+  const mixes = {}; // solo, mute and volume by place: the soprano's are the same whichever row is chosen
   const tracks = [...document.querySelectorAll("[data-track]")].map((row) => {
-    const mute = row.querySelector("[data-mute]"), solo = row.querySelector("[data-solo]");
-    const muted = mute.getAttribute("aria-pressed") === "true";
-    const mix = (mixes[row.dataset.place] ??= { muted, mutedAtFirst: muted, soloed: false });
-    return { row, mute, solo, mix, buffer: null, gain: null, source: null };
+    const part = (name) => row.querySelector(`[data-${name}]`);
+    const muted = part("mute").getAttribute("aria-pressed") === "true";
+    const mix = (mixes[row.dataset.place] ??= { muted, mutedAtFirst: muted, soloed: false, volume: 1 });
+    return { row, mute: part("mute"), solo: part("solo"), volume: part("volume"), mix, buffer: null, gain: null, sources: [] };
   });
 
   const chosen = {}; // by kind of choice
@@ -28,55 +26,102 @@ window.umssReport = (() => {
   const scoped = [...document.querySelectorAll("[data-excerpt], [data-row]")];
   const runs = (track) => belongs(track.row, Object.keys(chosen).filter((kind) => kind === "excerpt"));
 
+  const listeners = []; // told after every change
+  const changed = () => listeners.forEach((listener) => listener());
+  let say = () => {};
   let context = null;
+  let isReady = false;
   let playing = false;
   let from = 0; // position where the sources started, or stand
   let startedAt = 0; // the same on the clock
   let asked = 0; // number of the latest start, which may have to wait for the clock
+  let speed = 1;
+  let loop = { from: 0, to: duration, on: false };
+  let stream = null; // stretched sound on its way
+  let filledTo = 0; // how far, in seconds after the start
 
   const clamp = (value) => Math.min(duration, Math.max(0, value));
-  const clock = (seconds) => {
-    const whole = Math.floor(seconds + 1e-6);
-    return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-  };
-  const position = () => (playing ? clamp(from + Math.max(0, context.currentTime - startedAt)) : from);
+  // Where the sound is after so many seconds of playing; null beyond the end.
+  function placeAfter(seconds) {
+    const straight = from + seconds * speed;
+    if (loop.on && from < loop.to && straight >= loop.to) return loop.from + ((straight - loop.to) % (loop.to - loop.from));
+    return straight < duration ? straight : null;
+  }
+  const position = () => (playing ? (placeAfter(Math.max(0, context.currentTime - startedAt)) ?? duration) : from);
   const shown = () => tracks.filter((track) => !track.row.hidden);
   const audible = (track) => {
     if (track.row.hidden) return false;
     return shown().some((other) => other.mix.soloed) ? track.mix.soloed : !track.mix.muted;
   };
+  const gainOf = (track) => (audible(track) ? track.mix.volume ** 2 : 0); // as loudness is heard
 
   function openContext() {
     if (context) return;
     try {
-      context = new AudioContext({ sampleRate: settings.rate });
+      context = new AudioContext({ sampleRate: rate });
     } catch {
       context = new AudioContext(); // a device with its own idea of rates: resampled alike for all
     }
     for (const track of tracks) {
-      track.gain = new GainNode(context, { gain: audible(track) ? 1 : 0 });
+      track.gain = new GainNode(context, { gain: gainOf(track) });
       track.gain.connect(context.destination);
     }
   }
 
   function stopSources() {
+    stream = null;
     for (const track of tracks) {
-      if (!track.source) continue;
-      track.source.stop();
-      track.source.disconnect();
-      track.source = null;
+      for (const source of track.sources) {
+        source.stop();
+        source.disconnect();
+      }
+      track.sources = [];
     }
+  }
+
+  function addSource(track, buffer, at, offset) {
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(track.gain);
+    source.start(at, offset);
+    source.addEventListener("ended", () => (track.sources = track.sources.filter((other) => other !== source)));
+    track.sources.push(source);
   }
 
   function startSources() {
     stopSources();
-    startedAt = context.currentTime + LEAD;
-    for (const track of tracks.filter(runs)) {
-      track.source = new AudioBufferSourceNode(context, { buffer: track.buffer });
-      track.source.connect(track.gain);
-      track.source.start(startedAt, from);
+    startedAt = Math.ceil((context.currentTime + LEAD) * rate) / rate; // pieces meet on whole samples
+    const running = tracks.filter(runs);
+    if (speed === 1 && !loop.on) {
+      for (const track of running) addSource(track, track.buffer, startedAt, from);
+      return;
+    }
+    const heard = () => (running.some(audible) ? running.filter(audible) : running);
+    stream = umssStretch.open(context, running, rate, speed, placeAfter, heard);
+    stream.tracks = running;
+    filledTo = 0;
+    fill();
+  }
+
+  // Keeps enough stretched sound ready; begins anew where the browser let it run out.
+  function fill() {
+    if (!playing || !stream) return;
+    const now = context.currentTime - startedAt;
+    if (filledTo > 0 && now > filledTo && placeAfter(now) !== null) {
+      from = position();
+      startSources();
+      return;
+    }
+    while (stream && filledTo < now + AHEAD) {
+      const buffers = stream.next(PIECES);
+      if (!buffers) {
+        stream = null;
+        return;
+      }
+      for (const [index, track] of stream.tracks.entries()) addSource(track, buffers[index], startedAt + filledTo, 0);
+      filledTo += buffers[0].length / rate;
     }
   }
+  setInterval(fill, 200);
 
   async function start() {
     const turn = ++asked;
@@ -89,9 +134,9 @@ window.umssReport = (() => {
       return;
     }
     if (turn !== asked) return;
-    startSources();
     playing = true;
-    show();
+    startSources();
+    changed();
     requestAnimationFrame(follow);
   }
 
@@ -100,18 +145,42 @@ window.umssReport = (() => {
     from = position();
     playing = false;
     stopSources();
-    show();
+    changed();
   }
 
-  const toggle = () => (play.disabled ? undefined : playing ? pause() : start());
+  const toggle = () => (!isReady ? undefined : playing ? pause() : start());
+
+  // Does something to how it plays, and goes on from where it is.
+  function anew(change) {
+    from = position();
+    change();
+    if (playing) startSources();
+    changed();
+  }
 
   function seek(to) {
-    if (play.disabled) return;
+    if (!isReady) return;
     const target = clamp(to);
     if (playing && target >= duration) pause();
     from = target;
     if (playing) startSources();
-    show();
+    changed();
+  }
+
+  const setSpeed = (value) => anew(() => (speed = value));
+
+  // Points of the loop in seconds; one that would pass the other moves that to the end of the page.
+  function setLoop(ends) {
+    anew(() => {
+      loop = { ...loop, ...ends };
+      const least = Math.min(0.1, duration);
+      if (loop.to - loop.from < least) {
+        if ("from" in ends) loop.to = duration;
+        else loop.from = 0;
+      }
+      loop.from = Math.min(loop.from, duration - least);
+      loop.to = Math.max(loop.to, loop.from + least);
+    });
   }
 
   function follow() {
@@ -122,60 +191,14 @@ window.umssReport = (() => {
     } else {
       requestAnimationFrame(follow);
     }
-    show();
-  }
-
-  function noteOf(hz) {
-    const exact = 69 + 12 * Math.log2(hz / 440);
-    const note = Math.round(exact), cents = Math.round(100 * (exact - note));
-    return `${NOTES[note % 12]}${Math.floor(note / 12) - 1} ${cents < 0 ? "−" : "+"}${Math.abs(cents)} ct`;
-  }
-
-  const readouts = [...document.querySelectorAll("[data-now]")];
-  const panels = [...document.querySelectorAll("[data-panel]")];
-
-  const playheads = [...document.querySelectorAll(".playhead")];
-  const write = (node, text) => {
-    if (node.textContent !== text) node.textContent = text;
-  };
-
-  function show() {
-    const at = position();
-    // What is heard now left the clock a while ago, on wireless headphones a long one.
-    const late = playing ? context.outputLatency || 0 : 0;
-    const seen = clamp(at - late);
-    report.classList.toggle("playing", playing);
-    // Moved as layers of their own: nothing beneath them is painted anew.
-    const shift = `translateX(${duration > 0 ? (100 * seen) / duration : 0}%)`;
-    for (const head of playheads) head.style.transform = shift;
-    write(playLabel, playing ? "Pause" : "Play");
-    write(time.firstChild, clock(settings.start + seen));
-    seekBar.value = at;
-    const spoken = `${clock(settings.start + at)} of ${clock(settings.start + duration)}`;
-    if (seekBar.getAttribute("aria-valuetext") !== spoken) seekBar.setAttribute("aria-valuetext", spoken);
-    const pitches = settings.pitches[panels.find((panel) => !panel.hidden).dataset.panel];
-    const frame = Math.round(seen / pitches.frame_s);
-    for (const place of readouts) {
-      const hz = pitches.hz[place.dataset.now][frame];
-      write(place, hz > 0 ? noteOf(hz) : "");
-    }
+    changed();
   }
 
   function setGains() {
-    const heard = new Set();
     for (const track of tracks) {
-      const on = audible(track);
-      track.row.classList.toggle("off", !on);
-      track.solo.setAttribute("aria-pressed", track.mix.soloed);
-      track.mute.setAttribute("aria-pressed", track.mix.muted);
-      if (track.gain) track.gain.gain.setTargetAtTime(on ? 1 : 0, context.currentTime, FADE);
-      const voice = track.row.style.getPropertyValue("--colour");
-      if (on) heard.add(voice);
+      if (track.gain) track.gain.gain.setTargetAtTime(gainOf(track), context.currentTime, FADE);
     }
-    const all = heard.has("var(--ink)") && heard.size === 1;
-    for (const curve of document.querySelectorAll("[data-curve]")) {
-      curve.classList.toggle("off", !all && !heard.has(`var(--${curve.dataset.curve})`));
-    }
+    changed();
   }
 
   function solo(track, add) {
@@ -190,11 +213,13 @@ window.umssReport = (() => {
     setGains();
   }
 
-  function allStems() {
-    for (const mix of Object.values(mixes)) {
-      mix.soloed = false;
-      mix.muted = mix.mutedAtFirst;
-    }
+  function setVolume(track, volume) {
+    track.mix.volume = volume;
+    setGains();
+  }
+
+  function reset() {
+    for (const mix of Object.values(mixes)) Object.assign(mix, { soloed: false, muted: mix.mutedAtFirst, volume: 1 });
     setGains();
   }
 
@@ -203,70 +228,11 @@ window.umssReport = (() => {
     chosen[kind] = value;
     const kinds = Object.keys(chosen);
     for (const node of scoped) node.hidden = !belongs(node, kinds);
-    for (const option of options) {
-      const pressed = chosen[option.dataset.choose] === option.value;
-      option.setAttribute("aria-pressed", pressed);
-      const bar = option.parentElement; // on a narrow page it scrolls
-      if (pressed) bar.scrollLeft = option.offsetLeft - bar.offsetLeft - (bar.clientWidth - option.offsetWidth) / 2;
-    }
     if (kind === "excerpt") {
       from = 0;
       if (playing) startSources();
     }
     setGains();
-    show();
-  }
-
-  function chooseNext(kind, back) {
-    const values = options.filter((option) => option.dataset.choose === kind).map((option) => option.value);
-    const place = values.indexOf(chosen[kind]) + (back ? values.length - 1 : 1);
-    choose(kind, values[place % values.length]);
-  }
-
-  for (const track of tracks) {
-    track.solo.addEventListener("click", (event) => solo(track, event.shiftKey || event.ctrlKey || event.metaKey));
-    track.mute.addEventListener("click", () => mute(track));
-  }
-  for (const option of options) option.addEventListener("click", () => choose(option.dataset.choose, option.value));
-  play.addEventListener("click", toggle);
-  reset.addEventListener("click", allStems);
-  seekBar.addEventListener("input", () => seek(Number(seekBar.value)));
-
-  for (const lane of document.querySelectorAll("[data-lane]")) {
-    const to = (event) => {
-      const box = lane.getBoundingClientRect();
-      seek((duration * (event.clientX - box.left - lane.clientLeft)) / lane.clientWidth);
-    };
-    lane.addEventListener("click", to);
-    lane.addEventListener("pointermove", (event) => {
-      if (event.buttons === 1 && event.pointerType === "mouse") to(event);
-    });
-  }
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const at = event.target;
-    const presses = at.closest("button, summary, a"); // these do something of their own with Space
-    const scrolls = at.closest(".scroll, pre"); // and these with arrows
-    const step = event.shiftKey ? 1 : 5;
-    let action = null;
-    if (event.key === " " && !presses) action = toggle;
-    else if (scrolls) return;
-    else if (event.key === "ArrowLeft") action = () => seek(position() - step);
-    else if (event.key === "ArrowRight") action = () => seek(position() + step);
-    else if (event.key === "Home") action = () => seek(0);
-    else if (event.key === "End") action = () => seek(duration);
-    else if (event.key === "0") action = allStems;
-    else if (/^[1-9]$/.test(event.key) && shown()[event.key - 1]) action = () => solo(shown()[event.key - 1], false);
-    for (const kind in chosen) if (event.key.toLowerCase() === kind[0]) action = () => chooseNext(kind, event.shiftKey);
-    if (!action || play.disabled) return;
-    event.preventDefault();
-    if (!event.repeat || event.key.startsWith("Arrow")) action();
-  });
-
-  function say(text, failed = false) {
-    status.textContent = text;
-    status.classList.toggle("failed", failed);
   }
 
   function bytesOf(text) {
@@ -278,20 +244,34 @@ window.umssReport = (() => {
 
   async function load() {
     // Decoding here, before anything may sound: the audio clock itself opens with the first press.
-    const decoder = new OfflineAudioContext(1, 1, settings.rate);
+    const decoder = new OfflineAudioContext(1, 1, rate);
     for (const [index, track] of tracks.entries()) {
       say(`Loading sound ${index + 1} of ${tracks.length} …`);
       const data = track.row.querySelector("[data-sound]");
       track.buffer = await decoder.decodeAudioData(bytesOf(data.textContent));
       data.remove();
     }
-    for (const track of tracks) track.solo.disabled = track.mute.disabled = false;
-    play.disabled = seekBar.disabled = reset.disabled = false;
+    isReady = true;
     say("");
-    show();
+    changed();
   }
 
-  setGains();
-  const ready = load().catch((error) => say(`The sounds cannot be decoded: ${error.message}`, true));
-  return { tracks, ready, position, seek, isPlaying: () => playing, context: () => context };
+  // With the page's own controls in place: what they are told, and how words reach the reader.
+  let ready = null;
+  function begin(listener, tell) {
+    listeners.push(listener);
+    say = tell;
+    changed();
+    ready = load().catch((error) => say(`The sounds cannot be decoded: ${error.message}`, true));
+  }
+
+  return {
+    tracks, settings, options, chosen, mixes, SPEEDS, begin, position, seek, fill, toggle, solo, mute, setVolume, reset, choose, setSpeed, setLoop, audible, shown,
+    get ready() { return ready; },
+    isReady: () => isReady,
+    isPlaying: () => playing,
+    context: () => context,
+    speed: () => speed,
+    loop: () => loop,
+  };
 })();
