@@ -33,7 +33,7 @@ def test_a_copy_that_was_never_installed_has_a_version(monkeypatch):
 def test_the_version_stands_in_one_place():
     assert PROJECT["project"]["dynamic"] == ["version"]
     fallback = PROJECT["tool"]["setuptools_scm"]["fallback_version"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+", fallback)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\.dev0", fallback)  # before the first tag it is the next
     assert any(one.startswith("setuptools-scm") for one in PROJECT["build-system"]["requires"])
 
 
@@ -57,14 +57,24 @@ COMMIT = "commit --quiet --allow-empty -m x"
 @pytest.mark.parametrize(
     ("git", "version"),
     [
-        ((), r"0\.1\.0"),
+        ((), r"0\.1\.0\.dev0"),
+        (("init -q", "add .", COMMIT), r"0\.1\.0\.dev1\+g[0-9a-f]+"),
         (("init -q", "add .", COMMIT, "tag v0.2.0"), r"0\.2\.0"),
         (("init -q", "add .", COMMIT, "tag v0.2.0", COMMIT), r"0\.2\.1\.dev1\+g[0-9a-f]+"),
     ],
-    ids=["without git", "at a tag", "after a tag"],
+    ids=["without git", "before tags", "at a tag", "after a tag"],
 )
 def test_the_version_comes_from_the_tag(tmp_path, git, version):
     assert re.fullmatch(version, versions(tmp_path, *git))
+
+
+def test_an_archive_of_a_tag_has_its_version(tmp_path):
+    (tmp_path / "git").mkdir()
+    for name in (".git_archival.txt", ".gitattributes"):
+        shutil.copy(ROOT / name, tmp_path / "git" / name)
+    versions(tmp_path / "git", "init -q", "add .", COMMIT, "tag v0.2.0", "archive -o ../a.tar HEAD")
+    shutil.unpack_archive(tmp_path / "a.tar", tmp_path / "there", filter="data")
+    assert versions(tmp_path / "there") == "0.2.0"
 
 
 def test_the_changes_begin_with_what_is_not_released():
