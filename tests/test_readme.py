@@ -1,46 +1,68 @@
-"""What the README shows, run."""
+"""The README is short, and what it says is so.
 
+Its commands and its Python are tried in tests/docs/test_blocks.py.
+"""
+
+import posixpath
 import re
-from pathlib import Path
+import tomllib
 
-import numpy as np
 import pytest
-import soundfile
+from page_blocks import inline
 from places import ROOT
-from small_engine import small_engine
 
-from umss_jax import api
-
-README = ROOT / "README.md"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_lines_run(tmp_path, monkeypatch, capsys):
-    """On four seconds, a small model and two steps; nothing else is changed."""
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert block.count("\n") <= 12
-    steps, changed = re.subn(r"steps=\d+", "steps=2", block)
-    assert changed == 1
-    time_s = np.arange(64_000) / 16_000
-    voices = [np.sin(2 * np.pi * hz * time_s) for hz in (440.0, 330.0, 220.0, 110.0)]
-    soundfile.write(tmp_path / "choir.wav", 0.2 * np.sum(voices, axis=0), 16_000)
-    monkeypatch.chdir(tmp_path)
-
-    def load():
-        return api.Separator(small_engine())
-
-    monkeypatch.setattr(api, "load", load)
-    exec(compile(steps, "README.md", "exec"), {})
-    folder = Path(capsys.readouterr().out.strip())
-    assert folder == Path("separated/small/choir")
-    stems = [
-        soundfile.read(folder / f"{voice}.wav")[0]
-        for voice in ("soprano", "alto", "tenor", "bass", "residual")
-    ]
-    recording = soundfile.read("choir.wav")[0]
-    np.testing.assert_allclose(np.sum(stems, axis=0), recording, atol=1e-3 * recording.max())
+def test_it_takes_two_minutes_to_read():
+    assert README.count("\n") <= 120
+    assert len(README.split()) <= 1200
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-all", "test-wheel", "bench"])
-def test_make_targets_named_in_the_readme_exist(target):
-    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
-    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+def test_links_and_the_picture_lead_somewhere():
+    links = re.findall(r"\]\(([^)\s]+)\)", README)
+    assert len(links) > 20
+    for link in links:
+        is_there = (ROOT / posixpath.normpath(link)).is_file()
+        assert is_there or link.startswith("https://"), link
+
+
+def test_the_test_command_is_what_continuous_integration_calls():
+    called = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]
+    assert called == "exec make test"
+    assert "make test" in inline(README)
+
+
+def test_python_and_extras_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in README
+    assert any(one.startswith("numpy>=2") for one in project["dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        ("| `starter` |", "umss_jax/starter/MODEL_CARD.md"),
+        ("| `starter`, as `separate` does", "experiments/README.md"),
+        ("| UMSS, 480 steps |", "experiments/README.md"),
+        ("| W_UP, 660 steps |", "experiments/README.md"),
+    ],
+)
+def test_figures_are_those_that_were_measured(row, source):
+    """To the digits, of the mean and the median, where they are reported with their commands."""
+    (line,) = [line for line in README.splitlines() if line.startswith(row)]
+    figures = re.findall(r"\d+\.\d\d(?= dB)", line)[:2]
+    assert len(figures) == 2
+    measured = (ROOT / source).read_text(encoding="utf-8")
+    assert all(figure in measured for figure in figures), figures
+
+
+def test_figures_for_scale_are_those_that_were_measured():
+    measured = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    speed = (ROOT / "experiments" / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for figure in ("−5.64", "3.62", "10.56"):
+        assert figure in README
+        assert figure in measured
+    for figure in ("0.22", "10 to 26 s"):
+        assert figure in README
+        assert figure in speed

@@ -12,8 +12,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "AdaptationConfig": "umss_jax.train.config",
     "PitchTracker": "umss_jax.api",
@@ -31,6 +29,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from umss_jax.environment import explained
@@ -39,3 +39,13 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     except Exception as error:  # of JAX, of what it reads in the environment
         raise explained(error) or error from error
+
+
+def _version() -> str:
+    """That of the installed package, which has it from the tag in git."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("umss-jax")
+    except metadata.PackageNotFoundError:  # a copy that was never installed
+        return "0+unknown"

@@ -23,7 +23,7 @@ _VARIABLES = re.compile(
     "(UMSS|JAX|XLA|CUDA|NVIDIA|HIP|ROCR|TPU|OMP|OPENBLAS|MKL|TF_CPP)_|LD_LIBRARY_PATH$|TMPDIR$"
 )
 _SECRET = re.compile("TOKEN|KEY|SECRET|PASSW|CREDENTIAL|AUTH")
-_FOR_DEVELOPERS = re.compile("extra == .(test|lint|docs)")
+_FOR_DEVELOPERS = re.compile("extra == .(test|lint|docs|release)")
 _REQUIRED = re.compile(r"^[A-Za-z0-9._-]+")
 
 
