@@ -63,9 +63,10 @@ class HcqtConfig:
 class Compute(enum.StrEnum):
     """In what the operands of convolutions and dense layers are multiplied.
 
-    *bfloat16* is for accelerators: operands and results of these products are rounded to 8 bits.
-    Parameters and everything else stay in float32: recurrences, output layers, phases, filters and
-    losses among it.
+    *float32* is what they are kept in; tensor cores may round them to TF32 as they multiply, see
+    :mod:`umss_jax.precision`. *bfloat16* is for accelerators: operands and results of these
+    products are rounded to 8 bits. Parameters and everything else stay in float32: recurrences,
+    output layers, phases, filters and losses among it.
     """
 
     FLOAT32 = "float32"
@@ -79,8 +80,9 @@ class ConvConfig:
     norm_epsilon: float = 1e-3
     # 'direct', 'fft' (along frequency, for kernels of many frequency taps) or 'auto'.
     method: str = "auto"
-    # 'whole' batch at once, or one 'example' after another, which takes far less memory.
-    batching: str = "example"
+    # 'whole' batch at once, or one 'example' after another, which takes far less memory; 'auto' is
+    # 'example' on a processor, 'whole' on accelerators.
+    batching: str = "auto"
     # What the backward pass computes again: 'none', 'elementwise' (all but the convolutions) or
     # 'everything' (only the inputs of the network are kept).
     recompute: str = "elementwise"

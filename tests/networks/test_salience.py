@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from comparison import relative_error
 
+from umss_jax.accelerators import tracing_for
 from umss_jax.config import ConvConfig
 from umss_jax.networks.salience import EarlyDeep, EarlyShallow, LateDeep, LateDeepMagnitude
 
@@ -112,6 +113,21 @@ def test_wrong_features_are_refused():
         jax.eval_shape(LateDeep().apply, variables, FEATURE, FEATURE[..., :4])
     with pytest.raises(ValueError, match="no phase"):
         abstract_variables(LateDeepMagnitude(), FEATURE, FEATURE)
+
+
+def test_examples_are_taken_together_on_accelerators():
+    variables = abstract_variables(EarlyShallow(), FEATURE, FEATURE)
+    batch = jax.ShapeDtypeStruct((3, 5, 360, 8), jnp.float32)
+
+    def program(accelerator, **config):
+        network = EarlyShallow(config=ConvConfig(**config))
+        with tracing_for(accelerator):
+            return str(jax.make_jaxpr(network.apply)(variables, batch, batch))
+
+    assert "scan" in program(False)
+    assert "scan" not in program(True)
+    assert "scan" in program(True, batching="example")
+    assert "scan" not in program(False, batching="whole")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.dsp.framing import hann_window, to_frames
+from umss_jax.precision import SIGNALS
 
 _BLOCK_SAMPLES = 256
 
@@ -52,7 +53,7 @@ def fir_filter(signal: jax.Array, taps: jax.Array) -> jax.Array:
     tiled = jnp.broadcast_to(row[..., None, :], (*lanes, block, width + 1))
     toeplitz = tiled.reshape(*lanes, block * (width + 1))[..., : block * width]
     toeplitz = toeplitz.reshape(*lanes, block, width)
-    out = jnp.einsum("...bw,...rw->...br", rows, toeplitz, precision="highest")
+    out = jnp.einsum("...bw,...rw->...br", rows, toeplitz, precision=SIGNALS)
     return out.reshape(*lead, n_blocks * block)[..., :samples]
 
 

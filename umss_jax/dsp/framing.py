@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from umss_jax.precision import SIGNALS
+
 
 def hann_window(length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
     """Periodic Hann window, which every window of the system is: computed in float64, rounded.
@@ -69,7 +71,7 @@ def block_filter(
     window, outputs = matrix.shape
     count = -(-samples // outputs)
     framed = to_frames(signal, window, block, before=left, count=count)
-    filtered = jnp.einsum("...qn,np->...qp", framed, matrix, precision="highest")
+    filtered = jnp.einsum("...qn,np->...qp", framed, matrix, precision=SIGNALS)
     return filtered.reshape(*signal.shape[:-1], count * outputs)[..., :samples]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from umss_jax.config import HcqtConfig
 from umss_jax.dsp.cqt_kernels import Octave, decimator_matrix, octave_kernel, octaves
 from umss_jax.dsp.framing import block_filter
+from umss_jax.precision import SIGNALS
 
 
 class HcqtFeatures(NamedTuple):
@@ -144,7 +145,7 @@ def _octave_response(
         window_strides=(1,),
         padding="VALID",
         dimension_numbers=("NCW", "WIO", "NCW"),
-        precision="highest",
+        precision=SIGNALS,
     )
     return response.reshape(signal.shape[0], 2, config.bins_per_octave, frames)
 

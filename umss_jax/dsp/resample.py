@@ -20,6 +20,7 @@ import numpy as np
 
 from umss_jax.config import HcqtConfig
 from umss_jax.dsp.framing import block_filter, to_frames
+from umss_jax.precision import SIGNALS
 
 _MIN_BLOCK_SAMPLES = 128  # shorter periods are repeated up to this, for the product's sake
 _MAX_DENSE_ENTRIES = 1 << 22  # 16 MiB; rates with a small common divisor go by table instead
@@ -116,5 +117,5 @@ def resample(
     count = -(-samples // new)
     framed = to_frames(audio, old + 2 * half_width + 1, old, before=half_width, count=count)
     weights = jnp.asarray(taps, audio.dtype)
-    filtered = jnp.einsum("...qpt,pt->...qp", framed[..., columns], weights, precision="highest")
+    filtered = jnp.einsum("...qpt,pt->...qp", framed[..., columns], weights, precision=SIGNALS)
     return filtered.reshape(*audio.shape[:-1], count * new)[..., :samples]

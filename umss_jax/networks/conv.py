@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
+from umss_jax.accelerators import for_accelerator
 from umss_jax.config import ConvConfig
 from umss_jax.networks.dense import rounded
 from umss_jax.networks.frequency_conv import same_conv
 
 KernelSizes = Sequence[tuple[int, int, int]]
 
-BATCHINGS = ("whole", "example")
+BATCHINGS = ("auto", "whole", "example")
 RECOMPUTATIONS = ("none", "elementwise", "everything")
 _KEPT = "convolution"
 
@@ -131,9 +132,10 @@ def over_batch(
 ) -> jax.Array:
     """Run a network over its batch with the memory that the configuration allows.
 
-    One example after another by default: the working set is that of one example, which suits a
-    processor's caches as well, and the time is that of the whole batch at once. What a backward
-    pass needs is kept or computed again as ``config.recompute`` says.
+    By default the whole batch at once on accelerators, which else wait for the launch of every
+    kernel; on a processor one example after another: the working set is that of one example, which
+    suits its caches as well, and the time is the same. What a backward pass needs is kept or
+    computed again as ``config.recompute`` says.
 
     ``compute`` is a function of the module, from whose ``__call__`` this is called, and of its
     inputs [B, ...], to [B, ...].
@@ -147,7 +149,8 @@ def over_batch(
         raise ValueError(f"unknown recompute {config.recompute!r}: choose among {RECOMPUTATIONS}")
     if network.is_initializing():
         return compute(network, *inputs)
-    by_example = inputs[0].shape[0] > 1 and config.batching == "example"
+    apart = not for_accelerator() if config.batching == "auto" else config.batching == "example"
+    by_example = apart and inputs[0].shape[0] > 1
     policy = {
         "elementwise": jax.checkpoint_policies.save_only_these_names(_KEPT),
         "everything": jax.checkpoint_policies.nothing_saveable,

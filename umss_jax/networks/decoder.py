@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 from umss_jax.config import DecoderConfig
 from umss_jax.networks.dense import Dense, DenseStack
 from umss_jax.networks.gru import Gru
+from umss_jax.precision import OUTPUTS
 from umss_jax.synth.source_filter import RawControls
 
 
@@ -43,15 +46,17 @@ class Decoder(nn.Module):
         x = Gru(config.hidden, compute, name="gru")(from_f0, from_latent)
         x = DenseStack(config.hidden, compute=compute, name="mlp")(x)
         order = config.line_spectral_frequencies
+        output = partial(Dense, precision=OUTPUTS)
+        noise = Gru(config.noise_bands, precision=OUTPUTS, name="noise_gru")
 
         def per_voice(y: jax.Array) -> jax.Array:
             return y.reshape(batch, voices, *y.shape[1:])
 
         return RawControls(
-            harmonic_amplitude=per_voice(Dense(1, name="harmonic_amplitude")(x)[..., 0]),
-            noise_gain=per_voice(Dense(1, name="noise_gain")(x)[..., 0]),
+            harmonic_amplitude=per_voice(output(1, name="harmonic_amplitude")(x)[..., 0]),
+            noise_gain=per_voice(output(1, name="noise_gain")(x)[..., 0]),
             line_spectral_frequencies=per_voice(
-                Dense(order + 1, name="line_spectral_frequencies")(x)
+                output(order + 1, name="line_spectral_frequencies")(x)
             ),
-            noise_magnitudes=per_voice(Gru(config.noise_bands, name="noise_gru")(x)[:, -1]),
+            noise_magnitudes=per_voice(noise(x)[:, -1]),
         )

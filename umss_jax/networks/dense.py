@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import Compute
+from umss_jax.precision import DENSE
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
@@ -26,9 +27,15 @@ def rounded(compute: Compute, x: jax.Array, kernel: jax.Array) -> tuple[jax.Arra
     return x, kernel
 
 
-def product_in(compute: Compute, subscripts: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product_in(
+    compute: Compute,
+    subscripts: str,
+    x: jax.Array,
+    kernel: jax.Array,
+    precision: jax.lax.Precision = DENSE,
+) -> jax.Array:
     """Contracts two arrays as `jnp.einsum` does, and gives the result in the type of ``x``."""
-    product = jnp.einsum(subscripts, *rounded(compute, x, kernel), precision="highest")
+    product = jnp.einsum(subscripts, *rounded(compute, x, kernel), precision=precision)
     return product.astype(x.dtype)
 
 
@@ -37,6 +44,7 @@ class Dense(nn.Module):
 
     features: int
     compute: Compute = Compute.FLOAT32
+    precision: jax.lax.Precision = DENSE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -44,7 +52,7 @@ class Dense(nn.Module):
         initial = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", initial, (x.shape[-1], self.features))
         bias = self.param("bias", initial, (self.features,))
-        product = product_in(self.compute, "...i,io->...o", x, kernel)
+        product = product_in(self.compute, "...i,io->...o", x, kernel, self.precision)
         return product + bias.reshape((1,) * (x.ndim - 1) + (self.features,))
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from umss_jax.accelerators import for_accelerator
 from umss_jax.config import EncoderConfig
 from umss_jax.dsp.stft import log_magnitude, stft
 from umss_jax.networks.dense import Dense, LayerNorm
-from umss_jax.networks.gru import Gru
+from umss_jax.networks.gru import Gru, project, stack_weights
+from umss_jax.networks.gru_stack import gru_stack
 
 
 def encoder_input(mixture: jax.Array, config: EncoderConfig) -> jax.Array:
@@ -30,7 +33,15 @@ class Encoder(nn.Module):
         """[B, frames, 257] from :func:`encoder_input` → latent [B, frames, 128]."""
         # Over all bins and frames of an example (reference: CustomLayerNorm).
         x = LayerNorm(axes=(1, 2), shift="shift", name="input_norm")(log_magnitudes)
-        x = Gru(self.config.hidden, self.config.compute, name="gru_1")(x)
-        second = Gru(self.config.hidden, self.config.compute, name="gru_2")(x)
-        third = Gru(self.config.hidden, self.config.compute, name="gru_3")(second)
-        return Dense(self.config.latent, self.config.compute, name="dense")(third + second)
+        hidden, compute = self.config.hidden, self.config.compute
+        layers = [Gru(hidden, compute, name=f"gru_{number}") for number in (1, 2, 3)]
+        if for_accelerator():
+            first, *others = layers
+            weights = [first.weights(x.shape[-1]), *(layer.weights(hidden) for layer in others)]
+            projected = jnp.swapaxes(project(weights[0], x, compute=compute), 0, 1)
+            _, second, third = gru_stack(projected, stack_weights(weights))
+            together = jnp.swapaxes(third + second, 0, 1)
+        else:
+            second = layers[1](layers[0](x))
+            together = layers[2](second) + second
+        return Dense(self.config.latent, compute, name="dense")(together)

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from umss_jax.precision import CONVOLUTIONS
+
 METHODS = ("auto", "direct", "fft")
 
-_einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+_einsum = partial(jnp.einsum, precision=CONVOLUTIONS)
 
 
 def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Array:
@@ -93,7 +95,7 @@ def _plain_conv(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, in
         window_strides=(1, 1),
         padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
+        precision=CONVOLUTIONS,
     )
 
 

@@ -7,13 +7,17 @@ a bin nobody sings. This project's own; it works with any number of voices.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from umss_jax.config import ConvConfig, RefinerConfig
 from umss_jax.networks.conv import Conv
+from umss_jax.precision import DENSE
 
+_Dense = partial(nn.Dense, precision=DENSE)
 _FLOOR = 1e-3
 """Of magnitudes before their logarithm; a mixture of peak 1 reaches some hundreds."""
 _REST_LOGIT = -5.0
@@ -46,9 +50,9 @@ class Refiner(nn.Module):
         patch = self.config.patch_bins, self.config.patch_frames
         cells = patch[0] * patch[1]
         zeros = nn.initializers.zeros
-        corrected = _split(nn.Dense(cells, kernel_init=zeros, name="voice")(features), patch)
+        corrected = _split(_Dense(cells, kernel_init=zeros, name="voice")(features), patch)
         together = jnp.mean(features, axis=1)
-        rest = _split(nn.Dense(cells, kernel_init=zeros, name="rest")(together), patch)
+        rest = _split(_Dense(cells, kernel_init=zeros, name="rest")(together), patch)
         corrected, rest = corrected[..., :bins, :frames, 0], rest[..., :bins, :frames, 0]
         power = self.config.power
         guessed = power * jnp.log(voices + _FLOOR)
@@ -82,11 +86,11 @@ class Refiner(nn.Module):
         """Features [B, J, F', T', C] of the patches."""
         patch = self.config.patch_bins, self.config.patch_frames
         fine, coarse = self.config.channels
-        x = self._block(nn.Dense(fine, name="enter")(x), fine, "down")
-        low = nn.Dense(coarse, name="lower")(_merged(x, patch))
+        x = self._block(_Dense(fine, name="enter")(x), fine, "down")
+        low = _Dense(coarse, name="lower")(_merged(x, patch))
         for number in range(self.config.blocks):
             low = self._block(low, coarse, f"low_{number + 1}")
-        raised = nn.Dense(fine * patch[0] * patch[1], name="raise")(low)
+        raised = _Dense(fine * patch[0] * patch[1], name="raise")(low)
         return self._block(x + _split(raised, patch), fine, "up")
 
     def _block(self, x: jax.Array, channels: int, name: str) -> jax.Array:
@@ -95,9 +99,9 @@ class Refiner(nn.Module):
         flat = nn.LayerNorm(name=f"{name}_norm")(flat)
         y = Conv((3, 3, channels), self.conv, name=f"{name}_conv")(flat)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
-        others = nn.Dense(channels, use_bias=False, name=f"{name}_others")(jnp.mean(y, axis=1))
+        others = _Dense(channels, use_bias=False, name=f"{name}_others")(jnp.mean(y, axis=1))
         y = jax.nn.relu(y + others[:, None])
-        return x + nn.Dense(channels, name=f"{name}_out")(y)
+        return x + _Dense(channels, name=f"{name}_out")(y)
 
 
 def _merged(x: jax.Array, patch: tuple[int, int]) -> jax.Array:

@@ -19,6 +19,7 @@ from flax import linen as nn
 from umss_jax.config import VOICES, ConvConfig
 from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.networks.conv import Conv
+from umss_jax.precision import CONVOLUTIONS, SIGNALS
 
 _BINS_PER_OCTAVE = 60
 _RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0)
@@ -49,7 +50,7 @@ class _Harmonics(nn.Module):
         shape = (together.shape[-1], self.channels)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        mixed = jnp.einsum("bftc,co->bfto", together, kernel, precision="highest")
+        mixed = jnp.einsum("bftc,co->bfto", together, kernel, precision=CONVOLUTIONS)
         return mixed + bias.reshape(1, 1, 1, -1)
 
 
@@ -116,8 +117,8 @@ class SmallVoices(nn.Module):
             jnp.asarray(interpolation_matrix(cells, _POOL * cells))
             for cells in (x.shape[1], x.shape[2])
         )
-        wide = jnp.einsum("bctj,fc->bjft", x, over_bins, precision="highest")
-        added = jnp.einsum("bjfc,tc->bjft", wide, over_frames, precision="highest")
+        wide = jnp.einsum("bctj,fc->bjft", x, over_bins, precision=SIGNALS)
+        added = jnp.einsum("bjfc,tc->bjft", wide, over_frames, precision=SIGNALS)
         assigned = jax.nn.sigmoid(weight.reshape(1, -1, 1, 1) * logit[:, None] + added)
         return assigned[..., :frames]
 

@@ -14,6 +14,7 @@ from umss_jax.config import HcqtConfig, SynthConfig, UnetCondition, UnetConfig
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.dense import Dense
 from umss_jax.networks.unet_layers import torch_conv_weights
+from umss_jax.precision import CONVOLUTIONS
 from umss_jax.synth.harmonic import harmonic_controls, harmonic_signal
 
 
@@ -73,7 +74,7 @@ class OriginalCondition(nn.Module):
                 window_strides=(1,),
                 padding=((before, taps - 1 - before),),
                 dimension_numbers=("NWC", "WIO", "NWC"),
-                precision=jax.lax.Precision.HIGHEST,
+                precision=CONVOLUTIONS,
             ) + bias.reshape(1, 1, -1)
         bins = self.config.fft_size // 2 + 1
         gamma, beta = Dense(bins, name="gamma")(x), Dense(bins, name="beta")(x)

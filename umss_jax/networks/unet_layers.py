@@ -16,10 +16,11 @@ import numpy as np
 from umss_jax.config import UnetConfig
 from umss_jax.networks.conv import ConvWeights, stored_norm
 from umss_jax.networks.dense import uniform_fan_in
+from umss_jax.precision import CONVOLUTIONS
 
 _CONVOLUTION: Any = {
     "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
-    "precision": jax.lax.Precision.HIGHEST,
+    "precision": CONVOLUTIONS,
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from umss_jax.config import F0Config, HcqtConfig
 from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.pitch.grid import bin_frequencies_hz
+from umss_jax.precision import SIGNALS
 
 
 class F0Tracks(NamedTuple):
@@ -89,7 +90,7 @@ def f0_to_synth_frames(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float)
     """
     weights = jnp.asarray(interpolation_matrix(f0_hz_cqt.shape[-1], synth_frames))
     floored = jnp.maximum(f0_hz_cqt, floor_hz)
-    return jnp.einsum("...s,ts->...t", floored, weights, precision="highest")
+    return jnp.einsum("...s,ts->...t", floored, weights, precision=SIGNALS)
 
 
 def nearest_frames(source: int, target: int) -> np.ndarray:

@@ -6,12 +6,17 @@ Raw outputs → :func:`line_spectral_frequencies` → :func:`all_pole_coefficien
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from umss_jax.accelerators import for_accelerator
 from umss_jax.dsp.framing import overlap_add_hann, to_frames
 from umss_jax.synth.activations import exp_sigmoid
+from umss_jax.synth.recursion_kernel import recursion_kernels
+from umss_jax.synth.section_products import section_coefficients, section_gradient
 
 _CHUNK_SAMPLES = 32
 
@@ -32,9 +37,10 @@ def all_pole_coefficients(lsf_rad: jax.Array) -> jax.Array:
     """Coefficients a_1 … a_p of A(z) = 1 + Σ a_k z^−k with the given line spectral frequencies.
 
     A = (P + Q) / 2 with P = (1 + z⁻¹) Π (1 − 2 cos w z⁻¹ + z⁻²) over the odd-numbered frequencies
-    and Q = (1 − z⁻¹) Π (…) over the even-numbered ones. The products run in float64 from float32
-    cosines: in float32 throughout, clustered frequencies err by up to 69 dB and some filters come
-    out unstable. The derivative repeats the products rather than storing them.
+    and Q = (1 − z⁻¹) Π (…) over the even-numbered ones. The products run from float32 cosines in
+    float64, or in pairs of float32 on a TPU, which has none: in float32 throughout, clustered
+    frequencies err by up to 69 dB and some filters come out unstable. The derivative repeats the
+    products rather than storing them.
 
     Args:
         lsf_rad: [..., p], p even, increasing in (0, π).
@@ -50,11 +56,9 @@ def _coefficients_fwd(lsf_rad: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _coefficients_bwd(lsf_rad: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    with jax.enable_x64(True):
-        cosines = jnp.cos(lsf_rad).astype(jnp.float64)
-        _, pull_back = jax.vjp(_polynomial_products, cosines)
-        (gradient,) = pull_back(cotangent.astype(jnp.float64))
-        gradient = gradient.astype(jnp.float32)
+    gradient = jax.lax.platform_dependent(
+        jnp.cos(lsf_rad), cotangent, tpu=section_gradient, default=_gradient_in_float64
+    )
     return (-jnp.sin(lsf_rad) * gradient,)
 
 
@@ -62,8 +66,22 @@ all_pole_coefficients.defvjp(_coefficients_fwd, _coefficients_bwd)
 
 
 def _coefficients_from_cosines(cosines: jax.Array) -> jax.Array:
+    coefficients: jax.Array = jax.lax.platform_dependent(
+        cosines, tpu=section_coefficients, default=_coefficients_in_float64
+    )
+    return coefficients
+
+
+def _coefficients_in_float64(cosines: jax.Array) -> jax.Array:
     with jax.enable_x64(True):
         return _polynomial_products(cosines.astype(jnp.float64)).astype(jnp.float32)
+
+
+def _gradient_in_float64(cosines: jax.Array, cotangent: jax.Array) -> jax.Array:
+    with jax.enable_x64(True):
+        _, pull_back = jax.vjp(_polynomial_products, cosines.astype(jnp.float64))
+        (gradient,) = pull_back(cotangent.astype(jnp.float64))
+        return gradient.astype(jnp.float32)
 
 
 def _polynomial_products(cosines: jax.Array) -> jax.Array:
@@ -83,7 +101,9 @@ def _polynomial_products(cosines: jax.Array) -> jax.Array:
         twice = jnp.concatenate([zero, zero, poly[:-2]], axis=0)
         return poly - 2.0 * cosine[None] * once + twice, None
 
-    polynomial, _ = jax.lax.scan(times_section, polynomial, sections)
+    # One after another on a processor, where all at once take a minute to compile.
+    unroll = order // 2 if for_accelerator() else 1
+    polynomial, _ = jax.lax.scan(times_section, polynomial, sections, unroll=unroll)
     mean = 0.5 * (polynomial[:, 0] + polynomial[:, 1])
     return jnp.moveaxis(mean[1 : order + 1], 0, -1)
 
@@ -135,6 +155,14 @@ recursive_filter.defvjp(_recursive_filter_fwd, _recursive_filter_bwd)
 
 
 def _recursion(x: jax.Array, coefficients: jax.Array, reverse: bool) -> jax.Array:
+    """The recursion in either direction, by the device's kernel where there is one."""
+    kernels = recursion_kernels(reverse)
+    loop = partial(loop_recursion, reverse=reverse)
+    filtered: jax.Array = jax.lax.platform_dependent(x, coefficients, default=loop, **kernels)
+    return filtered
+
+
+def loop_recursion(x: jax.Array, coefficients: jax.Array, *, reverse: bool) -> jax.Array:
     """The recursion in either direction, one sample of all lanes per loop body.
 
     One sample, not several: XLA fuses a chain of outputs into each of its users and computes it
@@ -158,9 +186,9 @@ def _recursion(x: jax.Array, coefficients: jax.Array, reverse: bool) -> jax.Arra
 
 
 def _delayed_correlations(u: jax.Array, y: jax.Array, order: int) -> jax.Array:
-    """Σ_n u[n] y[n − k] for k = 1 … order, in chunks of samples that stay in the cache."""
+    """Σ_n u[n] y[n − k] for k = 1 … order: on a processor in chunks that stay in its cache."""
     samples, lanes = y.shape
-    chunk = _CHUNK_SAMPLES
+    chunk = samples if for_accelerator() else _CHUNK_SAMPLES
     padding = jnp.zeros((-samples % chunk, lanes), y.dtype)
     u = jnp.concatenate([u, padding], axis=0)
     y = jnp.concatenate([jnp.zeros((order, lanes), y.dtype), y, padding], axis=0)
@@ -175,4 +203,7 @@ def _delayed_correlations(u: jax.Array, y: jax.Array, order: int) -> jax.Array:
         return total + jnp.stack(rows)
 
     start = jnp.zeros((order, lanes), y.dtype)
-    return jax.lax.fori_loop(0, u.shape[0] // chunk, body, start)
+    chunks = u.shape[0] // chunk
+    if chunks == 1:
+        return body(jnp.zeros((), jnp.int32), start)
+    return jax.lax.fori_loop(0, chunks, body, start)

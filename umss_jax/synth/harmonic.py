@@ -12,6 +12,7 @@ a parabola per frame: nothing accumulates but one wrapped offset a frame.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import SynthConfig
+from umss_jax.dsp.double_float import DoubleFloat
 from umss_jax.dsp.fir import fir_filter, linear_phase_fir, slope_magnitudes
 from umss_jax.dsp.framing import hann_window
 from umss_jax.synth.activations import exp_sigmoid
@@ -131,20 +133,47 @@ def phase_cycles(f0_hz_synth: jax.Array, config: SynthConfig) -> tuple[jax.Array
 def _span_offsets(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
     """Phase before each span, [..., spans] in cycles, wrapped.
 
-    Summed in float64: the rounding of one span, 1e-7 cycles, would otherwise add up over 250 of
-    them and show at the hundredth harmonic. The gradient is that of the same sum in float32.
+    Summed in float64, or pairs of float32: the rounding of one span, 1e-7 cycles, would otherwise
+    add up over 250 of them and show at the hundredth harmonic. The gradient is that of the same sum
+    in float32.
     """
-    per_hz = config.hop_samples / config.sample_rate_hz
-
-    def offsets(hz: jax.Array) -> jax.Array:
-        totals = 0.5 * per_hz * (hz[..., :-2] + hz[..., 1:-1])
-        return jnp.cumsum(jnp.concatenate([-0.5 * per_hz * hz[..., :1], totals], axis=-1), axis=-1)
-
-    smooth = offsets(held_hz)
-    with jax.enable_x64(True):
-        exact = offsets(jax.lax.stop_gradient(held_hz).astype(jnp.float64))
-        exact = _wrap(exact).astype(jnp.float32)
+    smooth = _summed_cycles(held_hz, config)
+    exact = jax.lax.platform_dependent(
+        jax.lax.stop_gradient(held_hz),
+        tpu=partial(_offsets_in_pairs, config=config),
+        default=partial(_offsets_in_float64, config=config),
+    )
     return exact + (smooth - jax.lax.stop_gradient(smooth))
+
+
+def _summed_cycles(hz: jax.Array, config: SynthConfig) -> jax.Array:
+    """Phase before each span, in the precision of the frequencies."""
+    per_hz = config.hop_samples / config.sample_rate_hz
+    totals = 0.5 * per_hz * (hz[..., :-2] + hz[..., 1:-1])
+    return jnp.cumsum(jnp.concatenate([-0.5 * per_hz * hz[..., :1], totals], axis=-1), axis=-1)
+
+
+def _offsets_in_float64(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
+    with jax.enable_x64(True):
+        exact = _summed_cycles(held_hz.astype(jnp.float64), config)
+        return _wrap(exact).astype(jnp.float32)
+
+
+def _offsets_in_pairs(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
+    """The same without float64, whose cumulative sum a TPU takes minutes to compile."""
+    half_span = DoubleFloat.of(0.5 * config.hop_samples / config.sample_rate_hz)
+    sums = DoubleFloat.of(held_hz[..., :-2]) + DoubleFloat.of(held_hz[..., 1:-1])
+    first, others = DoubleFloat.of(-held_hz[..., :1]) * half_span, sums * half_span
+    spans = DoubleFloat(
+        *(jnp.concatenate(parts, axis=-1) for parts in zip(first, others, strict=True))
+    )
+
+    def add(before: DoubleFloat, after: DoubleFloat) -> DoubleFloat:
+        total = before + after
+        return DoubleFloat(_wrap(total.high), total.low)
+
+    total = jax.lax.associative_scan(add, spans, axis=-1)
+    return _wrap(total.high) + total.low
 
 
 @jax.custom_jvp
