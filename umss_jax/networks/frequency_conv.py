@@ -1,5 +1,7 @@
 """Convolution over frequency and time with 'same' padding, directly or by a transform.
 
+Short kernels are convolved by the backend; on a processor their gradient is made of products.
+
 Kernels of 70 or 360 taps along frequency hold five sixths of the arithmetic of the salience
 network. A discrete Fourier transform along frequency turns such a kernel into one small product
 of channels per transformed bin: for 70 × 3 taps and 32 → 32 channels 16 instead of 107 MFLOP per
@@ -17,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from umss_jax.networks.kernel_gradient import kernel_gradient
+
 METHODS = ("auto", "direct", "fft")
 
 _einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
@@ -28,9 +32,10 @@ def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Arra
     Args:
         x: [B, F, T, C_in].
         kernel: [k_f, k_t, C_in, C_out], correlated with ``x`` (not flipped), as in Keras.
-        method: 'direct', 'fft' (transform along frequency) or 'auto', which counts the arithmetic
-            and takes the transform where it saves enough; not in bfloat16, to which its sums over
-            all bins are too long.
+        method: 'direct' (the backend's convolution, for the gradients as well), 'fft' (transform
+            along frequency) or 'auto', which counts the arithmetic and takes the transform where
+            it saves enough, not in bfloat16, to which its sums over all bins are too long; for the
+            others on a CPU the kernel's gradient is made of matrix products.
 
     Returns:
         [B, F, T, C_out].
@@ -43,6 +48,9 @@ def same_conv(x: jax.Array, kernel: jax.Array, method: str = "auto") -> jax.Arra
     automatic = method == "auto" and x.dtype != jnp.bfloat16
     if method == "fft" or (automatic and _transform_pays(x.shape, kernel.shape)):
         return long_frequency_conv(x, kernel)
+    # Accelerators' libraries have convolutions of their own for the kernel's gradient.
+    if method == "auto" and jax.default_backend() == "cpu":
+        return short_conv(x, kernel)
     return direct_conv(x, kernel)
 
 
@@ -66,18 +74,37 @@ def _direct_backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     taps = kernel.shape[:2]
-    # Without the barriers XLA moves the transpositions back into the convolutions.
-    flipped = lax.optimization_barrier(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
-    x_gradient = _plain_conv(gradient, flipped, [(n // 2, _before(n)) for n in taps])
     # Channels take the place of examples, and frequency and time that of the taps.
     images, taken = lax.optimization_barrier(
         (x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3))
     )
-    kernel_gradient = _plain_conv(images, taken, [(_before(n), n // 2) for n in taps])
-    return x_gradient, kernel_gradient.transpose(1, 2, 0, 3)
+    of_kernel = _plain_conv(images, taken, [(_before(n), n // 2) for n in taps])
+    return _input_gradient(kernel, gradient), of_kernel.transpose(1, 2, 0, 3)
 
 
 direct_conv.defvjp(_direct_forward, _direct_backward)
+
+
+def _input_gradient(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+    # Without the barrier XLA moves the transposition back into the convolution.
+    flipped = lax.optimization_barrier(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    return _plain_conv(gradient, flipped, [(n // 2, _before(n)) for n in kernel.shape[:2]])
+
+
+@jax.custom_vjp
+def short_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """As `direct_conv`, its kernel's gradient made of matrix products (see `kernel_gradient`)."""
+    return direct_conv(x, kernel)
+
+
+def _short_backward(
+    residuals: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    return _input_gradient(kernel, gradient), kernel_gradient(x, gradient, kernel.shape[:2])
+
+
+short_conv.defvjp(_direct_forward, _short_backward)
 
 
 def _before(taps: int) -> int:
