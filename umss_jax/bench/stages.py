@@ -258,7 +258,7 @@ STAGES: dict[str, Callable[[int, int, ModelConfig], Stage]] = {
     "losses": _losses,
     "masks": _masks,
     **{
-        f"kernel gradient {taps}×{taps}×{channels}{naive}": _kernel_gradient(
+        f"kernel_gradient_{taps}x{taps}_{channels}{naive}": _kernel_gradient(
             taps, channels, by_products=not naive
         )
         for taps, channels in _KERNELS

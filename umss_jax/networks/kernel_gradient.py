@@ -22,7 +22,7 @@ from jax import lax
 
 _BLOCK_FLOATS = 1 << 19
 """Of both operands of a block's product: 2 MiB in float32. At half of it the products lose 10 to
-20 %, at twice as much nothing is gained (``bench --stage "kernel gradient 3×3×64"``)."""
+20 %, at twice as much nothing is gained (``umss-jax bench --stage kernel_gradient_3x3_64``)."""
 
 
 class _Side(NamedTuple):
@@ -73,11 +73,12 @@ def kernel_gradient(
     def product(number: jax.Array | int) -> jax.Array:
         first, start = number // blocks * examples, number % blocks * length
         # The barrier keeps XLA from computing the copies anew inside of the product.
-        operands = lax.optimization_barrier(
+        of_x, of_gradient = lax.optimization_barrier(
             tuple(_side_by_side(side, first, start, (examples, length)) for side in padded)
         )
         return lax.dot_general(
-            *operands,
+            of_x,
+            of_gradient,
             (((0, 1), (0, 1)), ((), ())),
             precision=lax.Precision.HIGHEST,
             preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
