@@ -154,7 +154,7 @@ def test_measuring_stops_when_its_time_is_up():
     assert timing.compile_s >= 0
 
 
-@pytest.mark.parametrize("name", ["harmonic", "all_pole"])
+@pytest.mark.parametrize("name", ["harmonic", "all_pole", "kernel_gradient_3x3_16"])
 def test_naive_forms_compute_the_same(name):
     """What the bench compares must be the same function; the gradient too."""
     (naive,) = (other for other in STAGES if other.startswith(f"{name} ("))

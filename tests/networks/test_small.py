@@ -9,7 +9,7 @@ import pytest
 from weight_files import save_recognised
 
 from umss_jax import model
-from umss_jax.config import ModelConfig
+from umss_jax.config import ConvConfig, ModelConfig
 from umss_jax.networks.conv import Conv
 from umss_jax.networks.small import (
     SmallSalience,
@@ -50,6 +50,26 @@ def test_outputs_fit_the_interfaces(variables, frames):
     assert assigned.shape == (2, 4, 360, frames)
     for values in (salience, assigned):
         assert ((np.asarray(values) > 0) & (np.asarray(values) < 1)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [SmallSalience, SmallVoices])
+@pytest.mark.parametrize("recompute", ["none", "elementwise", "everything"])
+def test_one_example_after_another_changes_no_gradient(network, recompute):
+    shape = (2, 5, 360, 16) if network is SmallSalience else (2, 360, 16)
+    inputs = jnp.float32(np.random.default_rng(3).uniform(0, 1, shape))
+    weights = jax.jit(network().init)(jax.random.key(0), inputs)
+
+    def gradient(config):
+        def total(weights):
+            return jnp.sum(network(config=config).apply(weights, inputs) ** 2)
+
+        return jax.jit(jax.grad(total))(weights)
+
+    whole = gradient(ConvConfig(batching="whole", recompute="none"))
+    found = gradient(ConvConfig(batching="example", recompute=recompute))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
 def test_examples_of_a_batch_do_not_depend_on_each_other(variables):

@@ -16,6 +16,8 @@ from umss_jax.dsp.framing import hann_window, overlap_add_hann, to_frames
 from umss_jax.networks.assignment import VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
+from umss_jax.networks.frequency_conv import direct_conv
+from umss_jax.networks.kernel_gradient import kernel_gradient
 from umss_jax.networks.salience import LateDeep
 from umss_jax.synth import all_pole, harmonic, noise
 from umss_jax.train import losses
@@ -213,6 +215,27 @@ def _masks(batch: int, samples: int, config: ModelConfig) -> Stage:
     return Stage(lambda m, s: masks.soft_mask_stems(m, s, config.mask), arguments, ())
 
 
+def _kernel_gradient(taps: int, channels: int, by_products: bool) -> Callable[..., Stage]:
+    """That of one layer alone: as products, which a CPU uses, or as the backend's convolution."""
+
+    def backend(x: jax.Array, gradient: jax.Array) -> Any:
+        kernel = jnp.zeros((taps, taps, channels, channels))
+        return jax.vjp(lambda kernel: direct_conv(x, kernel), kernel)[1](gradient)
+
+    def products(x: jax.Array, gradient: jax.Array) -> Any:
+        return kernel_gradient(x, gradient, (taps, taps))
+
+    def stage(batch: int, samples: int, config: ModelConfig) -> Stage:
+        image = _normal(batch, config.hcqt.bins, cqt_frames(samples, config), channels)
+        return Stage(products if by_products else backend, (image, 1.0 - image), ())
+
+    return stage
+
+
+_KERNELS = ((3, 64), (5, 32), (3, 16))
+"""Taps along both axes, and channels, of most of the salience and assignment networks' layers."""
+
+
 def direct(config: ModelConfig) -> ModelConfig:
     """The configuration with every convolution done directly."""
     return replace(config, conv=replace(config.conv, method="direct"))
@@ -234,5 +257,12 @@ STAGES: dict[str, Callable[[int, int, ModelConfig], Stage]] = {
     "all_pole (plain scan)": _all_pole_scan,
     "losses": _losses,
     "masks": _masks,
+    **{
+        f"kernel_gradient_{taps}x{taps}_{channels}{naive}": _kernel_gradient(
+            taps, channels, by_products=not naive
+        )
+        for taps, channels in _KERNELS
+        for naive in ("", " (backend)")
+    },
 }
 """By name, in the order of the data flow; a name in brackets is the naive form of the one above."""

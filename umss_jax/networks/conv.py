@@ -78,7 +78,12 @@ def conv_with_bias(
 ) -> jax.Array:
     """Convolve [B, F, T, C_in] to [B, F, T, C_out] and mark the result as worth keeping."""
     products = same_conv(*rounded(config.compute, x, kernel), config.method)
-    return checkpoint_name(products.astype(x.dtype) + bias.reshape(1, 1, 1, -1), _KEPT)
+    return worth_keeping(products.astype(x.dtype) + bias.reshape(1, 1, 1, -1))
+
+
+def worth_keeping(x: jax.Array) -> jax.Array:
+    """Marks what ``recompute="elementwise"`` keeps for the backward pass."""
+    return checkpoint_name(x, _KEPT)
 
 
 class _OfKernelSize(nn.Module):
