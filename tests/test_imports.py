@@ -21,6 +21,7 @@ LAYERS = (
     ("kept_arrays", "voice_names"),
     ("compiled_programs", "environment"),
     ("device", "dsp"),
+    ("kept_programs",),
     ("progress",),
     ("synth", "pitch"),
     ("networks",),

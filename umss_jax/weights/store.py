@@ -15,6 +15,7 @@ for files of the package itself, which the store neither replaces nor shadows: :
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -30,8 +31,10 @@ import umss_jax
 from umss_jax.config import ModelConfig
 from umss_jax.config_tree import plain
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.files import home, make_whole, write_bytes
+from umss_jax.files import home, is_remembered, make_whole, remember, write_bytes
+from umss_jax.kept_programs import made_from
 from umss_jax.trees import (
+    Shape,
     Variables,
     WrongTreeError,
     flatten,
@@ -46,6 +49,8 @@ from umss_jax.weights.configuration import FORMAT_1, restore
 from umss_jax.weights.stored_file import Header, content_of, read_header, sha256_from
 from umss_jax.weights.stored_metadata import FORMAT, checked, read_json, reason_of
 
+_FITS = "fitting_weights"
+"""Under which it is remembered that arrays are those of a configuration."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -213,8 +218,6 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
         WeightsError: the files are damaged, do not fit or are of a later version; all that is
             wrong is listed.
     """
-    from umss_jax.weights.recognise import expected_shapes, recognised
-
     metadata, header = _described(name_or_path)
     tensors, remedy = store_path(name_or_path), _remedy(name_or_path)
     header = _check_tensors(tensors, header, metadata["tensors_sha256"], remedy)
@@ -223,13 +226,31 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
         # Before anything is read that takes memory: the header must be that of the configuration.
         config = restore(metadata.get("configuration"), str(tensors))
         shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-        expected = expected_shapes(config, sorted({name.split("/")[1] for name in shapes}))
-        if problems := tree_problems(shapes, expected):
-            raise WrongTreeError(f"{tensors} does not fit its configuration", problems, remedy)
+        _check_shapes(shapes, config, tensors, remedy)
     variables = unflatten(dict(sorted(_read_tensors(tensors, remedy).items())))
     if metadata["format"] == 1:
+        from umss_jax.weights.recognise import recognised
+
         config = recognised(variables, FORMAT_1)
     return StoredWeights(variables, config, metadata)
+
+
+def _check_shapes(
+    shapes: Mapping[str, Shape], config: ModelConfig, tensors: Path, remedy: str
+) -> None:
+    """That arrays are those of a configuration; once found, a fit is remembered.
+
+    For what is expected all networks are traced, which takes longer than to read the weights.
+    """
+    known = json.dumps([made_from(), repr(config), sorted(shapes.items())]).encode()
+    if is_remembered(_FITS, known):
+        return
+    from umss_jax.weights.recognise import expected_shapes
+
+    expected = expected_shapes(config, sorted({name.split("/")[1] for name in shapes}))
+    if problems := tree_problems(shapes, expected):
+        raise WrongTreeError(f"{tensors} does not fit its configuration", problems, remedy)
+    remember(_FITS, known)
 
 
 def _check_tensors(path: Path, header: Header | None, sha256: str, remedy: str) -> Header:
