@@ -234,7 +234,9 @@ def test_from_published_files_to_stems_and_scores(tmp_path, shared, golden, monk
     monkeypatch.setenv("UMSS_SHARED", str(shared))
 
     def run(*arguments):
-        result = CliRunner().invoke(application(), [str(one) for one in arguments], catch_exceptions=False)
+        result = CliRunner().invoke(
+            application(), [str(one) for one in arguments], catch_exceptions=False
+        )
         assert result.exit_code == 0, result.output
         return result.stdout
 

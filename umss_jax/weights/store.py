@@ -5,8 +5,7 @@ hold the whole configuration that the weights were trained with, origin, licence
 source and of the tensors. A file is read only where every name, shape and the hash agree; what
 disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
 
-Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read; what the
-tensors' own file says goes first.
+Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read, this last.
 
 The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. One name stands
 for files of the package itself, which the store neither replaces nor shadows: :data:`STARTER`.
@@ -49,8 +48,7 @@ from umss_jax.weights.configuration import FORMAT_1, restore
 from umss_jax.weights.stored_file import Header, content_of, read_header, sha256_from
 from umss_jax.weights.stored_metadata import FORMAT, checked, read_json, reason_of
 
-_FITS = "fitting_weights"
-"""Under which it is remembered that arrays are those of a configuration."""
+_FITS = "fitting_weights"  # under which it is remembered that arrays are of a configuration
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -238,10 +236,7 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
 def _check_shapes(
     shapes: Mapping[str, Shape], config: ModelConfig, tensors: Path, remedy: str
 ) -> None:
-    """That arrays are those of a configuration; once found, a fit is remembered.
-
-    For what is expected all networks are traced, which takes longer than to read the weights.
-    """
+    """That arrays are those of a configuration: remembered, since it takes all networks to know."""
     known = json.dumps([made_from(), repr(config), sorted(shapes.items())]).encode()
     if is_remembered(_FITS, known):
         return
