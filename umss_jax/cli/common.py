@@ -106,15 +106,16 @@ def begin(quiet: bool, verbose: bool, overwrite: bool, skip_existing: bool) -> N
 def heavy_imports() -> Iterator[None]:
     """While half a million objects are imported: signals as in :func:`exit_at_once`, no collection.
 
-    What was imported stays until the end, so that later collections need not go through it either.
+    Hardly any of them are ever garbage, and to look for it takes a tenth of the time.
     """
+    was_on = gc.isenabled()
     with exit_at_once():
         gc.disable()
         try:
             yield
         finally:
-            gc.freeze()
-            gc.enable()
+            if was_on:
+                gc.enable()
 
 
 def prepare_jax() -> None:
