@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from umss_jax.cli import app
+from umss_jax.cli import application
 from umss_jax.cli.examples import SHOWN, describe
 
 _DEFAULT = re.compile(r"\s*\[default: (.*?)(?:; ([^\]]*))?\]$")
@@ -43,7 +43,7 @@ def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 
 def root() -> Any:
     """The command ``umss-jax`` with the lines of its help."""
-    return describe(typer.main.get_command(app))
+    return describe(typer.main.get_command(application()))
 
 
 def commands_page() -> str:

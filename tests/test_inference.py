@@ -25,7 +25,7 @@ from umss_jax.inference import ModelEngine
 from umss_jax.model import init_variables
 from umss_jax.networks import salience
 from umss_jax.networks.assignment import VoasClstm
-from umss_jax.networks.registry import resolve_assigner
+from umss_jax.networks.parts import resolve_assigner
 from umss_jax.pitch.continuity import multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.separation.config import SeparationConfig

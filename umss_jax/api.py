@@ -24,6 +24,7 @@ from umss_jax.audio.recording import scan
 from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
 from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
+from umss_jax.networks.parts import resolve_assigner, voice_model
 from umss_jax.scores.fit import Fit, ScoreFile, open_score
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.pitch_files import PitchOptions, track_file
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from umss_jax.config import ModelConfig
     from umss_jax.inference import ModelEngine
     from umss_jax.model import ModelOutput, UnetSeparation
-    from umss_jax.networks.registry import AssignerKind
+    from umss_jax.networks.parts import AssignerKind
 
 Result = TypeVar("Result", Separation, Track)
 ScoreArgument = str | os.PathLike[str] | ScoreFile | None
@@ -298,7 +299,6 @@ def _open(
 ) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
     """Weights, what assigns, the configuration that they carry, and where they come from."""
     from umss_jax.device import select_device
-    from umss_jax.networks.registry import resolve_assigner
 
     if chain not in list(Chain):
         raise UsageError(f"no chain is called {chain!r}", f"choose from {', '.join(Chain)}")
@@ -346,10 +346,6 @@ def _complete(
     seed: int,
 ) -> dict[str, Any]:
     """All parts that are needed, initialised where allowed; refuses what is missing otherwise."""
-    import jax
-
-    from umss_jax.model import init_variables, voice_model
-
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(assigner))
     voices = voice_model(variables["params"])
     if voices.needs_stems and init_missing:
@@ -365,6 +361,10 @@ def _complete(
             f"model {name} has no {' and no '.join(missing)}",
             "train them on the recording itself with --adapt 200, or choose another model",
         )
+    import jax
+
+    from umss_jax.model import init_variables
+
     fresh = init_variables(jax.random.key(seed), config, tuple(missing))
     return {
         collection: {**variables.get(collection, {}), **fresh.get(collection, {})}

@@ -139,7 +139,8 @@ def own_settings(function: _Function) -> _Function:
     return cast("_Function", run)
 
 
-def _is_writable(folder: Path) -> bool:
+def is_writable(folder: Path) -> bool:
+    """Whether programs can be kept in a folder; it is made where it is missing."""
     try:
         # Programs are run as they are read, so nobody else may put any there.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -168,7 +169,7 @@ def enable_compilation_cache() -> Path | None:
     settings: Any = jax.config  # whose attributes type checkers do not see
     chosen = settings.jax_compilation_cache_dir
     if chosen:
-        if "://" in chosen or _is_writable(Path(chosen)):
+        if "://" in chosen or is_writable(Path(chosen)):
             return Path(chosen)
         # JAX would warn at every program.
         jax.config.update("jax_enable_compilation_cache", False)
@@ -176,7 +177,7 @@ def enable_compilation_cache() -> Path | None:
         logging.getLogger("umss_jax").warning(text, chosen)
         return None
     folder = home() / "compiled"
-    if not _is_writable(folder):
+    if not is_writable(folder):
         return None
     drop_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))

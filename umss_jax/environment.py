@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import os
 import platform
 import re
@@ -13,11 +11,13 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from umss_jax.errors import DeviceError, OutputError, one_line
-from umss_jax.files import home, write_bytes
+from umss_jax.errors import DeviceError, one_line
+from umss_jax.files import is_remembered, remember
 
 CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES", "CUDA_VISIBLE_DEVICES")
 """Variables by which JAX chooses its devices."""
+_FLAGS = "xla_flags"
+"""Under which it is remembered that XLA takes some."""
 
 
 def named_variables(names: Iterable[str]) -> str:
@@ -67,9 +67,8 @@ def _check_flags(flags: str) -> None:
     from importlib import metadata
 
     known = f"{metadata.version('jaxlib')} {flags}".encode()
-    mark = home() / "xla_flags" / hashlib.sha256(known).hexdigest()[:32]
     is_file = not flags.startswith("--")  # whose contents may change
-    if not sys.executable or (mark.exists() and not is_file):
+    if not sys.executable or (is_remembered(_FLAGS, known) and not is_file):
         return
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     tried = subprocess.run(
@@ -85,18 +84,37 @@ def _check_flags(flags: str) -> None:
         reason = f" ({found[1]})" if found else ""
         raise DeviceError(f"XLA does not take XLA_FLAGS={flags}{reason}", "mend or unset it")
     if not is_file:
-        with contextlib.suppress(OutputError):
-            write_bytes(mark, b"")
+        remember(_FLAGS, known)
 
 
 def processor() -> str:
     """Kind of the processor, as the system calls it."""
+    return _told_by_linux("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """All that the processor says it can do, sorted; on Linux alone, elsewhere none is known."""
+    return tuple(sorted({*_told_by_linux("flags").split(), *_told_by_linux("Features").split()}))
+
+
+_VECTORS = re.compile(r"avx.*|fma|f16c|sse4_2|amx.*|asimd.*|neon|sve.*|sme.*|bf16|i8mm")
+
+
+def vector_instructions() -> tuple[str, ...]:
+    """Those of :func:`instruction_sets` by which products are computed."""
+    return tuple(name for name in instruction_sets() if _VECTORS.fullmatch(name))
+
+
+@functools.cache
+def _told_by_linux(what: str) -> str:
+    """What Linux says of the first processor; empty where it says nothing."""
     information = Path("/proc/cpuinfo")
     if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == what:
+                return value.strip()
+    return ""
 
 
 def cores() -> int:

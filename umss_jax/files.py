@@ -84,6 +84,24 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def is_remembered(kind: str, known: bytes) -> bool:
+    """Whether :func:`remember` was told so before, in this process or another."""
+    return _mark(kind, known).exists()
+
+
+def remember(kind: str, known: bytes) -> None:
+    """Keeps that something was found out, by an empty file below :func:`home`, where that can be.
+
+    ``known`` says all that it depends on.
+    """
+    with contextlib.suppress(OutputError):
+        write_bytes(_mark(kind, known), b"")
+
+
+def _mark(kind: str, known: bytes) -> Path:
+    return home() / kind / hashlib.sha256(known).hexdigest()[:32]
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a whole ``.npy`` file; errors as :func:`write_whole`."""
     import numpy as np

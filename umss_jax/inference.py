@@ -5,19 +5,30 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
+from umss_jax.kept_programs import results
 from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
+
+if TYPE_CHECKING:
+    from umss_jax import model
+
+
+class Heard(NamedTuple):
+    """What is told of the pitches of segments; as in :class:`umss_jax.model.ModelOutput`."""
+
+    salience: np.ndarray | None
+    f0_hz_cqt: np.ndarray | None
+    f0_hz_synth: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +80,12 @@ class ModelEngine:
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment;
         ``f0_hz_synth`` as for :meth:`intermediates`.
         """
-        voices = self._run(mixture_16k, channels_16k, seeds, f0_hz_synth)
-        stems, f0_hz = np.asarray(voices.stems), self.reported_f0(voices.output)
-        return SegmentStems(stems, f0_hz, self._pitches_of(voices.output.salience, f0_hz.shape[-1]))
+        known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
+        found = self._results(_voices, mixture_16k, channels_16k, seeds, known)
+        heard = _heard(found, "output.")
+        f0_hz = self.reported_f0(heard)
+        pitches = self._pitches_of(heard.salience, f0_hz.shape[-1])
+        return SegmentStems(np.asarray(found["stems"]), f0_hz, pitches)
 
     def intermediates(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
@@ -87,19 +101,27 @@ class ModelEngine:
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
     ) -> model.Separated:
         """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
-        return self._run(mixture_16k, mixture_16k[:, None], seeds, f0_hz_synth)
+        known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
+        return self._separated(mixture_16k, mixture_16k[:, None], seeds, known)
 
-    @own_settings
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
-        return np.asarray(_salience(self.variables, mixture_16k, self.config))
+        return np.asarray(self._results(_salience, mixture_16k)[""])
 
     @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
+        from umss_jax import model
+
         if self.assigner != Assigner.HEURISTIC:
             analysis: model.Analysis = _analysis(self.variables, mixture_16k, self.config)
             return analysis
+        salience, f0_hz_synth = self._by_rule(mixture_16k)
+        given = jnp.asarray(f0_hz_synth)
+        return model.Analysis(None, jnp.asarray(salience), None, None, None, given)
+
+    def _by_rule(self, mixture_16k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Salience, and F0 by the continuity rule, ``[B, J, S // 256]`` in Hz."""
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         f0, grid = self.config.f0, self.config.hcqt
@@ -107,12 +129,22 @@ class ModelEngine:
             heuristic_f0_synth(one, frames, f0.multi_f0_threshold, grid, f0.mean_bins)
             for one in salience
         ]
-        f0_hz_synth = jnp.asarray(np.stack(tracks))
-        return model.Analysis(None, jnp.asarray(salience), None, None, None, f0_hz_synth)
+        return salience, np.stack(tracks)
+
+    def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
+        """What :meth:`analyse` says of pitches, by a program that is kept."""
+        if self.assigner == Assigner.HEURISTIC:
+            salience, f0_hz_synth = self._by_rule(mixture_16k)
+            return Heard(salience, None, f0_hz_synth)
+        return _heard(self._results(_analysis, mixture_16k))
+
+    @own_settings
+    def _results(self, jitted: Any, *arguments: Any) -> dict[str, Any]:
+        return results(jitted, (self.variables, *arguments), self.config)
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
-        return np.asarray(self.analyse(mixture_16k).f0_hz_synth)
+        return np.asarray(self._heard_pitches(mixture_16k).f0_hz_synth)
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
         """F0 of the continuity rule, as :meth:`f0_hz_synth`; None where the network assigns."""
@@ -122,8 +154,8 @@ class ModelEngine:
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""
         if self.voices:
-            analysis = self.analyse(mixture_16k)
-            salience, f0_hz = np.asarray(analysis.salience), list(self.reported_f0(analysis))
+            heard = self._heard_pitches(mixture_16k)
+            salience, f0_hz = np.asarray(heard.salience), list(self.reported_f0(heard))
         else:
             salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
@@ -137,7 +169,7 @@ class ModelEngine:
         return SegmentPitches(f0_hz, salience_synth)
 
     def reported_f0(
-        self, output: model.ModelOutput | model.UnetSeparation | model.Analysis
+        self, output: model.ModelOutput | model.UnetSeparation | model.Analysis | Heard
     ) -> np.ndarray:
         """F0 for people to read: the nearest frame's, so that no note edge gets a pitch between.
 
@@ -152,7 +184,7 @@ class ModelEngine:
         reported: np.ndarray = f0_hz_cqt[..., nearest_frames(f0_hz_cqt.shape[-1], frames)]
         return reported
 
-    def _pitches_of(self, salience: jax.Array | None, frames: int) -> np.ndarray | None:
+    def _pitches_of(self, salience: np.ndarray | None, frames: int) -> np.ndarray | None:
         """How many pitches a salience ``[B, bins, …]`` shows in every frame, ``[B, frames]``."""
         if salience is None:
             return None
@@ -162,26 +194,34 @@ class ModelEngine:
         return np.stack([np.count_nonzero(one, axis=1) for one in peaks])
 
     @own_settings
-    def _run(
+    def _separated(
         self,
         mixture: np.ndarray,
         channels: np.ndarray,
         seeds: np.ndarray,
-        f0_hz_synth: np.ndarray | None = None,
+        known: np.ndarray | None,
     ) -> model.Separated:
-        known = self.known_f0(mixture) if f0_hz_synth is None else f0_hz_synth
         voices: model.Separated = _voices(
             self.variables, mixture, channels, seeds, known, self.config
         )
         return voices
 
 
-# Compiled once for all engines of equal settings, so that an adapted one needs no compilation.
+def _heard(found: Mapping[str, Any], before: str = "") -> Heard:
+    """Of the results of a program; what is not among them is None."""
+    salience, f0_hz_cqt = (found.get(before + name) for name in ("salience", "f0_hz_cqt"))
+    return Heard(salience, f0_hz_cqt, found[f"{before}f0_hz_synth"])
+
+
+# Compiled once for all engines of equal settings, so that an adapted one needs no compilation. The
+# model, and all networks with it, is imported as it is traced: a program that was kept needs none.
 _jit = functools.partial(jax.jit, static_argnames="config")
 
 
 @_jit
 def _salience(variables: model.Variables, mixture: jax.Array, config: ModelConfig) -> jax.Array:
+    from umss_jax import model
+
     return model.estimate_salience(variables, model.features(mixture, config), config)
 
 
@@ -189,6 +229,8 @@ def _salience(variables: model.Variables, mixture: jax.Array, config: ModelConfi
 def _analysis(
     variables: model.Variables, mixture: jax.Array, config: ModelConfig
 ) -> model.Analysis:
+    from umss_jax import model
+
     analysis = model.analyse(variables, mixture, config)
     return analysis._replace(features=None, assigned=None, binary=None)
 
@@ -202,6 +244,8 @@ def _voices(
     f0_hz_synth: jax.Array | None,
     config: ModelConfig,
 ) -> model.Separated:
+    from umss_jax import model
+
     if f0_hz_synth is None:
         analysis = model.analyse(variables, mixture, config)
     else:

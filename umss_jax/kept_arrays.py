@@ -43,9 +43,25 @@ class KeptArrays:
     def __init__(self, folder: Path, what: str) -> None:
         self._folder, self._what, self._writes = folder, what, True
 
+    def path(self, name: str) -> Path:
+        """Where an array lies, if it is kept."""
+        return self._folder / f"{name}.npy"
+
+    def drop_all_but(self, most: int) -> None:
+        """Deletes what was written, or touched, longest ago, if that can be."""
+
+        def age(path: Path) -> float:
+            with contextlib.suppress(OSError):
+                return -path.stat().st_mtime
+            return 0.0
+
+        for path in sorted(self._folder.glob("*.npy"), key=age)[most:]:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def get(self, name: str) -> KeptArray | None:
         """What was kept under a name, mapped from disk; None where nothing sound is there."""
-        path = self._folder / f"{name}.npy"
+        path = self.path(name)
         try:
             return _read(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -66,7 +82,7 @@ class KeptArrays:
             np.save(file, array, allow_pickle=False)
             file.write(digest.digest())
 
-        path = self._folder / f"{name}.npy"
+        path = self.path(name)
         if self._writes:
             try:
                 make_way(path)

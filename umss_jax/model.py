@@ -8,7 +8,7 @@ Everything is pure: variables in, :class:`ModelOutput` out. What follows the F0 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +22,18 @@ from umss_jax.dsp.resample import resample
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
+from umss_jax.networks.parts import (  # noqa: F401 - also for those who take them from here
+    ALL_PARTS,
+    F0_PARTS,
+    PARTS,
+    REFINER,
+    SOURCE_FILTER,
+    UNET,
+    VoiceModel,
+    voice_model,
+)
 from umss_jax.networks.refiner import Refiner
 from umss_jax.networks.registry import (
-    ALL_PARTS,
     assignment_network,
     init_part,
     salience_inputs,
@@ -39,16 +48,6 @@ from umss_jax.trees import part_of
 
 Variables = Mapping[str, Any]
 """``{'params': {part: …}, 'batch_stats': {part: …}}``, parts as in :data:`PARTS`."""
-
-F0_PARTS: tuple[str, ...] = ("salience", "assignment")
-"""The networks that F0 comes from, in the order of the data flow."""
-
-PARTS: tuple[str, ...] = (*F0_PARTS, "encoder", "decoder")
-"""The four networks, in the order of the data flow."""
-
-
-REFINER = "refiner"
-"""The part that refines masks; a model needs none."""
 
 
 class ModelOutput(NamedTuple):
@@ -226,27 +225,6 @@ def sample_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> j
     """Noise for :func:`forward`, [B, J, samples + hop] in [−1, 1)."""
     batch, samples = mixture.shape
     return sample_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
-
-
-class VoiceModel(NamedTuple):
-    """What separates once the F0 is known: :data:`SOURCE_FILTER` or :data:`UNET`."""
-
-    parts: tuple[str, ...]
-    """Those after the F0 networks, in the order of the data flow."""
-    needs_stems: bool
-    """Whether it learns from stems alone, and never from a mixture."""
-
-
-SOURCE_FILTER = VoiceModel(("encoder", "decoder"), needs_stems=False)
-"""The paper's: source-filter synthesis of every voice."""
-
-UNET = VoiceModel(("unet",), needs_stems=True)
-"""The supervised baseline: a U-Net that is told the F0."""
-
-
-def voice_model(parts: Iterable[str]) -> VoiceModel:
-    """The voice model that some parts belong to: where there is a U-Net, it separates."""
-    return UNET if set(UNET.parts) <= set(parts) else SOURCE_FILTER
 
 
 class Separated(NamedTuple):

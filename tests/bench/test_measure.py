@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from functools import partial
@@ -10,17 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bench_rows import a_row
 
 from umss_jax import model
 from umss_jax.bench import machine
 from umss_jax.bench import measure as benchmark
 from umss_jax.bench import table as benchmark_table
-from umss_jax.bench.measure import count_products
+from umss_jax.bench.arithmetic import count_products
+from umss_jax.bench.inputs import INPUT, measure_input
+from umss_jax.bench.rows import Setup
 from umss_jax.bench.stages import STAGES, Stage
+from umss_jax.bench.timing import measure
 from umss_jax.cli import run
-from umss_jax.config import ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
+from umss_jax.config import Compute, ConvConfig, DecoderConfig, EncoderConfig, ModelConfig
+from umss_jax.errors import DeviceError
 from umss_jax.networks.salience import LateDeep
-from umss_jax.train.strategies import STRATEGIES
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
 KEYS = {
@@ -28,18 +33,29 @@ KEYS = {
     "stage",
     "batch",
     "seconds",
+    "devices",
+    "parallel",
+    "compute",
     "step_s",
     "step_s_spread",
     "processor_s",
+    "seconds_per_example",
     "examples_per_second",
     "gflop_direct_per_example",
     "gflop_per_example",
     "achieved_gflops",
     "ceiling_gflops",
+    "ceiling_tf32_gflops",
+    "ceiling_bfloat16_gflops",
     "ceiling_copy_gib_s",
     "peak_memory_bytes",
+    "program_memory_bytes",
     "compile_s",
     "device",
+    "jax",
+    "jaxlib",
+    "processor",
+    "instruction_sets",
     "commit",
 }
 
@@ -144,11 +160,11 @@ def test_measuring_stops_when_its_time_is_up():
         calls.append(len(calls))
         return jnp.zeros(())
 
-    timing = benchmark.measure(call, repeats=5)
+    timing = measure(call, repeats=5)
     assert len(calls) == 7
     assert timing.step_s_spread[0] <= timing.step_s <= timing.step_s_spread[1]
     calls.clear()
-    timing = benchmark.measure(call, repeats=5, budget_s=1e-12)
+    timing = measure(call, repeats=5, budget_s=1e-12)
     assert len(calls) == 2
     assert timing.step_s > 0
     assert timing.compile_s >= 0
@@ -179,48 +195,127 @@ def test_naive_forms_compute_the_same(name):
             assert error < 2e-3
 
 
-def test_table_holds_reference_ratio_and_floor():
-    row = {
-        "strategy": "umss",
-        "stage": "",
-        "batch": 4,
-        "seconds": 4.0,
-        "step_s": 2.0,
-        "step_s_spread": [1.9, 2.2],
-        "gflop_per_example": 20.0,
-        "gflop_direct_per_example": 30.0,
-        "processor_s": 3.0,
-        "ceiling_gflops": 100.0,
-        "ceiling_copy_gib_s": 10.0,
-        "peak_memory_bytes": 2_000_000_000,
-        "compile_s": 16.0,
-        "device": "cpu",
-        "commit": "abc",
-    }
+def cells_of(row, start):
     text = benchmark_table.markdown([row], "machine")
-    # 5.7 s against 0.5 s per example; floor 0.2 s, so 2.5 away from it.
-    line = next(line for line in text.splitlines() if line.startswith("| UMSS"))
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[2:6] == ["0.500 (0.475–0.550)", "5.7", "11.4", "2.00"]
-    assert cells[7:] == ["20.0", "30.0", "0.200", "2.50", "0.750", "16"]
+    line = next(line for line in text.splitlines() if line.startswith(start))
+    return [cell.strip() for cell in line.strip("|").split("|")], text
 
 
-def test_every_strategy_has_its_reference():
-    assert set(benchmark_table.reference()) == {*STRATEGIES, benchmark.SEPARATION}
+def test_table_holds_times_floor_and_machine():
+    cells, text = cells_of(a_row(), "| UMSS")
+    # Floor 0.2 s, so 0.5 s per example is 2.5 away from it.
+    assert cells[1:4] == ["4 × 4", "1", "0.500 (0.475–0.550)"]
+    assert cells[4:] == ["2.00", "0.50", "20.0", "30.0", "0.200", "2.50", "0.750", "16"]
+    for said in ("cpu: A (2 cores)", "avx2", "jax 1.2.3", "jaxlib 1.2.4", "products 100 GFLOP/s"):
+        assert said in text.splitlines()[0]
+
+
+def test_the_floor_of_several_devices_is_as_much_lower():
+    row = a_row(devices=4, parallel="shard_map", compute="bfloat16", program_memory_bytes=None)
+    cells, _ = cells_of(row, "| UMSS, bfloat16")
+    assert cells[2] == "4 (shard_map)"
+    assert cells[5] == "–"
+    assert cells[8:10] == ["0.050", "10.00"]
+
+
+def test_a_table_without_ceilings_has_no_floors():
+    row = a_row(strategy="", stage="hcqt", ceiling_gflops=None, ceiling_copy_gib_s=None)
+    cells, text = cells_of(row, "| hcqt")
+    assert cells[-2:] == ["–", "–"]
+    assert "ceilings not measured" in text
+
+
+def test_input_pipeline_is_measured_with_and_without_f0(monkeypatch, tmp_path):
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path))
+    rows = measure_input(2, 4.0, 1)
+    mixed = next(rows)
+    assert set(mixed) == KEYS
+    assert (mixed["stage"], mixed["batch"], mixed["gflop_per_example"]) == (INPUT, 2, 0)
+    assert mixed["step_s"] > 0
+    rows.close()
+    assert list(tmp_path.iterdir()) == []  # what was decoded went elsewhere
+    assert os.environ["UMSS_JAX_HOME"] == str(tmp_path)
+
+
+@pytest.mark.slow
+def test_f0_of_the_input_pipeline_takes_longer(monkeypatch, tmp_path):
+    monkeypatch.setenv("UMSS_JAX_HOME", str(tmp_path))
+    mixed, analysed = measure_input(1, 4.0, 1)
+    assert analysed["stage"] == f"{INPUT} + F0"
+    assert analysed["step_s"] > mixed["step_s"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
+def test_several_devices_share_a_batch(parallel):
+    code = (
+        "import json; from umss_jax.bench.measure import measure_strategy as m\n"
+        "from umss_jax.bench.rows import Setup\n"
+        "from umss_jax.config import *; from umss_jax.train.config import Parallel\n"
+        "small = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4),"
+        " decoder=DecoderConfig(hidden=8))\n"
+        f"row = m('umss', 2, 1.024, 1, small, Setup(2, Parallel('{parallel}')))\n"
+        "print(json.dumps(row))"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    row = json.loads(done.stdout)
+    assert (row["devices"], row["parallel"]) == (2, parallel)
+    assert row["device"].endswith("× 2")
+    one = benchmark.measure_strategy("umss", 2, 1.024, 1, SMALL)
+    assert row["gflop_per_example"] == one["gflop_per_example"]
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(DeviceError, match="1 of 64 devices"):
+        benchmark.measure_strategy("umss", 64, 1.024, 1, SMALL, Setup(devices=64))
+
+
+def test_a_label_counts_what_was_used_and_not_what_there_is(monkeypatch):
+    class Accelerator:
+        platform, device_kind = "gpu", "NVIDIA H100"
+
+    monkeypatch.setattr(machine.jax, "devices", lambda: [Accelerator()] * 8)
+    assert machine.device_label(1) == "gpu: NVIDIA H100"
+    assert machine.device_label(4) == "gpu: NVIDIA H100 × 4"
+
+
+@pytest.mark.parametrize("compute", list(Compute))
+def test_all_networks_compute_as_asked(compute):
+    config = benchmark.computing(SMALL, compute)
+    assert {config.conv.compute, config.encoder.compute, config.decoder.compute} == {compute}
+    assert config.encoder.hidden == SMALL.encoder.hidden
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--strategy", "umsss"], ["--stage", "hcqtt"], ["--batch", "0"], ["--all", "--batch", "2"]],
+    [
+        ["--strategy", "umsss"],
+        ["--stage", "hcqtt"],
+        ["--batch", "0"],
+        ["--all", "--batch", "2"],
+        ["--devices", "0"],
+        ["--devices", "2", "--stage", "hcqt"],
+        ["--devices", "2", "--strategy", "separation"],
+        ["--compute", "float8"],
+        ["--parallel", "maps"],
+        ["--reads", "x"],
+        ["--ours", "true"],
+        ["--against", "true"],
+        ["--against", "true", "--stage", "hcqt"],
+        ["--against", "true", "--strategy", "umss", "--reads", "no group"],
+        ["--against", "true", "--strategy", "umss", "--reads", "("],
+    ],
 )
 def test_unknown_requests_are_usage_errors(arguments, capsys):
     assert run(["bench", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_an_installed_package_has_no_reference_figures(monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmark_table, "REFERENCE_FILE", tmp_path / "none.json")
-    assert benchmark_table.reference() == {}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are inherited on Linux only")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from places import ROOT
 
-from umss_jax.cli import app, run
+from umss_jax.cli import application, run
 from umss_jax.cli.examples import SHOWN, describe
 
 
@@ -22,7 +22,7 @@ def commands(group, words=()):
             yield (*words, name), command
 
 
-ROOT_COMMAND = describe(typer.main.get_command(app))
+ROOT_COMMAND = describe(typer.main.get_command(application()))
 COMMANDS = dict(commands(ROOT_COMMAND))
 GROUPS = [(), ("weights",), ("data",), ("chorale",)]
 

@@ -16,7 +16,7 @@ from weight_files import save_recognised
 
 from umss_jax import model
 from umss_jax.api import load
-from umss_jax.cli import app
+from umss_jax.cli import application
 from umss_jax.config import ModelConfig, UnetCondition, UnetConfig
 from umss_jax.errors import UsageError
 from umss_jax.inference import ModelEngine
@@ -234,7 +234,9 @@ def test_from_published_files_to_stems_and_scores(tmp_path, shared, golden, monk
     monkeypatch.setenv("UMSS_SHARED", str(shared))
 
     def run(*arguments):
-        result = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+        result = CliRunner().invoke(
+            application(), [str(one) for one in arguments], catch_exceptions=False
+        )
         assert result.exit_code == 0, result.output
         return result.stdout
 

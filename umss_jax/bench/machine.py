@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from umss_jax.environment import cores, processor
+from umss_jax.environment import cores, processor, vector_instructions
+from umss_jax.words import counted
 
 
 def machine_name() -> str:
@@ -19,6 +22,26 @@ def machine_name() -> str:
     words = "".join(c if c.isalnum() else " " for c in kind).split()
     count = jax.local_device_count() if device.platform != "cpu" else cores()
     return "-".join([*words, f"x{count}"])
+
+
+def device_label(count: int) -> str:
+    """The devices that a figure was measured on: ``gpu: NVIDIA H100 × 4``, ``cpu: … (2 cores)``."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        label = f"cpu: {processor()} ({counted(cores(), 'core')})"
+    else:
+        label = f"{device.platform}: {device.device_kind}"
+    return f"{label} × {count}" if count > 1 else label
+
+
+def described() -> dict[str, Any]:
+    """Versions and processor, for every row: what a figure cannot be read without."""
+    return {
+        "jax": jax.__version__,
+        "jaxlib": metadata.version("jaxlib"),
+        "processor": processor(),
+        "instruction_sets": list(vector_instructions()),
+    }
 
 
 def commit() -> str:

@@ -1,30 +1,37 @@
-"""The bench as a whole: what is measured, each measurement in a process of its own."""
+"""The bench as a whole: what is measured, each measurement in a process of its own.
+
+The process that asks for them computes nothing and takes no device: a TPU belongs to one process,
+and on a GPU the first takes most of the memory.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 
 from umss_jax.bench import measure
-from umss_jax.bench.machine import machine_name
+from umss_jax.bench.ceilings import KINDS, Ceilings
+from umss_jax.bench.commands import run_command
+from umss_jax.bench.inputs import INPUT, measure_input
+from umss_jax.bench.rows import Row, Setup
 from umss_jax.bench.stages import STAGES
 from umss_jax.bench.table import markdown
 from umss_jax.errors import UmssError, UsageError
 from umss_jax.files import write_text
-from umss_jax.interruption import check
 from umss_jax.train.strategies import STRATEGIES
 
 _SCALING = ((1, 4.0), (2, 4.0), (8, 4.0), (1, 8.0), (1, 16.0))
 """Batch and seconds at which the cheapest strategy also runs, beside (4, 4)."""
 _SLOW = "(direct convolution)"
 """Stages whose gradient takes a minute an example: one example unless told."""
+_KNOWN_STRATEGIES = (*STRATEGIES, measure.SEPARATION)
+_KNOWN_STAGES = (*STAGES, INPUT)
 
 
 class Job(NamedTuple):
@@ -42,21 +49,29 @@ def jobs(
     batches: Sequence[int] | None = None,
     seconds: Sequence[float] | None = None,
     scaling: bool = False,
+    devices: int = 1,
 ) -> list[Job]:
     """What to measure, checked: all strategies and stages where none are named.
 
     Batches are of 4 unless given (direct convolutions, which take minutes: 1), examples 4 s long;
-    ``scaling`` adds UMSS over batch and length.
+    ``scaling`` adds UMSS over batch and length. On several ``devices`` there are only the training
+    strategies.
 
     Raises:
-        UsageError: there is no strategy or stage of a name.
+        UsageError: there is no strategy or stage of a name, or it does not run on so many devices.
     """
     if not strategies and not stages:
-        strategies, stages = (*STRATEGIES, measure.SEPARATION), tuple(STAGES)
+        strategies, stages = _KNOWN_STRATEGIES, _KNOWN_STAGES
+        if devices > 1:
+            strategies, stages = tuple(STRATEGIES), ()
     named = [
-        *_known("strategy", strategies or (), (*STRATEGIES, measure.SEPARATION)),
-        *_known("stage", stages or (), tuple(STAGES)),
+        *_known("strategy", strategies or (), _KNOWN_STRATEGIES),
+        *_known("stage", stages or (), _KNOWN_STAGES),
     ]
+    if devices > 1 and (stages or measure.SEPARATION in (strategies or ())):
+        raise UsageError(
+            "only training strategies run on several devices", "name some by --strategy"
+        )
     chosen = [
         Job(kind, name, examples, length)
         for kind, name in named
@@ -75,81 +90,98 @@ def _known(
     return [(kind, name) for name in names]
 
 
-def measure_here(chosen: Sequence[Job], repeats: int, ceiling_gflops: float) -> list[measure.Row]:
-    """Measures in this process; ``repeats`` calls are counted, the ceiling is already known."""
+def measure_here(chosen: Sequence[Job], repeats: int, setup: Setup) -> Iterator[Row]:
+    """Measures in this process, with ``repeats`` counted calls; without ceilings."""
     # Whatever cache the environment names: compile_s is the time without one.
     jax.config.update("jax_enable_compilation_cache", False)
-    rows: list[measure.Row] = []
     for job in chosen:
         if job.kind == "strategy":
-            rows.append(measure.measure_strategy(*job[1:], repeats))
+            yield measure.measure_strategy(*job[1:], repeats, setup=setup)
+        elif job.name == INPUT:
+            yield from measure_input(*job[2:], repeats)
         else:
-            rows += measure.measure_stage(*job[1:], repeats)
-    return [{**row, "ceiling_gflops": ceiling_gflops} for row in rows]
+            yield from measure.measure_stage(*job[1:], repeats, setup=setup)
+
+
+class Machine(NamedTuple):
+    """What the figures are measured on, told by a process that has the device for itself."""
+
+    name: str
+    """Fit for a file name."""
+    ceilings: Ceilings
+
+
+def measure_machine(kinds: Sequence[str] = KINDS) -> Machine:
+    """Name and ceilings of the machine, by a process of its own.
+
+    Raises:
+        UmssError: it failed.
+    """
+    words = [word for kind in kinds for word in ("--ceiling", kind)]
+    done = run_command(_own_bench(*words), "the measurement of the ceilings")
+    told = json.loads(done.printed.splitlines()[-1])
+    return Machine(told["machine"], Ceilings(**told["ceilings"]))
 
 
 def measure_apart(
     chosen: Sequence[Job],
     repeats: int,
-    tell: Callable[[str], None],
-    step: Callable[[], object] = lambda: None,
-) -> list[measure.Row]:
+    setup: Setup,
+    ceilings: Ceilings,
+    tell: Callable[[str], object],
+    failed: Callable[[UmssError], object],
+) -> Iterator[Row]:
     """Measures each job in a process of its own, so that its peak memory is its own.
 
-    ``repeats`` calls are counted; ``tell`` is called with a line before each job, ``step`` after
-    each.
+    ``repeats`` calls are counted; ``tell`` is called with a line before each job, ``failed`` with
+    what went wrong in one, after which the next follows.
 
-    Raises:
-        UmssError: a job failed.
+    Yields:
+        Each row when it is measured.
     """
     started = time.monotonic()
-    ceiling, copy = measure.product_ceiling_gflops(), measure.copy_ceiling_gib_s()
-    tell(f"ceilings: {ceiling:.0f} GFLOP/s in products, {copy:.1f} GiB/s copied")
-    rows: list[measure.Row] = []
     for number, job in enumerate(chosen, 1):
         elapsed = time.monotonic() - started
         tell(
             f"{elapsed:4.0f} s, {number} of {len(chosen)}: {job.kind} {job.name}, "
             f"batch {job.batch}, {job.seconds:g} s"
         )
-        rows += _in_own_process(job, repeats, ceiling)
-        step()
-    # The machine may have been busy at first: what it reached at either end is the ceiling.
-    ceiling = max(ceiling, measure.product_ceiling_gflops())
-    return [{**row, "ceiling_gflops": ceiling, "ceiling_copy_gib_s": copy} for row in rows]
-
-
-def _in_own_process(job: Job, repeats: int, ceiling: float) -> list[measure.Row]:
-    command = [sys.executable, "-m", "umss_jax", "bench", f"--{job.kind}", job.name, "--json"]
-    command += ["--batch", str(job.batch), "--seconds", str(job.seconds)]
-    command += ["--repeats", str(repeats), "--ceiling-gflops", str(ceiling)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
         try:
-            printed, messages = _waited_for(process)
-        finally:
-            process.kill()  # where the wait was broken off
-    if process.returncode:
-        last = (messages.strip().splitlines() or ["no message"])[-1]
-        raise UmssError(f"{job.kind} {job.name} failed: {last}", "try a smaller --batch")
-    return [json.loads(line) for line in printed.splitlines()]
-
-
-def _waited_for(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a process printed on stdout and stderr until its end."""
-    while True:
-        check()
-        try:
-            return process.communicate(timeout=0.2)
-        except subprocess.TimeoutExpired:
+            done = run_command(job_command(job, repeats, setup), f"{job.kind} {job.name}")
+        except UmssError as error:
+            failed(error)
             continue
+        for line in done.printed.splitlines():
+            yield with_ceilings(json.loads(line), ceilings)
 
 
-def write(rows: list[measure.Row], folder: Path) -> Path:
+def with_ceilings(row: Row, ceilings: Ceilings) -> Row:
+    """A row that says what the device could do."""
+    return {**row, **ceilings.in_rows()}
+
+
+def job_command(job: Job, repeats: int, setup: Setup) -> list[str]:
+    """The command that measures one job and prints its rows as JSON."""
+    return _own_bench(
+        *(f"--{job.kind}", job.name, "--json", "--here"),
+        *("--batch", str(job.batch), "--seconds", str(job.seconds), "--repeats", str(repeats)),
+        *("--devices", str(setup.devices), "--parallel", str(setup.parallel)),
+        *("--compute", str(setup.compute)),
+    )
+
+
+def _own_bench(*words: str) -> list[str]:
+    return [sys.executable, "-m", "umss_jax", "bench", *words]
+
+
+def write(rows: list[Row], folder: Path, machine: str) -> Path:
     """Writes rows and table as ``<machine>.json`` and ``<machine>.md``; gives the latter."""
-    machine = machine_name()
-    table = folder / f"{machine}.md"
-    write_text(folder / f"{machine}.json", json.dumps(rows, indent=1) + "\n")
-    write_text(table, markdown(rows, machine) + "\n")
+    return write_results(rows, markdown(rows, machine), folder, machine)
+
+
+def write_results(rows: list[Any], text: str, folder: Path, name: str) -> Path:
+    """Writes whole files of JSON and Markdown by a name; gives the latter."""
+    table = folder / f"{name}.md"
+    write_text(folder / f"{name}.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    write_text(table, text + "\n")
     return table

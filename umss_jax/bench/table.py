@@ -1,49 +1,33 @@
-"""The bench's figures as Markdown, beside what the published PyTorch code takes."""
+"""The bench's figures as Markdown."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from umss_jax.train.strategies import STRATEGIES
 
-REFERENCE_FILE = Path(__file__).parents[2] / "experiments" / "benchmarks" / "reference.json"
-"""Of the checkout; an installed package has none, and its tables show dashes there."""
-
-
-def reference() -> dict[str, dict[str, float | None]]:
-    """``step_s`` and ``peak_gb`` of the published code by strategy, from :data:`REFERENCE_FILE`.
-
-    Taken on 2 CPU cores, per 4-second example at a batch of 4.
-    """
-    if not REFERENCE_FILE.is_file():
-        return {}
-    return dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))["strategies"])
-
 
 def markdown(rows: list[dict[str, Any]], machine: str) -> str:
-    """Two tables: strategies beside the reference and the floor, and stages.
+    """Two tables: strategies and stages, both beside their floor.
 
     The floor is the counted arithmetic of matrix products and convolutions, as the code runs them
     (not as direct convolutions, which stand in a column of their own), over the measured rate of
-    plain matrix products; transforms, element-wise work and memory traffic are not in it. CPU time
-    is that of all threads.
+    plain float32 matrix products of as many devices; transforms, element-wise work and memory
+    traffic are not in it. CPU time is that of all threads.
     """
     first = rows[0]
     lines = [
-        f"{machine}, {first['device']}, commit {first['commit']}; products "
-        f"{first['ceiling_gflops']:.0f} GFLOP/s, copies {first['ceiling_copy_gib_s']:.1f} GiB/s.",
+        f"{machine}, {first['device']}, {_sets(first)}jax {first['jax']}, jaxlib "
+        f"{first['jaxlib']}, commit {first['commit']}; {_ceilings(first)}.",
         "",
     ]
-    known = reference()
     strategies = [row for row in rows if row["strategy"]]
     if strategies:
         lines += [
-            "| strategy | batch × s | s/example (spread) | PyTorch | ratio | peak GB | PyTorch |"
-            " GFLOP | direct | floor s | distance | CPU s | compile s |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-            *(_strategy_line(row, known.get(row["strategy"], {})) for row in strategies),
+            "| strategy | batch × s | devices | s/example (spread) | peak GB | program GB | GFLOP |"
+            " direct | floor s | distance | CPU s | compile s |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            *map(_strategy_line, strategies),
             "",
         ]
     stages = [row for row in rows if row["stage"]]
@@ -57,32 +41,55 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _strategy_line(row: dict[str, Any], published: dict[str, Any]) -> str:
-    batch, name = row["batch"], row["strategy"]
+def _sets(row: dict[str, Any]) -> str:
+    sets = " ".join(row["instruction_sets"])
+    return f"{sets}, " if sets and row["device"].startswith("cpu") else ""
+
+
+def _ceilings(row: dict[str, Any]) -> str:
+    rates = {
+        "products": row["ceiling_gflops"],
+        "in TF32": row.get("ceiling_tf32_gflops"),
+        "in bfloat16": row.get("ceiling_bfloat16_gflops"),
+    }
+    words = [f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items() if rate is not None]
+    copied = row["ceiling_copy_gib_s"]
+    copies = [f"copies {copied:.1f} GiB/s"] if copied is not None else []
+    return ", ".join(words + copies) or "ceilings not measured"
+
+
+def _floor_s(row: dict[str, Any]) -> float | None:
+    """Seconds per example that the products take at best."""
+    if row["ceiling_gflops"] is None:
+        return None
+    return float(row["gflop_per_example"] / row["ceiling_gflops"] / row["devices"])
+
+
+def _strategy_line(row: dict[str, Any]) -> str:
+    batch, name, floor = row["batch"], row["strategy"], _floor_s(row)
     each, low, high = (x / batch for x in (row["step_s"], *row["step_s_spread"]))
-    floor = row["gflop_per_example"] / row["ceiling_gflops"]
-    # Published for 4 seconds; longer examples are compared by the second.
-    theirs = published["step_s"] * row["seconds"] / 4 if published else None
-    peak = published.get("peak_gb") if batch == 4 else None
     title = STRATEGIES[name].title if name in STRATEGIES else name
+    title += "" if row["compute"] == "float32" else f", {row['compute']}"
+    program = row["program_memory_bytes"]
+    devices = f"{row['devices']}" + (f" ({row['parallel']})" if row["parallel"] else "")
     return (
-        f"| {title} | {batch} × {row['seconds']:g} | {each:.3f} ({low:.3f}–{high:.3f}) "
-        f"| {_or_dash(theirs, '.1f')} | {_or_dash(theirs and theirs / each, '.1f')} "
-        f"| {row['peak_memory_bytes'] / 1e9:.2f} | {_or_dash(peak, '.1f')} "
-        f"| {row['gflop_per_example']:.1f} | {row['gflop_direct_per_example']:.1f} | {floor:.3f} "
-        f"| {each / floor:.2f} | {row['processor_s'] / batch:.3f} | {row['compile_s']:.0f} |"
+        f"| {title} | {batch} × {row['seconds']:g} | {devices} | {each:.3f} ({low:.3f}–{high:.3f}) "
+        f"| {row['peak_memory_bytes'] / 1e9:.2f} | {_or_dash(program and program / 1e9, '.2f')} "
+        f"| {row['gflop_per_example']:.1f} | {row['gflop_direct_per_example']:.1f} "
+        f"| {_or_dash(floor, '.3f')} | {_or_dash(floor and each / floor, '.2f')} "
+        f"| {row['processor_s'] / batch:.3f} | {row['compile_s']:.0f} |"
     )
 
 
 def _stage_line(row: dict[str, Any]) -> str:
-    batch = row["batch"]
+    batch, floor = row["batch"], _floor_s(row)
     each, low, high = (1e3 * x / batch for x in (row["step_s"], *row["step_s_spread"]))
-    floor = 1e3 * row["gflop_per_example"] / row["ceiling_gflops"]
-    distance = f"{each / floor:.1f}" if floor > 0.05 else "–"
+    floor_ms = None if floor is None else 1e3 * floor
+    distance = each / floor_ms if floor_ms is not None and floor_ms > 0.05 else None
     return (
         f"| {row['stage']} | {batch} × {row['seconds']:g} | {each:.1f} ({low:.1f}–{high:.1f}) "
         f"| {1e3 * row['processor_s'] / batch:.1f} | {row['gflop_per_example']:.2f} "
-        f"| {floor:.1f} | {distance} |"
+        f"| {_or_dash(floor_ms, '.1f')} | {_or_dash(distance, '.1f')} |"
     )
 
 

@@ -24,30 +24,12 @@ from umss_jax.environment import explained
 from umss_jax.errors import UmssError, one_line
 
 _COMMANDS = (
-    *("separate", "f0", "demo", "evaluate", "report"),
+    *("separate", "f0", "demo", "evaluate", "report", "app"),
     *("train", "pretrain", "runs", "bench", "env"),
 )
 """Modules of this package with a function of the same name, in the order of the help text."""
 _GROUPS = ("weights", "data", "chorale")
 """Modules of this package with an ``app`` of several commands."""
-
-app = typer.Typer(
-    name="umss-jax",
-    help="Separate choir recordings into soprano, alto, tenor and bass.",
-    invoke_without_command=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-for _name in _COMMANDS:
-    app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
-# Not of a module `app`, whose name here is that of the group of all.
-app.command("app")(importlib.import_module(f"{__name__}.local_page").local_page)
-for _name in _GROUPS:
-    app.add_typer(importlib.import_module(f"{__name__}.{_name}").app, name=_name)
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,7 +38,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     context: typer.Context,
     version: Annotated[
@@ -67,6 +48,33 @@ def _root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
+
+
+def application(names: Sequence[str] = (*_COMMANDS, *_GROUPS)) -> typer.Typer:
+    """The command line with some of its commands; only these are imported."""
+    application = typer.Typer(
+        name="umss-jax",
+        help="Separate choir recordings into soprano, alto, tenor and bass.",
+        invoke_without_command=True,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    application.callback()(_root)
+    for name in names:
+        module = importlib.import_module(f"{__name__}.{name}")
+        if name in _GROUPS:
+            application.add_typer(module.app, name=name)
+        else:
+            application.command(name)(getattr(module, name))
+    return application
+
+
+def _asked(arguments: Sequence[str] | None) -> Sequence[str]:
+    """The command that is asked for; all where it is help, a completion or none that there is."""
+    first = (sys.argv[1:] if arguments is None else arguments)[:1]
+    return first if first and first[0] in (*_COMMANDS, *_GROUPS) else (*_COMMANDS, *_GROUPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -97,7 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    command = describe(typer.main.get_command(app))
+    command = describe(typer.main.get_command(application(_asked(arguments))))
     # Typer brings its own copy of click, older ones the package: take the class from a public name.
     click_exception: Any = typer.BadParameter.__mro__[2]
     try:

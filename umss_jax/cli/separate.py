@@ -23,6 +23,7 @@ from umss_jax.cli.common import (
     VerboseOption,
     begin,
     exit_at_once,
+    heavy_imports,
     log,
     prepare_jax,
     progress_bars,
@@ -141,7 +142,7 @@ def separate(
     With --practice there are mixes with each voice in front and without it. With --filename it
     prints the files instead, since they need not be in one folder.
     """
-    with exit_at_once():
+    with heavy_imports():
         from umss_jax.api import model_name
         from umss_jax.audio.recording import scan
         from umss_jax.scores.fit import open_score

@@ -89,7 +89,7 @@ def model_rows(
         UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
     """
     from umss_jax import api
-    from umss_jax.model import voice_model
+    from umss_jax.networks.parts import voice_model
 
     label, name = label_and_name(argument)
     variables = load_weights(name).variables

@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner, UnetCondition
-from umss_jax.errors import UsageError, WeightsError
+from umss_jax.config import VOICES, ModelConfig, UnetCondition
+from umss_jax.errors import WeightsError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder
+from umss_jax.networks.parts import ALL_PARTS
 from umss_jax.networks.refiner import Refiner
 from umss_jax.networks.salience import (
     EarlyDeep,
@@ -32,8 +33,6 @@ from umss_jax.networks.salience import (
 from umss_jax.networks.small import SmallSalience, SmallVoices
 from umss_jax.networks.unet import Unet, condition_f0
 from umss_jax.trees import Shape, flatten, select_parts
-
-AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
 
 SALIENCE_NETWORKS: Mapping[str, Any] = MappingProxyType(
     {
@@ -48,9 +47,6 @@ ASSIGNMENT_NETWORKS: Mapping[str, Any] = MappingProxyType(
     {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm, "small-voices": SmallVoices}
 )
 UNETS = MappingProxyType({f"unet-{condition}": condition for condition in UnetCondition})
-
-ALL_PARTS: tuple[str, ...] = ("salience", "assignment", "encoder", "decoder", "unet", "refiner")
-"""Whatever variables may hold."""
 
 _KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"salience": SALIENCE_NETWORKS, "assignment": ASSIGNMENT_NETWORKS, "unet": UNETS}
@@ -169,26 +165,3 @@ def recognise(variables: Mapping[str, Any], part: str, config: ModelConfig = Mod
         f"the part {part!r} of these weights is of no network known",
         f"import one of {', '.join(known)}",
     )
-
-
-def resolve_assigner(
-    assigner: AssignerKind, has_network: bool, config: ModelConfig, model: str
-) -> AssignerKind:
-    """What gives the pitches to the voices of a model: never *auto*.
-
-    *auto* is the model's own network, which ``config`` names, or, where there are no weights of
-    one (``has_network``), the continuity rule. The model's name is for messages.
-
-    Raises:
-        UsageError: another network was asked for than the weights are of.
-    """
-    kind = type(assigner)
-    if assigner in (kind.HEURISTIC, "none") or not has_network:
-        return kind.HEURISTIC if assigner is kind.AUTO else assigner
-    network = config.assignment_network
-    if assigner not in (kind.AUTO, network):
-        raise UsageError(
-            f"the assignment network of model {model} is {network}, not {assigner}",
-            f"use the assigner {network} or auto, or add a model that has one ({model}+OTHER)",
-        )
-    return kind(network)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from umss_jax.scores.config import AlignmentConfig
 from umss_jax.scores.evidence import Evidence
@@ -133,6 +132,8 @@ def _closer(
 
 def _steady(places_s: np.ndarray, config: AlignmentConfig, frame_s: float) -> np.ndarray:
     """The path without the steps of its grid: ascending straight lines over some seconds."""
+    from scipy.ndimage import uniform_filter1d
+
     half = round(config.smoothing_s / frame_s)
     if len(places_s) < 3:
         return places_s

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_opening, uniform_filter1d
 
 from umss_jax.config import ModelConfig
 from umss_jax.scores.aligned import NOWHERE, AlignedNotes
@@ -134,6 +133,8 @@ def _unexplained_stretches(
 
 def _mean_of_known(total: np.ndarray, count: np.ndarray, frames: float) -> np.ndarray:
     """Running mean over frames in which anything is known; 1 where nothing is for so long."""
+    from scipy.ndimage import uniform_filter1d
+
     size = max(1, round(frames))
     above = uniform_filter1d(total.astype(float), size, mode="constant", axis=-1)
     below = uniform_filter1d(count.astype(float), size, mode="constant", axis=-1)
@@ -143,6 +144,8 @@ def _mean_of_known(total: np.ndarray, count: np.ndarray, frames: float) -> np.nd
 
 def _silences(salience: np.ndarray, frame_s: float, config: ConstraintConfig) -> np.ndarray:
     """Frames of pauses in which no voice is heard."""
+    from scipy.ndimage import binary_opening
+
     quiet = salience.max(axis=0) < config.least_salience
     silent: np.ndarray = binary_opening(quiet, np.ones(max(1, round(config.breath_s / frame_s))))
     return silent

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from umss_jax.config import HcqtConfig
 from umss_jax.scores.config import AlignmentConfig
@@ -34,6 +33,9 @@ def gather_evidence(
         config: of the alignment.
         frame_s: distance of the frames.
     """
+    # In functions, since it takes a quarter of a second that only those with a score need.
+    from scipy.ndimage import maximum_filter1d
+
     tuning = tuning_semitones(salience, grid, config, frame_s)
     near = maximum_filter1d(salience, 2 * config.pitch_bins + 1, axis=0, mode="constant")
     place = np.arange(_LOWEST, _HIGHEST + 1)[:, None] + tuning
@@ -55,6 +57,8 @@ def tuning_semitones(
     The mean direction of all salience on a circle of one semitone, over some seconds, followed
     without leaps: a choir that sinks by more than half a semitone is not taken for one that rose.
     """
+    from scipy.ndimage import uniform_filter1d
+
     semitones = bin_to_midi(np.arange(grid.bins), grid)
     circle = np.exp(2j * np.pi * semitones)
     weights = np.square(salience, dtype=np.float32)

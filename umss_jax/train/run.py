@@ -22,7 +22,7 @@ import jax
 from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
 from umss_jax.errors import UsageError
-from umss_jax.networks.registry import resolve_assigner
+from umss_jax.networks.parts import resolve_assigner
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
 from umss_jax.train.inputs import Inputs, check_inputs

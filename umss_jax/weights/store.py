@@ -5,8 +5,7 @@ hold the whole configuration that the weights were trained with, origin, licence
 source and of the tensors. A file is read only where every name, shape and the hash agree; what
 disagrees is listed whole. Format 2 holds a configuration, format 1 held none.
 
-Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read; what the
-tensors' own file says goes first.
+Earlier versions wrote the metadata as a JSON file beside the tensors. Both are read, this last.
 
 The store lies in ``$UMSS_JAX_HOME/weights``, by default in the user's cache folder. The names of
 :data:`PACKAGED` stand for files of the package itself, which the store neither replaces nor
@@ -16,6 +15,7 @@ shadows.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -31,8 +31,10 @@ import umss_jax
 from umss_jax.config import ModelConfig
 from umss_jax.config_tree import plain
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
-from umss_jax.files import home, make_whole, write_bytes
+from umss_jax.files import home, is_remembered, make_whole, remember, write_bytes
+from umss_jax.kept_programs import made_from
 from umss_jax.trees import (
+    Shape,
     Variables,
     WrongTreeError,
     flatten,
@@ -47,6 +49,7 @@ from umss_jax.weights.configuration import FORMAT_1, restore
 from umss_jax.weights.stored_file import Header, content_of, read_header, sha256_from
 from umss_jax.weights.stored_metadata import FORMAT, checked, read_json, reason_of
 
+_FITS = "fitting_weights"  # under which it is remembered that arrays are of a configuration
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -215,8 +218,6 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
         WeightsError: the files are damaged, do not fit or are of a later version; all that is
             wrong is listed.
     """
-    from umss_jax.weights.recognise import expected_shapes, recognised
-
     metadata, header = _described(name_or_path)
     tensors, remedy = store_path(name_or_path), _remedy(name_or_path)
     header = _check_tensors(tensors, header, metadata["tensors_sha256"], remedy)
@@ -225,13 +226,28 @@ def load(name_or_path: str | os.PathLike[str]) -> StoredWeights:
         # Before anything is read that takes memory: the header must be that of the configuration.
         config = restore(metadata.get("configuration"), str(tensors))
         shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-        expected = expected_shapes(config, sorted({name.split("/")[1] for name in shapes}))
-        if problems := tree_problems(shapes, expected):
-            raise WrongTreeError(f"{tensors} does not fit its configuration", problems, remedy)
+        _check_shapes(shapes, config, tensors, remedy)
     variables = unflatten(dict(sorted(_read_tensors(tensors, remedy).items())))
     if metadata["format"] == 1:
+        from umss_jax.weights.recognise import recognised
+
         config = recognised(variables, FORMAT_1)
     return StoredWeights(variables, config, metadata)
+
+
+def _check_shapes(
+    shapes: Mapping[str, Shape], config: ModelConfig, tensors: Path, remedy: str
+) -> None:
+    """That arrays are those of a configuration: remembered, since it takes all networks to know."""
+    known = json.dumps([made_from(), repr(config), sorted(shapes.items())]).encode()
+    if is_remembered(_FITS, known):
+        return
+    from umss_jax.weights.recognise import expected_shapes
+
+    expected = expected_shapes(config, sorted({name.split("/")[1] for name in shapes}))
+    if problems := tree_problems(shapes, expected):
+        raise WrongTreeError(f"{tensors} does not fit its configuration", problems, remedy)
+    remember(_FITS, known)
 
 
 def _check_tensors(path: Path, header: Header | None, sha256: str, remedy: str) -> Header:

@@ -25,7 +25,7 @@ from umss_jax.weights.config import DEFAULT_MODEL
 _DEFAULTS = AppConfig()
 
 
-def local_page(
+def app(
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of recordings and results; default: yours."),
