@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
-from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
+from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 
@@ -41,6 +41,15 @@ class ModelEngine:
     """Sizes, constants and which networks the weights are of."""
     batch_segments: int = 1
     """Maximum number of segments at once; memory grows with it (about 1 GiB each)."""
+    continuity: Callable[..., list[np.ndarray]] = heuristic_tracks
+    """The continuity rule on several saliences, here or in other processes
+    (:class:`umss_jax.pitch.rule_workers.RuleWorkers`)."""
+
+    @functools.cached_property
+    def _on_device(self) -> Mapping[str, Any]:
+        """The variables, brought to the device once instead of at every call."""
+        placed: Mapping[str, Any] = jax.device_put(self.variables)
+        return placed
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -92,21 +101,19 @@ class ModelEngine:
     @own_settings
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
-        return np.asarray(_salience(self.variables, mixture_16k, self.config))
+        return np.asarray(_salience(self._on_device, mixture_16k, self.config))
 
     @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
         if self.assigner != Assigner.HEURISTIC:
-            analysis: model.Analysis = _analysis(self.variables, mixture_16k, self.config)
+            analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         f0, grid = self.config.f0, self.config.hcqt
-        tracks = [
-            heuristic_f0_synth(one, frames, f0.multi_f0_threshold, grid, f0.mean_bins)
-            for one in salience
-        ]
+        details = frames, f0.multi_f0_threshold, grid, f0.mean_bins
+        tracks = self.continuity(list(salience), *details)
         f0_hz_synth = jnp.asarray(np.stack(tracks))
         return model.Analysis(None, jnp.asarray(salience), None, None, None, f0_hz_synth)
 
@@ -171,7 +178,7 @@ class ModelEngine:
     ) -> model.Separated:
         known = self.known_f0(mixture) if f0_hz_synth is None else f0_hz_synth
         voices: model.Separated = _voices(
-            self.variables, mixture, channels, seeds, known, self.config
+            self._on_device, mixture, channels, seeds, known, self.config
         )
         return voices
 
