@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all test-wheel lint bench clean
+.PHONY: help install demo test test-all test-wheel lint bench device-check clean
 
 help:
 	@echo "make demo        a chorale is sung, separated and scored; into demo/"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-all    the slow tests too"
 	@echo "make test-wheel  build the wheel, install it into an empty environment, run its demo"
 	@echo "make bench       time every strategy and stage on this machine"
+	@echo "make device-check  what is right and how fast on an accelerator, in eight minutes"
 	@echo "make lint        ruff and mypy"
 	@echo "make clean       remove the environment and the caches"
 
@@ -39,6 +40,10 @@ test-wheel:
 
 bench: $(STAMP)
 	$(BIN)/umss-jax bench --all --out experiments/benchmarks/results
+
+# Of what happens to be installed: an accelerator's own JAX is not replaced.
+device-check:
+	$(PYTHON) -m experiments.device_check $(CHECK)
 
 demo: $(STAMP)
 	$(BIN)/umss-jax demo --overwrite
