@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all test-wheel lint docs notebooks dist bench clean
+.PHONY: help install demo test test-all test-wheel lint docs notebooks dist bench device-check clean
 
 help:
 	@echo "make demo        a chorale is sung, separated and scored; into demo/"
@@ -15,6 +15,7 @@ help:
 	@echo "make notebooks   run the notebooks of docs/, and keep what they print"
 	@echo "make dist        sdist and wheel into dist/, checked, for a release"
 	@echo "make bench       time every strategy and stage on this machine"
+	@echo "make device-check  what is right and how fast on an accelerator, in eight minutes"
 	@echo "make lint        ruff and mypy"
 	@echo "make clean       remove the environment and the caches"
 
@@ -55,6 +56,10 @@ dist: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/umss-jax bench --all --out experiments/benchmarks/results
+
+# Of what happens to be installed: an accelerator's own JAX is not replaced.
+device-check:
+	$(PYTHON) -m experiments.device_check $(CHECK)
 
 demo: $(STAMP)
 	$(BIN)/umss-jax demo --overwrite

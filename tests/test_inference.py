@@ -76,6 +76,19 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_weights_are_brought_to_the_device_once(monkeypatch):
+    brought, real = [], jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda tree: brought.append(tree) or real(tree))
+    variables = {"params": {"decoder": {"bias": np.ones(3, np.float32)}}}
+    engine = ModelEngine("small", variables)
+    first, again = engine._on_device, engine._on_device
+    assert first is again
+    assert len(brought) == 1
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(first))
+    other = engine.with_variables({"params": {"decoder": {"bias": np.zeros(3, np.float32)}}})
+    np.testing.assert_array_equal(other._on_device["params"]["decoder"]["bias"], 0)
+
+
 @pytest.mark.slow
 def test_stems_sum_to_every_channel_and_segments_are_independent(engine):
     mixture = np.stack([chord(), chord(shift=1.19)])

@@ -128,7 +128,7 @@ def test_nothing_is_installed_in_somebody_elses_program():
 def test_what_a_thread_waits_for_does_not_keep_it():
     """A batch that takes a minute; the thread that makes it goes with the process."""
     body = (
-        "from umss_jax.train.loop import Prefetched\n"
+        "from umss_jax.train.prefetching import Prefetched\n"
         "def batches():\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
 from umss_jax.kept_programs import results
-from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
+from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 
@@ -52,6 +52,15 @@ class ModelEngine:
     """Sizes, constants and which networks the weights are of."""
     batch_segments: int = 1
     """Maximum number of segments at once; memory grows with it (about 1 GiB each)."""
+    continuity: Callable[..., list[np.ndarray]] = heuristic_tracks
+    """The continuity rule on several saliences, here or in other processes
+    (:class:`umss_jax.pitch.rule_workers.RuleWorkers`)."""
+
+    @functools.cached_property
+    def _on_device(self) -> Mapping[str, Any]:
+        """The variables, brought to the device once instead of at every call."""
+        placed: Mapping[str, Any] = jax.device_put(self.variables)
+        return placed
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -114,7 +123,7 @@ class ModelEngine:
         from umss_jax import model
 
         if self.assigner != Assigner.HEURISTIC:
-            analysis: model.Analysis = _analysis(self.variables, mixture_16k, self.config)
+            analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
         salience, f0_hz_synth = self._by_rule(mixture_16k)
         given = jnp.asarray(f0_hz_synth)
@@ -125,11 +134,8 @@ class ModelEngine:
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         f0, grid = self.config.f0, self.config.hcqt
-        tracks = [
-            heuristic_f0_synth(one, frames, f0.multi_f0_threshold, grid, f0.mean_bins)
-            for one in salience
-        ]
-        return salience, np.stack(tracks)
+        details = frames, f0.multi_f0_threshold, grid, f0.mean_bins
+        return salience, np.stack(self.continuity(list(salience), *details))
 
     def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
@@ -140,7 +146,7 @@ class ModelEngine:
 
     @own_settings
     def _results(self, jitted: Any, *arguments: Any) -> dict[str, Any]:
-        return results(jitted, (self.variables, *arguments), self.config)
+        return results(jitted, (self._on_device, *arguments), self.config)
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
@@ -202,7 +208,7 @@ class ModelEngine:
         known: np.ndarray | None,
     ) -> model.Separated:
         voices: model.Separated = _voices(
-            self.variables, mixture, channels, seeds, known, self.config
+            self._on_device, mixture, channels, seeds, known, self.config
         )
         return voices
 

@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 
 SOURCES: tuple[str, ...] = (
     *("dsp", "synth", "pitch", "networks"),
-    *("config.py", "device.py", "inference.py", "kept_programs.py", "model.py", "trees.py"),
+    *("accelerators.py", "config.py", "device.py", "inference.py", "kept_programs.py", "model.py"),
+    *("precision.py", "trees.py"),
 )
 """Files and folders of the package that say what a program computes."""
-_VARIABLES = ("JAX_", "XLA_", "TF_XLA_", "LIBTPU_", "NVIDIA_TF32")
+_VARIABLES = (
+    *("JAX_", "XLA_", "TF_XLA_", "LIBTPU_", "NVIDIA_TF32"),
+    *("UMSS_JAX_KERNELS", "UMSS_JAX_TENSOR_CORES"),
+)
 """Of the environment, by their beginnings: what else says how."""
 _LENGTH = 8
 """Bytes that tell how long the names are that come before a program."""

@@ -205,6 +205,57 @@ def test_a_term_of_weight_zero_is_not_computed(name):
     assert float(terms.total) == pytest.approx(expected, rel=1e-6)
 
 
+WEIGHTS = np.float32([[4 / 3, 4 / 3], [4 / 3, 0]])  # three examples and a copy, on two devices
+
+
+def on_two_devices(function, *arguments):
+    """Mean over devices of a function of three examples, the last of which is there twice."""
+    halves = [jnp.stack([x[:2], x[jnp.asarray([2, 2])]]) for x in arguments]
+    mapped = jax.vmap(lambda weights, *given: function(*given, weights), axis_name="data")
+    return jax.tree.map(lambda x: np.mean(x, axis=0), mapped(jnp.asarray(WEIGHTS), *halves))
+
+
+def test_copies_that_fill_up_a_batch_count_nothing():
+    """Every term, and its gradient."""
+    rng = np.random.default_rng(8)
+    x, y = (jnp.asarray(rng.normal(size=(3, 2048)), jnp.float32) for _ in range(2))
+    assigned = jnp.asarray(rng.uniform(size=(3, 4, 360, 3)), jnp.float32)
+    salience = jnp.asarray(rng.uniform(size=(3, 360, 3)), jnp.float32)
+    binary = extract_f0(assigned).binary
+    config = LossConfig(fft_sizes=(256, 64))
+
+    def terms(*given):
+        return full_loss(*given[:5], config, *given[5:])
+
+    found = on_two_devices(terms, x, y, salience, assigned, binary)
+    for one, other in zip(found, terms(x, y, salience, assigned, binary), strict=True):
+        assert float(one) == pytest.approx(float(other), rel=1e-6)
+
+    def pull(*given):
+        return jax.grad(lambda gain: terms(given[0], gain * given[1], *given[2:]).total)(1.0)
+
+    divided = on_two_devices(pull, x, y, salience, assigned, binary)
+    assert divided == pytest.approx(float(pull(x, y, salience, assigned, binary)), rel=1e-5)
+
+
+def test_the_refinement_loss_of_a_divided_batch_is_that_of_the_whole():
+    """Though devices have different numbers of silent seconds, and copies among their examples."""
+    rng = np.random.default_rng(9)
+    sources = rng.standard_normal((3, 2, 32_000)).astype(np.float32)
+    sources[0] *= 1e-4
+    sources[2, 1, :16_000] = 0
+    mixture = sources.sum(axis=1) + 0.1 * rng.standard_normal((3, 32_000)).astype(np.float32)
+    masks = rng.uniform(size=(3, 3, 1025, 63)).astype(np.float32)
+
+    def loss(mixture, sources, masks, weights=None, axis="data"):
+        settings = RefinerConfig(), AudioConfig(), 0.05
+        return refinement_loss(mixture, sources, masks, *settings, weights, axis)
+
+    given = [jnp.asarray(one) for one in (mixture, sources, masks)]
+    found = on_two_devices(loss, *given)
+    assert found == pytest.approx(float(loss(*given, axis=None)), rel=1e-5)
+
+
 def test_all_weights_zero_and_given_f0():
     x, y, *_ = full_arguments()
     nothing = LossConfig(rec_weight=0.0, l1_weight=0.0, l2_weight=0.0, l3_weight=0.0)

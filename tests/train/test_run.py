@@ -129,6 +129,28 @@ def test_two_processes_train_as_one(prepared, whole, tmp_path):
     np.testing.assert_allclose(*totals, rtol=1e-4)
 
 
+def test_each_program_is_compiled_once_whatever_is_left_for_the_last_batch(prepared, monkeypatch):
+    """Three excerpts in batches of two: the second is filled up."""
+    compiled, at_row = [], []
+
+    def hear(event, duration_secs, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(about.get("fun_name"))
+
+    log = run_folder.RunFolder.log
+
+    def counted(self, row):
+        at_row.append(len(compiled))
+        log(self, row)
+
+    monkeypatch.setattr(run_folder.RunFolder, "log", counted)
+    jax.monitoring.register_event_duration_secs_listener(hear)
+    small_run.train(prepared, "name=counted", "epochs=[3]")
+    assert compiled.count("jit(step)") == compiled.count("jit(terms)") == 1
+    first_epoch = 4  # rows: three steps and a validation
+    assert at_row[first_epoch:] == [at_row[first_epoch - 1]] * (len(at_row) - first_epoch)
+
+
 def test_a_finished_run_does_nothing_again(whole, prepared):
     before = (whole[0] / "metrics.jsonl").read_text()
     assert small_run.train(prepared, "name=whole", "epochs=[10]") == whole[1]

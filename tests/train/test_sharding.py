@@ -14,8 +14,7 @@ from places import HELPERS
 
 from umss_jax.errors import DeviceError
 from umss_jax.train.config import Parallel
-from umss_jax.train.objectives import Batch
-from umss_jax.train.sharding import ParallelStep, start_hosts
+from umss_jax.train.sharding import Devices, start_hosts
 from umss_jax.train.step import TrainState
 
 SCRIPT = HELPERS / "parallel_steps.py"
@@ -46,12 +45,14 @@ def on_four_devices(out, *runs):
     return dict(np.load(out))
 
 
-def check_equal(run, results, reference):
-    totals, moved = (reference[f"pmap:1 {quantity}"] for quantity in ("totals", "moved"))
+def check_equal(run, results, reference, one="pmap:1"):
+    totals, moved = (reference[f"{one} {quantity}"] for quantity in ("totals", "moved"))
     assert relative_error(results[f"{run} totals"], totals) < 1e-4, run
     # Movement, not parameters: a gradient twice too large would hide in the parameters.
     assert relative_error(results[f"{run} moved"], moved) < 1e-4, run
     assert np.linalg.norm(moved) > 0.01
+    assert results[f"{run} compiled later"] == 0, run
+    assert results[f"{run} valid"] == pytest.approx(reference[f"{one} valid"], rel=1e-4), run
 
 
 def test_two_devices_equal_one(tmp_path):
@@ -61,45 +62,80 @@ def test_two_devices_equal_one(tmp_path):
 
 @pytest.mark.slow
 def test_however_mapped_several_devices_equal_one(tmp_path):
+    """Also where batches are filled up: three examples, or a validation of five by two or three."""
     runs = ["pmap:4", "shard_map:2", "shard_map:4"]
-    results = on_four_devices(tmp_path / "out.npz", *runs)
+    filled, one = ["pmap:2:3:2", "shard_map:4:3:3"], "pmap:1:3:2"
+    results = on_four_devices(tmp_path / "out.npz", one, *runs, *filled)
     for run in runs:
         check_equal(run, results, results)
+    for run in filled:
+        check_equal(run, results, results, one)
+    assert results[f"{one} valid"] > 0
+    assert relative_error(results[f"{one} moved"], results["pmap:1 moved"]) > 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(Parallel))
-def test_two_processes_equal_one_device(tmp_path, method):
+@pytest.mark.parametrize("examples", [4, 3, 1])
+def test_two_processes_equal_one_device(tmp_path, method, examples):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     outs = [tmp_path / f"{number}.npz" for number in range(2)]
     hosts = [f"127.0.0.1:{port},2,{number}" for number in range(2)]
-    run = f"{method}:all"
+    run, one = f"{method}:all:{examples}:3", f"pmap:1:{examples}:3"
     processes = [
         start(out, [run], UMSS_JAX_HOSTS=host) for out, host in zip(outs, hosts, strict=True)
     ]
     for process in processes:
         finish(process)
-    reference = on_four_devices(tmp_path / "one.npz")
+    reference = on_four_devices(tmp_path / "one.npz", one)
     for out in outs:
-        check_equal(run, np.load(out), reference)
+        check_equal(run, np.load(out), reference, one)
 
 
 def test_a_placed_state_is_a_copy():
     """The step donates it, and the caller's must outlive that."""
     params = {"decoder": {"kernel": np.ones(3, np.float32)}}
     given = TrainState(np.int32(0), params, {}, optax.EmptyState())
-    placed = ParallelStep(optax.sgd(1.0), ("decoder",)).place(given)
+    placed = Devices().place(given)
     params["decoder"]["kernel"][:] = 2
     np.testing.assert_array_equal(placed.params["decoder"]["kernel"], 1)
 
 
-def test_a_share_must_be_divisible():
-    step = ParallelStep(optax.sgd(1.0), ("decoder",), devices=jax.devices() * 2)
-    batch = Batch(mixture=np.zeros((3, 256), np.float32))
-    with pytest.raises(DeviceError, match="a batch of 3 cannot be divided by 2 devices"):
-        step(None, batch, None)
+class Host(Devices):
+    """One of several hosts with two devices each, of which only the arithmetic is asked."""
+
+    def __init__(self, number, hosts=2):
+        super().__init__(jax.devices())
+        self._devices, self._local_count, self._before = [None] * 2 * hosts, 2, 2 * number
+
+    def _put(self, leaf, share):
+        return np.asarray(leaf)
+
+
+@pytest.mark.parametrize("examples", range(1, 12))
+@pytest.mark.parametrize("size", [None, 11])
+def test_hosts_bring_every_example_once_and_copies_count_nothing(examples, size):
+    values = 10.0 + np.arange(examples)
+    means, brought, shapes = [], [], set()
+    for number in range(2):
+        host = Host(number)
+        rows = host.rows(examples, size)
+        put = host.put((values[list(rows)],), examples, size, fill=True)
+        (there,), weights = put
+        shapes.add((*there.shape, *weights.shape))
+        brought += there[weights > 0].tolist()
+        means.append(np.mean(there * weights))
+    assert brought == values.tolist()
+    assert np.mean(means) == pytest.approx(values.mean(), rel=1e-6)
+    assert shapes == {(Host(0).whole(size or examples) // 2,) * 2}
+
+
+def test_a_batch_that_the_devices_divide_stays_as_it_is():
+    rows = np.arange(8.0)
+    put = [Host(number).put((rows[list(Host(number).rows(8))],), 8) for number in range(2)]
+    np.testing.assert_array_equal(np.concatenate([one for (one,) in put]), rows)
 
 
 def test_hosts_that_cannot_be_read(monkeypatch):

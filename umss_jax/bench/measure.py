@@ -137,11 +137,12 @@ def _measure_parallel(
         setup.parallel,
         devices[: setup.devices],
     )
-    state = step.place(fresh)
+    state, key = step.devices.place(fresh), step.devices.place(key)
+    placed = step.devices.put(given, len(mixture))
 
     def train() -> Any:
         nonlocal state
-        state, metrics = step(state, given, key)
+        state, metrics = step(state, placed, key)
         return state, metrics
 
     return Measured(measure(train, repeats), products, direct_products)

@@ -6,7 +6,7 @@ a resumed run sees the batches of an uninterrupted one on any number of hosts an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -118,14 +118,15 @@ class RandomMixes:
         order = np.random.default_rng([self._seed, _ORDER_STREAM, passed])
         return int(order.permutation(self._pool)[position])
 
-    def batch(self, step: int, batch: int, hosts: int = 1, host: int = 0) -> Examples:
-        """What one host trains on in a step from 0: its share of the global batch.
+    def batch(self, step: int, batch: int, rows: Iterable[int] | None = None) -> Examples:
+        """The examples of a step from 0, or those of them that one host trains on.
 
-        ``batch`` is the size over all hosts, which divide it.
+        ``batch`` is the size over all hosts; ``rows`` are numbers from 0 in the batch, None for
+        all.
         """
-        share = batch // hosts
-        first = step * batch + host * share
-        return stack([self.example(self.slot(first + i)) for i in range(share)])
+        first = step * batch
+        chosen = range(batch) if rows is None else rows
+        return stack([self.example(self.slot(first + row)) for row in chosen])
 
 
 def validation_excerpts(

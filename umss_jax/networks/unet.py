@@ -63,12 +63,17 @@ class Unet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, mixture: jax.Array, f0_hz: jax.Array, keys: jax.Array | None = None
+        self,
+        mixture: jax.Array,
+        f0_hz: jax.Array,
+        keys: jax.Array | None = None,
+        weights: jax.Array | None = None,
     ) -> UnetOutput:
         """Estimate one voice of mixtures [B, samples] at 16 kHz, a multiple of 256.
 
         F0 is [B, frames] as :func:`condition_f0` gives it. Keys [B], one for each example, mean
-        training mode, with batch statistics, which are updated, and dropout.
+        training mode, with batch statistics, which are updated, and dropout. Weights [B] are those
+        of :class:`~umss_jax.networks.unet_layers.BatchNorm`.
         """
         config = self.config
         magnitude = magnitude_spectrogram(mixture, config)
@@ -80,15 +85,16 @@ class Unet(nn.Module):
         gamma, beta = condition(f0_hz)
         loudest = jnp.max(magnitude, axis=(1, 2), keepdims=True)
         scaled = magnitude / jnp.where(loudest == 0, 1.0, loudest)
-        mask = nn.sigmoid(self._layers((scaled * gamma + beta)[..., None], keys)[..., 0])
+        mask = nn.sigmoid(self._layers((scaled * gamma + beta)[..., None], keys, weights)[..., 0])
         return UnetOutput(magnitude, gamma, beta, mask, mask * magnitude)
 
-    def _layers(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+    def _layers(self, x: jax.Array, keys: jax.Array | None, weights: jax.Array | None) -> jax.Array:
         """[B, 513, frames, 1] → the same shape, before the sigmoid."""
         config = self.config
         skips = [x]
         for number, channels in enumerate(config.channels, start=1):
-            x = _Down(channels, config, self.axis, name=f"down_{number}")(x, keys is not None)
+            down = _Down(channels, config, self.axis, name=f"down_{number}")
+            x = down(x, keys is not None, weights)
             skips.append(x)
         skips.pop()
         count = len(config.channels)
@@ -96,7 +102,7 @@ class Unet(nn.Module):
             skip, is_last = skips.pop(), number == count
             size = (skip.shape[1], skip.shape[2])
             up = _Up(channels, size, is_last, config, self.axis, name=f"up_{number}")
-            x = up(x, keys is not None)
+            x = up(x, keys is not None, weights)
             if keys is not None and number <= min(config.dropout_layers, count - 1):
                 x = drop_channels(x, jax.vmap(jax.random.fold_in, (0, None))(keys, number), config)
             if not is_last:
@@ -112,11 +118,11 @@ class _Down(nn.Module):
     axis: str | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, weights: jax.Array | None) -> jax.Array:
         taps = self.config.kernel
         kernel, bias = torch_conv_weights((taps, taps, x.shape[-1], self.channels), "conv")()
         x = strided_conv(x, kernel) + bias.reshape(1, 1, 1, -1)
-        x = BatchNorm(self.config, self.axis, name="norm")(x, train)
+        x = BatchNorm(self.config, self.axis, name="norm")(x, train, weights)
         return x if self.config.down_slope == 1 else nn.leaky_relu(x, self.config.down_slope)
 
 
@@ -130,7 +136,7 @@ class _Up(nn.Module):
     axis: str | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, weights: jax.Array | None) -> jax.Array:
         taps = self.config.kernel
         shape = (taps, taps, x.shape[-1], self.channels)
         # PyTorch takes the fan-in of a transposed kernel from its outputs.
@@ -138,7 +144,7 @@ class _Up(nn.Module):
         x = transposed_conv(x, kernel, self.size) + bias.reshape(1, 1, 1, -1)
         if self.is_last:
             return x
-        return nn.relu(BatchNorm(self.config, self.axis, name="norm")(x, train))
+        return nn.relu(BatchNorm(self.config, self.axis, name="norm")(x, train, weights))
 
 
 def estimate_voices(

@@ -44,8 +44,12 @@ class BatchNorm(nn.Module):
     axis: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalise [..., C]."""
+    def __call__(self, x: jax.Array, train: bool, weights: jax.Array | None = None) -> jax.Array:
+        """Normalise [..., C].
+
+        ``weights`` [B] say which examples the statistics are of: 0 for those that are not, else
+        equal, with a mean of 1 over all devices.
+        """
         channels, epsilon = x.shape[-1], self.config.norm_epsilon
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
@@ -53,21 +57,32 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
             return stored_norm(x, scale, bias, mean.value, var.value, epsilon)
-        batch_mean = self._average(x)
+        batch_mean = self._average(x, weights)
         centred = x - batch_mean.reshape((1,) * (x.ndim - 1) + (-1,))
-        batch_var = self._average(centred * centred)
-        count = x.size // channels
-        if self.axis is not None:
-            count *= jax.lax.axis_size(self.axis)
+        batch_var = self._average(centred * centred, weights)
+        count = self._count(x, weights)
         if not self.is_initializing():
             momentum = self.config.norm_momentum
-            unbiased = batch_var * (count / max(1, count - 1))
+            largest: Any = max if isinstance(count, int) else jnp.maximum
+            unbiased = batch_var * (count / largest(1, count - 1))
             mean.value = (1 - momentum) * mean.value + momentum * batch_mean
             var.value = (1 - momentum) * var.value + momentum * unbiased
         return stored_norm(x, scale, bias, batch_mean, batch_var, epsilon)
 
-    def _average(self, x: jax.Array) -> jax.Array:
+    def _count(self, x: jax.Array, weights: jax.Array | None) -> Any:
+        """Numbers per channel in the whole batch."""
+        if weights is None:
+            count = x.size // x.shape[-1]
+            return count if self.axis is None else count * jax.lax.axis_size(self.axis)
+        examples = jnp.sum((weights > 0).astype(jnp.float32))
+        if self.axis is not None:
+            examples = jax.lax.psum(examples, self.axis)
+        return examples * (x.size // x.shape[-1] // len(x))
+
+    def _average(self, x: jax.Array, weights: jax.Array | None) -> jax.Array:
         """Mean per channel over the whole batch, on however many devices it lies."""
+        if weights is not None:
+            x = x * weights.reshape(-1, *(1,) * (x.ndim - 1))
         mean = jnp.mean(x, axis=tuple(range(x.ndim - 1)))
         return mean if self.axis is None else jax.lax.pmean(mean, self.axis)
 

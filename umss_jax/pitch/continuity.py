@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -215,3 +217,8 @@ def heuristic_f0_synth(
     f0_hz = resample_linear(assign_by_continuity(multi_f0_hz), frames)
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)
+
+
+def heuristic_tracks(saliences: Sequence[np.ndarray], *details: Any) -> list[np.ndarray]:
+    """:func:`heuristic_f0_synth` of each of several, one after the other."""
+    return [heuristic_f0_synth(one, *details) for one in saliences]

@@ -31,6 +31,11 @@ def mixture_target(voices: jax.Array) -> jax.Array:
 
 
 def binary_cross_entropy(estimate: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean of −t log p − (1 − t) log(1 − p), p kept off 0 and 1 by 1e-6."""
+    """Mean of :func:`cross_entropies`."""
+    return jnp.mean(cross_entropies(estimate, target))
+
+
+def cross_entropies(estimate: jax.Array, target: jax.Array) -> jax.Array:
+    """−t log p − (1 − t) log(1 − p) of every number, p kept off 0 and 1 by 1e-6."""
     p = jnp.clip(estimate, _LEAST, 1.0 - _LEAST)
-    return -jnp.mean(target * jnp.log(p) + (1.0 - target) * jnp.log(1.0 - p))
+    return -(target * jnp.log(p) + (1.0 - target) * jnp.log(1.0 - p))

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from umss_jax.config import Assigner, ModelConfig
-from umss_jax.data.mixes import Examples
 from umss_jax.files import arrays_sha256, home
 from umss_jax.inference import ModelEngine
 from umss_jax.interruption import checked
 from umss_jax.kept_arrays import KeptArrays
+from umss_jax.pitch.continuity import heuristic_tracks
+from umss_jax.pitch.rule_workers import RuleWorkers, worker_count
 from umss_jax.train.objectives import Batch
 from umss_jax.train.strategies import Start
 from umss_jax.trees import flatten
+
+if TYPE_CHECKING:
+    from umss_jax.data.mixes import Examples
 
 _VERSION = 2  # of the format
 
@@ -30,8 +34,10 @@ _VERSION = 2  # of the format
 class AnalysisCache:
     """Batches that begin where a strategy wants them to.
 
-    Every example is analysed by itself, so that its values do not depend on its neighbours. Unless
-    ``keep`` is set nothing is written to disk, and everything is computed anew.
+    With ``at_once`` 1 every example is analysed by itself, so that its values do not depend on its
+    neighbours; more keep an accelerator busy, and are one program for any number of examples. The
+    continuity rule then runs in other processes. Unless ``keep`` is set nothing is written to disk,
+    and everything is computed anew.
     """
 
     def __init__(
@@ -40,8 +46,12 @@ class AnalysisCache:
         config: ModelConfig,
         assigner: Assigner,
         keep: bool,
+        at_once: int = 1,
     ) -> None:
-        self._engine = ModelEngine("analysis", variables, assigner, config=config)
+        self._at_once = at_once
+        workers = worker_count(at_once) if assigner == Assigner.HEURISTIC else 0
+        rule = RuleWorkers(workers).tracks if workers else heuristic_tracks
+        self._engine = ModelEngine("analysis", variables, assigner, config=config, continuity=rule)
         folder = home() / "analysis" / _digest(variables, config, assigner)
         self._kept = KeptArrays(folder, "analyses of examples") if keep else None
 
@@ -52,20 +62,28 @@ class AnalysisCache:
             arrays["sources"] = examples.sources
         if start != "mixture":
             name = "salience" if start == "salience" else "f0_hz_synth"
-            mixtures = checked(examples.mixture)
-            arrays[name] = np.stack([self._one(mixture, start) for mixture in mixtures])
+            arrays[name] = np.stack(self._all(examples.mixture, start))
         return Batch(**arrays)
 
-    def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
-        content = hashlib.sha256(np.ascontiguousarray(mixture).tobytes()).hexdigest()
-        name = f"{start}-{content[:32]}-v{_VERSION}"
-        kept = self._kept.get(name) if self._kept else None
-        if kept is not None:
-            return kept.array
+    def _all(self, mixtures: np.ndarray, start: Start) -> list[np.ndarray]:
+        """What is kept of each mixture, and what is not, computed and kept."""
+        keys = [_key(mixture, start) for mixture in mixtures] if self._kept else []
+        kept = {n: self._kept.get(key) for n, key in enumerate(keys)} if self._kept else {}
+        found = {n: one.array for n, one in kept.items() if one is not None}
+        missing = [n for n in range(len(mixtures)) if n not in found]
         engine = self._engine
         analyse = engine.salience if start == "salience" else engine.f0_hz_synth
-        result = np.asarray(analyse(mixture[None])[0])
-        return self._kept.put(name, result).array if self._kept else result
+        for first in checked(range(0, len(missing), self._at_once)):
+            chosen = missing[first : first + self._at_once]
+            filled = [*chosen, *[chosen[-1]] * (self._at_once - len(chosen))]
+            for n, result in zip(chosen, np.asarray(analyse(mixtures[filled])), strict=False):
+                found[n] = self._kept.put(keys[n], result).array if self._kept else result
+        return [found[n] for n in range(len(mixtures))]
+
+
+def _key(mixture: np.ndarray, start: Start) -> str:
+    content = hashlib.sha256(np.ascontiguousarray(mixture).tobytes()).hexdigest()
+    return f"{start}-{content[:32]}-v{_VERSION}"
 
 
 def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner) -> str:

@@ -1,35 +1,38 @@
-"""The one loop of training: steps, validations and checkpoints, with what differs as data."""
+"""The one loop of training: steps, validations and checkpoints, with what differs as data.
+
+While a step runs the next batch is brought to the devices and the next step is sent; what a step
+says of itself is read up to an interval later (:mod:`umss_jax.train.pending`), and checkpoints are
+written on a thread of their own.
+"""
 
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from umss_jax.errors import NotFiniteError
-from umss_jax.interruption import check, checked
-from umss_jax.model import Variables
-from umss_jax.progress import progress_bar
-from umss_jax.train.objectives import LossInput, Metrics, Objective
+from umss_jax.interruption import check
+from umss_jax.progress import Progress, progress_bar
+from umss_jax.train.objectives import Objective
+from umss_jax.train.pending import Pending, StepDone
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
-from umss_jax.train.step import Step, TrainState
+from umss_jax.train.prefetching import Prefetched
+from umss_jax.train.sharding import Devices
+from umss_jax.train.step import Step, TrainState, last_good
+from umss_jax.train.validating import HeldOut
 
-_PATIENCE_S = 0.1  # between looks at whether to stop, where a thread waits for the other
 _SHOWN = ("total", "rec", "l1", "l2", "l3")
 
 
 class NamedBatch(NamedTuple):
-    """A batch as the step takes it."""
+    """This host's rows of a batch, NumPy; on the devices once the loop has brought it there."""
 
     batch: Any
     names: tuple[str, ...] = ()
@@ -42,8 +45,13 @@ class Validation:
 
     interval_steps: int
     objective: Objective
-    batches: Callable[[], Iterator[tuple[int, Any]]]
-    """Number of the first example, and a batch of them; called once, before the first step."""
+    """Of one device's share."""
+    examples: int
+    """Of the validation set."""
+    batches: Callable[[], Iterator[Any]]
+    """This host's rows of each batch of ``batch`` examples, NumPy; called once, before the first
+    step."""
+    batch: int
     term: str
     """The term of the loss that decides which weights are the best."""
     patience: int = 0
@@ -59,18 +67,16 @@ class Loop:
     batch: int
     """Examples a step."""
     step: Step
+    """Of what lies on the devices."""
     batches: Callable[[int], Iterator[NamedBatch]]
     """All batches after so many steps, without end; runs on a thread of its own."""
     key: jax.Array
     """Of everything random in the phase."""
     log: Callable[[int, int, dict[str, float], float], object]
-    """``log(epoch, step, metrics, seconds)`` after every step; both numbers count from 1."""
+    """``log(epoch, step, metrics, seconds)`` for every step; both numbers count from 1."""
     remedy: str
     """What to do where a loss stops being finite."""
-    place: Callable[[TrainState], TrainState] = lambda state: jax.device_put(
-        jax.tree.map(np.array, jax.device_get(state))
-    )
-    """Puts a state where the step takes it; copied, since the step may donate it."""
+    devices: Devices = field(default_factory=Devices)
     validation: Validation | None = None
     files: PhaseFiles | None = None
     """What keeps checkpoints, validations and the best weights; None: nothing does."""
@@ -90,49 +96,90 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
 
     Raises:
         NotFiniteError: a loss or a gradient stopped being finite; a checkpoint, where there are
-            any, holds the state before that step.
+            any, holds the state before that step. Up to an interval may have passed since.
         CheckpointError: no checkpoint is sound, or the latest sound one does not fit.
+        OutputError: something cannot be written, up to an interval ago.
     """
     files, validation = loop.files, loop.validation
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
-            stack.enter_context(closing(files.checkpoints))
+            stack.enter_context(files)
             state, progress = files.resumed(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):
             return state, progress
         if files:
             files.folder.forget_after(files.number, done)
-        held_out = list(checked(validation.batches())) if validation else []
-        state = loop.place(state)
-        coming = islice(loop.batches(done), loop.steps - done)
-        batches = stack.enter_context(closing(Prefetched(coming)))
+        held_out = None
+        if files and validation:
+            asked = validation.objective, validation.examples, validation.batch
+            held_out = HeldOut(loop.devices, *asked, validation.batches())
+        state, key = loop.devices.place((state, loop.key))
+        batches = stack.enter_context(closing(Prefetched(_brought(loop, done))))
         total, passed, title = loop.steps * loop.batch, done * loop.batch, loop.title or loop.name
         shown = progress_bar(title, total, "ex", loop.quiet, passed, stays=True)
-        bar, validated = stack.enter_context(shown), ""
+        course = _Course(loop, stack.enter_context(shown))
         while not _is_over(loop, done, progress):
             check()
             batch, names = next(batches)
-            started = time.perf_counter()
-            state, metrics = loop.step(state, batch, loop.key)
-            values = {name: float(value) for name, value in metrics.items()}
-            if not all(map(math.isfinite, values.values())):
-                if files:
-                    files.checkpoints.save(state, progress)
-                raise _not_finite(loop, done + 1, values, names)
+            sent_s = time.perf_counter()
+            state, metrics = loop.step(state, batch, key)
             done += 1
-            loop.log(progress.epoch + 1, done, values, time.perf_counter() - started)
-            terms = " ".join(f"{name} {values[name]:.4g}" for name in _SHOWN if values.get(name))
-            bar.note(terms + validated)
-            bar.advance(loop.batch)
-            is_due = (validation and done % validation.interval_steps == 0) or done == loop.steps
-            if files and validation and is_due:
-                loss, progress = _validate(loop.key, validation, files, state, progress, held_out)
-                validated = f" | valid {loss:.4g} best {progress.best_loss:.4g}"
-            elif files and loop.checkpoint_steps and done % loop.checkpoint_steps == 0:
-                files.checkpoints.save(state, progress)
+            course.pending.add(done, metrics, sent_s, names)
+            is_last = done == loop.steps
+            is_due = is_last or (validation and done % validation.interval_steps == 0)
+            is_kept = loop.checkpoint_steps and done % loop.checkpoint_steps == 0
+            try:
+                course.tell(progress, wait=bool(is_due or (files and is_kept)))
+            except NotFiniteError:
+                if files:
+                    files.save(last_good(state), progress)
+                raise
+            if files and held_out and validation and is_due:
+                means = held_out.means(state, key)
+                progress = _judged(validation, files, (done, state), progress, means)
+                files.show(state, held_out.first, loop.key)
+                loss, best = means[validation.term], progress.best_loss
+                course.validated = f" | valid {loss:.4g} best {best:.4g}"
+            elif files and is_kept:
+                files.save(state, progress)
         return state, progress
+
+
+def _brought(loop: Loop, done: int) -> Iterator[NamedBatch]:
+    """The batches after so many steps, on the devices."""
+    for batch, names in islice(loop.batches(done), loop.steps - done):
+        yield NamedBatch(loop.devices.put(batch, loop.batch), names)
+
+
+class _Course:
+    """How the steps go, for the rows and the progress bar."""
+
+    def __init__(self, loop: Loop, bar: Progress) -> None:
+        self.pending, self.validated = Pending(), ""
+        self._loop, self._bar = loop, bar
+
+    def tell(self, progress: PhaseProgress, wait: bool) -> None:
+        """Logs what steps are over, if it is time to, with ``wait`` all of them.
+
+        Raises:
+            NotFiniteError: one of them was not finite.
+            OutputError: what was written in the background could not be.
+        """
+        if not (wait or self.pending.is_due):
+            return
+        loop = self._loop
+        if loop.files:
+            loop.files.writing.check()
+        for one in self.pending.fetch(wait):
+            if not one.is_finite:
+                raise _not_finite(loop, one)
+            loop.log(progress.epoch + 1, one.number, one.values, one.seconds)
+            values = one.values
+            terms = " ".join(f"{name} {values[name]:.4g}" for name in _SHOWN if values.get(name))
+            self._bar.note(terms + self.validated)
+            self._bar.advance(loop.batch)
 
 
 def _is_over(loop: Loop, done: int, progress: PhaseProgress) -> bool:
@@ -141,103 +188,29 @@ def _is_over(loop: Loop, done: int, progress: PhaseProgress) -> bool:
     return done >= loop.steps or 0 < patience <= progress.epoch - progress.best_epoch
 
 
-def _validate(
-    key: jax.Array,
+def _judged(
     validation: Validation,
     files: PhaseFiles,
-    state: TrainState,
+    now: tuple[int, TrainState],
     progress: PhaseProgress,
-    batches: list[tuple[int, Any]],
-) -> tuple[float, PhaseProgress]:
-    """Loss over the validation set; saves, and keeps the weights where they are the best."""
-    host = jax.tree.map(np.asarray, jax.device_get(state))
-    sums: dict[str, float] = {}
-    count = 0
-    for first, batch in checked(batches):
-        examples = len(jax.tree.leaves(batch)[0])
-        terms = _validation_terms(validation.objective, host.variables, batch, key, first)
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * examples
-        count += examples
-    means = {name: total / count for name, total in sums.items()}
+    means: dict[str, float],
+) -> PhaseProgress:
+    """Saves after a validation, and keeps the weights where they are the best."""
     loss = means[validation.term]
     progress = progress._replace(epoch=progress.epoch + 1)
-    if loss < progress.best_loss:
+    is_best = loss < progress.best_loss
+    if is_best:
         progress = progress._replace(best_loss=loss, best_epoch=progress.epoch)
-        files.keep(host, loss)
-    files.checkpoints.save(host, progress, loss)
-    files.log_validation(host, progress, means)
-    files.show(host, batches[0][1], key)
-    return loss, progress
+    step, state = now
+    files.save(state, progress, loss, is_best)
+    files.log_validation(step, progress, means)
+    return progress
 
 
-@partial(jax.jit, static_argnames="objective")
-def _validation_terms(
-    objective: Objective, variables: Variables, batch: Any, key: jax.Array, first: jax.Array
-) -> Metrics:
-    return objective(LossInput(variables, batch, key, first, train=False)).terms
-
-
-def _not_finite(
-    loop: Loop, step: int, values: dict[str, float], names: tuple[str, ...]
-) -> NotFiniteError:
-    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+def _not_finite(loop: Loop, step: StepDone) -> NotFiniteError:
+    wrong = [name for name, value in step.values.items() if not math.isfinite(value)]
     # The terms say more than their sum.
     terms = [name for name in wrong if name != "total"] or wrong
-    batch = f"; batch: {'; '.join(names)}" if names else ""
-    message = f"step {step} of {loop.name}: {', '.join(terms)} not finite{batch}"
+    batch = f"; batch: {'; '.join(step.names)}" if step.names else ""
+    message = f"step {step.number} of {loop.name}: {', '.join(terms)} not finite{batch}"
     return NotFiniteError(message, loop.remedy)
-
-
-class Prefetched:
-    """Items made on a thread of their own, two ahead: batches while the devices compute.
-
-    What making them raises is raised again where they are taken.
-    """
-
-    def __init__(self, items: Iterator[Any]) -> None:
-        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(2)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        item, error = self._get()
-        if error is not None:
-            self._queue.put((None, error))  # so that it ends again when asked again
-            raise error
-        return item
-
-    def _get(self) -> tuple[Any, BaseException | None]:
-        while True:
-            check()
-            try:
-                return self._queue.get(timeout=_PATIENCE_S)
-            except queue.Empty:
-                continue
-
-    def close(self) -> None:
-        """Ends the thread, whatever is left."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _fill(self, items: Iterator[Any]) -> None:
-        try:
-            for item in items:
-                if not self._put((item, None)):
-                    return
-            self._put((None, StopIteration()))
-        except BaseException as error:
-            self._put((None, error))
-
-    def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(entry, timeout=_PATIENCE_S)
-                return True
-            except queue.Full:
-                continue
-        return False

@@ -28,12 +28,26 @@ class LossTerms(NamedTuple):
     l3: jax.Array
 
 
+def weighted_mean(x: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Mean of [B, ...] in which an example counts as its weight [B] says; None: all alike.
+
+    The weights' own mean over the whole batch is to be 1.
+    """
+    if weights is None:
+        return jnp.mean(x)
+    return jnp.mean(x * weights.reshape(-1, *(1,) * (x.ndim - 1)))
+
+
 def spectral_loss_per_scale(
-    target: jax.Array, estimate: jax.Array, config: LossConfig = LossConfig()
+    target: jax.Array,
+    estimate: jax.Array,
+    config: LossConfig = LossConfig(),
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """Mean absolute differences of magnitudes and of log magnitudes at every scale.
 
-    Both signals are [..., samples]; no gradient flows into the target.
+    Both signals are [..., samples]; no gradient flows into the target. ``weights`` [B] are those of
+    the examples, as for :func:`weighted_mean`; the first axis is theirs then.
 
     Returns:
         [scales, 2]: linear and logarithmic (paper, equation 2; reference: ``ddsp/losses.py``,
@@ -44,35 +58,42 @@ def spectral_loss_per_scale(
     for fft_size in config.fft_sizes:
         hop = round(fft_size * (1.0 - config.overlap))
         wanted, got = (_magnitude(stft(one, fft_size, hop)) for one in (target, estimate))
-        linear = jnp.mean(jnp.abs(wanted - got))
-        logarithmic = jnp.mean(jnp.abs(jnp.log(wanted) - jnp.log(got)))
+        linear = weighted_mean(jnp.abs(wanted - got), weights)
+        logarithmic = weighted_mean(jnp.abs(jnp.log(wanted) - jnp.log(got)), weights)
         rows.append(jnp.stack([linear, logarithmic]))
     return jnp.stack(rows)
 
 
 def spectral_loss(
-    target: jax.Array, estimate: jax.Array, config: LossConfig = LossConfig()
+    target: jax.Array,
+    estimate: jax.Array,
+    config: LossConfig = LossConfig(),
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """L_rec, the sum over scales of :func:`spectral_loss_per_scale`."""
-    return jnp.sum(spectral_loss_per_scale(target, estimate, config))
+    return jnp.sum(spectral_loss_per_scale(target, estimate, config, weights))
 
 
-def assignment_sum_loss(assigned: jax.Array, salience: jax.Array) -> jax.Array:
+def assignment_sum_loss(
+    assigned: jax.Array, salience: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
     """L1: the assigned saliences [B, J, bins, frames] must add up to the salience (equation 3).
 
     The salience [B, bins, frames] takes no gradient.
     """
-    return _mean_square(jnp.sum(assigned, axis=1) - jax.lax.stop_gradient(salience))
+    return _mean_square(jnp.sum(assigned, axis=1) - jax.lax.stop_gradient(salience), weights)
 
 
-def voice_band_loss(assigned: jax.Array, config: LossConfig = LossConfig()) -> jax.Array:
+def voice_band_loss(
+    assigned: jax.Array, config: LossConfig = LossConfig(), weights: jax.Array | None = None
+) -> jax.Array:
     """L2: each voice must stay in its band of the pitch grid (equation 4).
 
     The target, the salience masked to the band, takes no gradient, and one mean is taken over all
     voices (reference; the paper writes a sum over voices).
     """
     return _mean_square(
-        assigned - jax.lax.stop_gradient(assigned * voice_band_mask(assigned, config))
+        assigned - jax.lax.stop_gradient(assigned * voice_band_mask(assigned, config)), weights
     )
 
 
@@ -83,12 +104,14 @@ def voice_band_mask(assigned: jax.Array, config: LossConfig = LossConfig()) -> j
     return jnp.asarray(np.stack(mask).astype(np.float32)[None, :, :, None])
 
 
-def one_voice_loss(assigned: jax.Array, binary: jax.Array) -> jax.Array:
+def one_voice_loss(
+    assigned: jax.Array, binary: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
     """L3: each assigned salience must hold one voice (equation 5).
 
     The binary map, of the same shape [B, J, bins, frames], takes no gradient.
     """
-    return _mean_square(assigned - jax.lax.stop_gradient(binary))
+    return _mean_square(assigned - jax.lax.stop_gradient(binary), weights)
 
 
 def full_loss(
@@ -98,21 +121,22 @@ def full_loss(
     assigned: jax.Array | None,
     binary: jax.Array | None,
     config: LossConfig = LossConfig(),
+    weights: jax.Array | None = None,
 ) -> LossTerms:
     """L_full; terms of weight 0, or without their inputs (F0 given), are not computed and read 0.
 
     Signals are [B, samples] (or [B, J, samples], of voices), the salience [B, bins, frames],
-    ``assigned`` and ``binary`` [B, J, bins, frames].
+    ``assigned`` and ``binary`` [B, J, bins, frames], weights [B] as for :func:`weighted_mean`.
     """
     zero = jnp.zeros(())
-    rec = spectral_loss(mixture, mixture_hat, config) if config.rec_weight else zero
+    rec = spectral_loss(mixture, mixture_hat, config, weights) if config.rec_weight else zero
     l1 = l2 = l3 = zero
     if assigned is not None and salience is not None and config.l1_weight:
-        l1 = assignment_sum_loss(assigned, salience)
+        l1 = assignment_sum_loss(assigned, salience, weights)
     if assigned is not None and config.l2_weight:
-        l2 = voice_band_loss(assigned, config)
+        l2 = voice_band_loss(assigned, config, weights)
     if assigned is not None and binary is not None and config.l3_weight:
-        l3 = one_voice_loss(assigned, binary)
+        l3 = one_voice_loss(assigned, binary, weights)
     total = (
         config.rec_weight * rec
         + config.l1_weight * l1
@@ -129,6 +153,8 @@ def refinement_loss(
     config: RefinerConfig,
     audio: AudioConfig,
     silence_weight: float = LossConfig.silence_weight,
+    weights: jax.Array | None = None,
+    axis: str | None = None,
 ) -> jax.Array:
     """Weighted mean over voices, rest and seconds of error over energy, in dB.
 
@@ -140,6 +166,9 @@ def refinement_loss(
         audio: for the rate.
         silence_weight: of what lies 20 dB and more below the mixture's energy of that second; all
             else has weight 1.
+        weights: [B], of the examples, as for :func:`weighted_mean`.
+        axis: name of the mapped axis over which the batch is divided, if it is: their values
+            average to that of the whole batch.
 
     Three thousandths of the mixture's energy are added to both, so that silence is reached 25 dB
     below the mixture and nothing is gained beyond.
@@ -153,8 +182,13 @@ def refinement_loss(
     whole, wanted = power(heard)[:, None], power(true)
     floor = _SILENCE * whole + _MAGNITUDE_FLOOR
     ratio_db = 10 * jnp.log10((power(error) + floor) / (wanted + floor))
-    weights = jnp.where(wanted > _FAINT * whole, 1.0, silence_weight)
-    return jnp.sum(weights * ratio_db) / jnp.maximum(jnp.sum(weights), _MAGNITUDE_FLOOR)
+    counts = jnp.where(wanted > _FAINT * whole, 1.0, silence_weight)
+    if weights is not None:
+        counts = counts * weights.reshape(-1, 1, 1)
+    total = jnp.sum(counts)
+    if axis is not None:
+        total = jax.lax.pmean(total, axis)
+    return jnp.sum(counts * ratio_db) / jnp.maximum(total, _MAGNITUDE_FLOOR)
 
 
 def _power_by_second(spectrum: jax.Array, frames: int) -> jax.Array:
@@ -169,5 +203,5 @@ def _magnitude(spectrum: jax.Array) -> jax.Array:
     return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + np.float32(_MAGNITUDE_FLOOR))
 
 
-def _mean_square(x: jax.Array) -> jax.Array:
-    return jnp.mean(x * x)
+def _mean_square(x: jax.Array, weights: jax.Array | None) -> jax.Array:
+    return weighted_mean(x * x, weights)

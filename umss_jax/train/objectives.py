@@ -14,7 +14,7 @@ from umss_jax.config import ModelConfig
 from umss_jax.networks.registry import unet_network
 from umss_jax.networks.unet import Unet, condition_f0, magnitude_spectrogram
 from umss_jax.train.config import LossConfig
-from umss_jax.train.losses import LossTerms, full_loss, refinement_loss
+from umss_jax.train.losses import LossTerms, full_loss, refinement_loss, weighted_mean
 from umss_jax.train.strategies import Start
 
 _STRETCH_FRAMES = 31  # half a second
@@ -38,6 +38,14 @@ class Batch(NamedTuple):
     """[B, J, samples]: true voices; L_rec then compares voices instead of mixtures."""
 
 
+class Padded(NamedTuple):
+    """A batch that was filled up with copies of its last example, so that devices divide it."""
+
+    batch: Any
+    weights: Any
+    """[B], float32, 0 of the copies, else equal; their mean over all devices is 1."""
+
+
 class LossInput(NamedTuple):
     """What the loss of a batch depends on."""
 
@@ -51,6 +59,8 @@ class LossInput(NamedTuple):
     on the key and on its number, not on how the batch is divided over devices."""
     train: bool
     """Training or evaluation mode; decided in Python, so no argument of a jitted function."""
+    weights: jax.Array | None = None
+    """[B], as in :class:`Padded`; None: all count alike."""
 
 
 class Loss(NamedTuple):
@@ -73,7 +83,7 @@ def objective_for(
     ``axis`` is the name of the mapped axis over which the batch is divided, if it is.
     """
     if model.REFINER in trainable:
-        return partial(_refiner_loss, config=config, loss=loss)
+        return partial(_refiner_loss, config=config, loss=loss, axis=axis)
     if model.voice_model(trainable) is model.UNET:
         return partial(_unet_loss, config=config, axis=axis)
     return partial(_source_filter_loss, config=config, loss=loss)
@@ -94,7 +104,8 @@ def _source_filter_loss(given: LossInput, config: ModelConfig, loss: LossConfig)
         target, estimate = output.mixture, output.mixture_hat
     else:
         target, estimate = batch.sources, output.sources
-    terms = full_loss(target, estimate, output.salience, output.assigned, output.binary, loss)
+    heard = output.salience, output.assigned, output.binary
+    terms = full_loss(target, estimate, *heard, loss, given.weights)
     return Loss(terms._asdict(), given.variables["batch_stats"])
 
 
@@ -120,7 +131,9 @@ def _forward(given: LossInput, config: ModelConfig) -> model.ModelOutput:
     )
 
 
-def _refiner_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Loss:
+def _refiner_loss(
+    given: LossInput, config: ModelConfig, loss: LossConfig, axis: str | None
+) -> Loss:
     """The supervised loss of the refiner as L_rec."""
     batch: Batch = given.batch
     mixture, true, f0_hz = batch.mixture, batch.sources, batch.f0_hz_synth
@@ -136,8 +149,8 @@ def _refiner_loss(given: LossInput, config: ModelConfig, loss: LossConfig) -> Lo
     known = batch._replace(f0_hz_synth=f0_hz)
     voices = _forward(given._replace(batch=known), config).sources
     masks = model.refined_masks(given.variables, mixture, voices, config)
-    weight = loss.silence_weight
-    value = refinement_loss(mixture, true, masks, config.refiner, config.audio, weight)
+    counting = loss.silence_weight, given.weights, axis
+    value = refinement_loss(mixture, true, masks, config.refiner, config.audio, *counting)
     zero = jnp.zeros(())
     terms = LossTerms(value, value, zero, zero, zero)
     return Loss(terms._asdict(), given.variables["batch_stats"])
@@ -181,6 +194,7 @@ def _unet_loss(given: LossInput, config: ModelConfig, axis: str | None) -> Loss:
         given.first_example + jnp.arange(batch.mixture.shape[0]),
         unet_network(config, axis),
         given.key if given.train else None,
+        given.weights,
     )
     zero = jnp.zeros(())
     terms = LossTerms(value, value, zero, zero, zero)
@@ -202,6 +216,7 @@ def unet_loss(
     numbers: jax.Array,
     module: Unet,
     key: jax.Array | None = None,
+    weights: jax.Array | None = None,
 ) -> UnetLoss:
     """Mean |Δ magnitude| of a voice chosen for each example (reference: ``train_u_nets.py``).
 
@@ -214,6 +229,7 @@ def unet_loss(
         module: the network; its axis is the one over which the batch is divided.
         key: training mode: voices and dropout are random. None: evaluation mode, example n is
             asked for voice n modulo J.
+        weights: [B], as in :class:`Padded`.
     """
     voices = sources.shape[1]
     if key is None:
@@ -225,6 +241,9 @@ def unet_loss(
     rows = jnp.arange(len(mixture))
     f0_hz = condition_f0(f0_hz_synth[rows, chosen], module.config)
     output: Any
-    output, changed = module.apply(variables, mixture, f0_hz, keys, mutable=["batch_stats"])
+    output, changed = module.apply(
+        variables, mixture, f0_hz, keys, weights, mutable=["batch_stats"]
+    )
     target = magnitude_spectrogram(sources[rows, chosen], module.config)
-    return UnetLoss(jnp.mean(jnp.abs(output.magnitude - target)), changed["batch_stats"])
+    value = weighted_mean(jnp.abs(output.magnitude - target), weights)
+    return UnetLoss(value, changed["batch_stats"])

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
-import optax
+import numpy as np
 
 from umss_jax.errors import UmssError
+from umss_jax.train.background import Background
 from umss_jax.train.checkpoints import Checkpoints, PhaseProgress
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.run_folder import RunFolder
@@ -28,7 +30,7 @@ log = logging.getLogger("umss_jax")
 
 @dataclass(frozen=True)
 class PhaseFiles:
-    """One phase of a run on disk."""
+    """One phase of a run on disk; in a ``with``, at whose end all is written."""
 
     folder: RunFolder
     board: Board
@@ -41,8 +43,26 @@ class PhaseFiles:
     """All parts as they are before the phase."""
     steps_before: int = 0
     """Of the phases before."""
-    rate: optax.ScalarOrSchedule | None = None
-    """Learning rate, which goes into the rows; None: it does not."""
+
+    def __enter__(self) -> PhaseFiles:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.writing.__exit__(kind, error, trace)
+        finally:
+            self.checkpoints.close()
+
+    @cached_property
+    def writing(self) -> Background:
+        """Writes checkpoints and weights."""
+        # Orbax lets several hosts wait for each other, which must not come between their steps.
+        return Background(beside=jax.process_count() == 1)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -86,30 +106,51 @@ class PhaseFiles:
 
     def log_step(self, epoch: int, step: int, values: Mapping[str, float], seconds: float) -> None:
         """The row of a step."""
-        if self.rate is not None:
-            now = self.rate(step - 1) if callable(self.rate) else self.rate
-            values = {**values, "learning_rate": float(now)}
         self._log("train", epoch, step, {**values, "seconds": round(seconds, 4)})
         self.board.scalars("train", values, self.steps_before + step)
 
     def log_validation(
-        self, state: TrainState, progress: PhaseProgress, means: Mapping[str, float]
+        self, step: int, progress: PhaseProgress, means: Mapping[str, float]
     ) -> None:
         """The row of a validation, and where the run stands."""
-        epoch, step, best = progress.epoch, int(state.step), progress.best_loss
+        epoch, best = progress.epoch, progress.best_loss
         self._log("valid", epoch, step, means)
         self.folder.set_state("running", phase=self.name, epoch=epoch, step=step, best_loss=best)
         self.board.scalars("valid", means, self.steps_before + step)
 
     def show(self, state: TrainState, batch: Any, key: jax.Array) -> None:
         """What the model makes of the first example of a batch, for TensorBoard."""
-        step = self.steps_before + int(state.step)
-        self.board.show(state.variables, batch, key, self.config.model, step)
+        if self.board.is_on:
+            now = jax.device_get(state)
+            step = self.steps_before + int(now.step)
+            self.board.show(now.variables, batch, key, self.config.model, step)
 
-    def keep(self, state: TrainState, loss: float) -> None:
-        """Keeps all parts as the best weights so far."""
-        if self.folder.writes:
+    def save(
+        self,
+        state: TrainState,
+        progress: PhaseProgress,
+        loss: float | None = None,
+        is_best: bool = False,
+    ) -> None:
+        """Begins to write a checkpoint, and before it all parts as the best weights if they are.
+
+        ``loss`` is the validation loss of this very state, None where it was not validated. The
+        state may be given away at once.
+
+        Raises:
+            OutputError: what was begun before could not be written.
+        """
+        self.writing.wait()
+        # Copies: on a CPU the arrays would be the device's own, which the next step overwrites.
+        host = jax.tree.map(np.array, jax.device_get(state))
+        self.writing.do(self._write, host, progress, loss, is_best)
+
+    def _write(
+        self, state: TrainState, progress: PhaseProgress, loss: float | None, is_best: bool
+    ) -> None:
+        if is_best and loss is not None and self.folder.writes:
             self._store(self.folder.path / WEIGHTS, state, loss)
+        self.checkpoints.save(state, progress, loss)
 
     def _store(self, path: Path, state: TrainState, loss: float) -> None:
         about = {

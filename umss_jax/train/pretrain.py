@@ -31,10 +31,11 @@ from umss_jax.data.pitched_mixes import (
 )
 from umss_jax.data.sung_scores import open_scores
 from umss_jax.device import compile_at_first_call
-from umss_jax.pitch.targets import binary_cross_entropy, mixture_target, pitch_targets
+from umss_jax.pitch.targets import cross_entropies, mixture_target, pitch_targets
 from umss_jax.train.config import PretrainConfig
 from umss_jax.train.inputs import Inputs, check_inputs
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
+from umss_jax.train.losses import weighted_mean
 from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
@@ -138,6 +139,8 @@ def _train_part(
         validation=Validation(
             interval_steps=config.validation_steps,
             objective=objective,
+            examples=config.validation_examples,
+            batch=batch,
             batches=partial(_held_out, unaltered, batch, config.validation_examples),
             term="total",
         ),
@@ -184,10 +187,10 @@ def _batches(mixes: _Mixes, batch: int, first: int, done: int) -> Iterator[Named
         yield NamedBatch(mixes.batch(first + step * batch, batch))
 
 
-def _held_out(unaltered: _Mixes, batch: int, examples: int) -> Iterator[tuple[int, Any]]:
-    """Number of the first example, and a batch."""
+def _held_out(unaltered: _Mixes, batch: int, examples: int) -> Iterator[Any]:
+    """All examples, a batch at a time."""
     for first in range(0, examples, batch):
-        yield first, unaltered.batch(first, min(batch, examples - first))
+        yield unaltered.batch(first, min(batch, examples - first))
 
 
 def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
@@ -204,7 +207,8 @@ def _salience_loss(given: LossInput, config: PretrainConfig) -> Loss:
         features = jax.tree.map(lambda x: x[..., window], features)
         targets = targets[..., window]
     salience = model.estimate_salience(given.variables, features, config.model)
-    value = binary_cross_entropy(salience, mixture_target(targets))
+    entropies = cross_entropies(salience, mixture_target(targets))
+    value = weighted_mean(entropies, given.weights)
     return Loss({"total": value}, given.variables["batch_stats"])
 
 
@@ -213,7 +217,7 @@ def _assignment_loss(given: LossInput, config: PretrainConfig) -> Loss:
     example: SalienceExample = given.batch
     targets = pitch_targets(jnp.asarray(example.f0_hz_cqt), config.blur_bins, config.model.hcqt)
     assigned = model.assign(given.variables, jnp.asarray(example.salience), config.model)
-    value = binary_cross_entropy(assigned, targets)
+    value = weighted_mean(cross_entropies(assigned, targets), given.weights)
     return Loss({"total": value}, given.variables["batch_stats"])
 
 

@@ -21,19 +21,18 @@ import jax
 
 from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
-from umss_jax.errors import UsageError
 from umss_jax.networks.parts import resolve_assigner
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
 from umss_jax.train.inputs import Inputs, check_inputs
 from umss_jax.train.loop import Loop, NamedBatch, Validation, run_loop
-from umss_jax.train.objectives import Batch, objective_for, parts_used
+from umss_jax.train.objectives import Batch, parts_used
 from umss_jax.train.optimiser import learning_rate, make_optimiser
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.resuming import phase_epochs
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
-from umss_jax.train.sharding import ParallelStep
+from umss_jax.train.sharding import Devices, ParallelStep
 from umss_jax.train.step import TrainState, init_state
 from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
 from umss_jax.train.tensorboard import Board
@@ -41,6 +40,8 @@ from umss_jax.trees import select_parts
 
 log = logging.getLogger("umss_jax")
 
+_ANALYSED_AT_ONCE = 8  # examples, on an accelerator
+_MUCH_IDLE = 0.2  # of the devices' time
 _PHASE_STEPS = 10_000_000  # apart in the stream of examples, so that each phase has its own
 
 
@@ -101,32 +102,23 @@ def _train_phase(
     strategy = cached(phase.step) if config.cache_salience else phase.step
     trainable, loss = strategy.trainable, weighted(strategy.loss, config.loss)
     optimiser = make_optimiser(trainable, optimiser_config)
-    step = ParallelStep(optimiser, trainable, config.model, loss, config.parallel)
-    if config.batch % step.device_count:
-        raise UsageError(
-            f"a batch of {config.batch} cannot be divided by {step.device_count} devices",
-            "set batch to a multiple of that",
-        )
-    analysis = _analysis(config, phase, variables)
+    rate = learning_rate(optimiser_config)
+    step = ParallelStep(optimiser, trainable, config.model, loss, config.parallel, rate=rate)
+    devices = step.devices
+    _warn_of_idle(config.batch, devices)
+    analysis = _analysis(config, phase, variables, len(devices.rows(config.batch)))
 
     def batch(examples: Examples) -> Batch:
         return analysis.batch(examples, strategy.start, phase.with_sources)
 
-    files = PhaseFiles(
-        folder=run.folder,
-        board=run.board,
-        config=config,
-        kind=config.strategy,
-        number=number,
-        name=phase.name,
-        variables=variables,
-        steps_before=steps_before,
-        rate=learning_rate(optimiser_config),
-    )
+    about = config.strategy, number, phase.name, variables, steps_before
+    files = PhaseFiles(run.folder, run.board, config, *about)
     validation = Validation(
         interval_steps=epoch_steps,
-        objective=objective_for(trainable, config.model, loss),
-        batches=partial(_held_out, run, batch),
+        objective=step.objective,
+        examples=len(run.excerpts),
+        batch=config.batch,
+        batches=partial(_held_out, run, batch, devices),
         term="rec" if loss.rec_weight else "total",
         patience=config.patience,
     )
@@ -136,8 +128,8 @@ def _train_phase(
         steps=0 if files.has_ended else epochs * epoch_steps,
         batch=config.batch,
         step=step,
-        place=step.place,
-        batches=partial(_batches, run, batch, number * _PHASE_STEPS),
+        devices=devices,
+        batches=partial(_batches, run, batch, devices, number * _PHASE_STEPS),
         key=jax.random.fold_in(jax.random.key(config.seed), number),
         log=files.log_step,
         remedy="begin another run from these weights with a lower optimiser.learning_rate or with "
@@ -157,13 +149,20 @@ def _train_phase(
     return state, progress
 
 
-def _analysis(config: TrainConfig, phase: Phase, variables: dict[str, Any]) -> AnalysisCache:
-    """What is known of an example before the step, by the F0 networks as they are now."""
+def _analysis(
+    config: TrainConfig, phase: Phase, variables: dict[str, Any], share: int
+) -> AnalysisCache:
+    """What is known of an example before the step, by the F0 networks as they are now.
+
+    What comes again is kept: examples of a pool, or all that are asked to be.
+    """
     # Where the strategy takes F0 as known it says by whom; else the model's own is cached.
     wanted = config.f0_assigner if phase.step.start == "f0" else Assigner.AUTO
     has_network = "assignment" in variables["params"]
     assigner = resolve_assigner(wanted, has_network, config.model, config.weights)
-    return AnalysisCache(variables, config.model, assigner, config.cache_salience)
+    keep = config.cache_salience or config.data.pool > 0
+    at_once = 1 if jax.default_backend() == "cpu" else min(share, _ANALYSED_AT_ONCE)
+    return AnalysisCache(variables, config.model, assigner, keep, at_once)
 
 
 def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> OptimiserConfig:
@@ -175,17 +174,29 @@ def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> Opt
     return replace(optimiser, decay_steps=steps)
 
 
+def _warn_of_idle(batch: int, devices: Devices) -> None:
+    idle = 1 - batch / devices.whole(batch)
+    if idle > _MUCH_IDLE:
+        log.warning(
+            "a batch of %d leaves %d %% of %d devices idle: batch=%d would use all",
+            *(batch, round(100 * idle), devices.count, devices.whole(batch)),
+        )
+
+
 def _batches(
-    run: _Run, batch: Callable[[Examples], Batch], first: int, done: int
+    run: _Run, batch: Callable[[Examples], Batch], devices: Devices, first: int, done: int
 ) -> Iterator[NamedBatch]:
     """This host's share of each batch after so many steps of a phase, without end."""
-    hosts, host = jax.process_count(), jax.process_index()
+    rows = devices.rows(run.config.batch)
     for step in count(first + done):
-        examples = run.mixes.batch(step, run.config.batch, hosts, host)
+        examples = run.mixes.batch(step, run.config.batch, rows)
         yield NamedBatch(batch(examples), examples.names)
 
 
-def _held_out(run: _Run, batch: Callable[[Examples], Batch]) -> Iterator[tuple[int, Batch]]:
-    """Number of the first excerpt, and a batch of them; every host does all."""
+def _held_out(run: _Run, batch: Callable[[Examples], Batch], devices: Devices) -> Iterator[Batch]:
+    """This host's share of each batch of excerpts."""
+    size = min(run.config.batch, len(run.excerpts))
     for first in range(0, len(run.excerpts), run.config.batch):
-        yield first, batch(stack(run.excerpts[first : first + run.config.batch]))
+        chosen = run.excerpts[first : first + run.config.batch]
+        rows = devices.rows(len(chosen), size)
+        yield batch(stack([chosen[row] for row in rows]))

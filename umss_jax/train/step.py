@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from umss_jax.config import ModelConfig
 from umss_jax.train.config import LossConfig
-from umss_jax.train.objectives import Loss, LossInput, Metrics, Objective, objective_for
+from umss_jax.train.objectives import Loss, LossInput, Objective, Padded, objective_for
 
 
 class TrainState(NamedTuple):
     """Everything that a step changes, and the frozen parts beside it."""
 
     step: jax.Array
-    """Steps done, int32, []."""
+    """Steps done, int32, []; after a step that was not finite −1 − steps: nothing changes then."""
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: optax.OptState
@@ -30,7 +32,32 @@ class TrainState(NamedTuple):
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-Step = Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Scalars(Mapping[str, jax.Array]):
+    """Scalars by name in one array, so that one transfer brings all of them."""
+
+    names: tuple[str, ...] = field(metadata={"static": True})
+    array: jax.Array
+    """[..., names], float32."""
+
+    def __getitem__(self, name: str) -> jax.Array:
+        return self.array[..., self.names.index(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, scalars: Mapping[str, jax.Array]) -> Scalars:
+        """Those of a mapping, in its order."""
+        numbers = [jnp.asarray(scalar, jnp.float32) for scalar in scalars.values()]
+        return cls(tuple(scalars), jnp.stack(numbers))
+
+
+Step = Callable[[TrainState, Any, jax.Array], tuple[TrainState, Scalars]]
 """``(state, batch, key) -> (state, metrics)``; the key is that of the whole phase."""
 
 
@@ -64,11 +91,14 @@ def step_body(
     optimiser: optax.GradientTransformation,
     trainable: tuple[str, ...],
     axis: str | None = None,
+    rate: optax.ScalarOrSchedule | None = None,
 ) -> Step:
     """One training step as a pure function: of a whole batch, or of one device's share of it.
 
-    Where the loss or the gradient is not finite, the state comes back as it was. To the terms of
-    the objective the metrics add ``gradient_norm``.
+    Where the loss or the gradient is not finite, the state comes back as it was but for the sign of
+    its step, and so it does from every step after that: whoever learns of it later
+    (:func:`last_good`) has the state before that step. To the terms of the objective the metrics
+    add ``gradient_norm``, and ``learning_rate`` where that is given.
 
     Args:
         objective: its ``total`` is minimised.
@@ -76,16 +106,19 @@ def step_body(
         trainable: parts that train; nothing before the first of them has a backward pass.
         axis: name of the mapped axis over which the batch is divided into equal shares; gradients
             and metrics are averaged over it.
+        rate: a learning rate, for the metrics.
     """
 
-    def step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Scalars]:
         share = len(jax.tree.leaves(batch)[0])
         first = 0 if axis is None else jax.lax.axis_index(axis) * share
+        examples, weights = batch if isinstance(batch, Padded) else (batch, None)
 
         def loss_of(trained: dict[str, Any]) -> tuple[jax.Array, Loss]:
             variables = {"params": {**state.params, **trained}, "batch_stats": state.batch_stats}
             now = jax.random.fold_in(key, state.step)
-            loss = objective(LossInput(variables, batch, now, first, train=True))
+            given = LossInput(variables, examples, now, first, train=True, weights=weights)
+            loss = objective(given)
             return loss.terms["total"], loss
 
         trained = {part: state.params[part] for part in trainable}
@@ -93,14 +126,24 @@ def step_body(
         if axis is not None:
             gradient, terms = jax.lax.pmean((gradient, terms), axis)
         metrics = {**terms, "gradient_norm": optax.tree.norm(gradient)}
+        if rate is not None:
+            metrics["learning_rate"] = rate(state.step) if callable(rate) else rate
         # Frozen parts get no update: what stands for their gradient is not used.
         updates, opt_state = optimiser.update(
             {**state.params, **gradient}, state.opt_state, state.params
         )
         updated = optax.apply_updates(trained, {part: updates[part] for part in trainable})
         new = TrainState(state.step + 1, {**state.params, **updated}, batch_stats, opt_state)
-        finite = jnp.isfinite(metrics["total"]) & jnp.isfinite(metrics["gradient_norm"])
-        kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-        return kept, metrics
+        shown = Scalars.of(metrics)
+        good = jnp.all(jnp.isfinite(shown.array)) & (state.step >= 0)
+        kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, state)
+        stopped = jnp.where(state.step < 0, state.step, -1 - state.step)
+        return kept._replace(step=jnp.where(good, new.step, stopped)), shown
 
     return step
+
+
+def last_good(state: TrainState) -> TrainState:
+    """The state after the last step that was finite, wherever training went on from there."""
+    step = np.asarray(jax.device_get(state.step))
+    return state if step >= 0 else state._replace(step=jnp.asarray(-1 - step, jnp.int32))
