@@ -19,7 +19,7 @@ LAYERS = (
     ("documents", "range_checks"),
     ("config", "config_tree", "trees"),
     ("kept_arrays", "voice_names"),
-    ("compiled_programs", "environment"),
+    ("compiled_programs", "environment", "voice_sets"),
     ("device", "dsp"),
     ("progress",),
     ("synth", "pitch"),

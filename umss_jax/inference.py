@@ -13,11 +13,12 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
-from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
+from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
 from umss_jax.pitch.continuity import heuristic_f0_synth, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
+from umss_jax.pitch.ranges import ranges_f0_synth
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class ModelEngine:
     """Salience network, and assignment network where one assigns; to separate, encoder and decoder
     or a U-Net as well. A U-Net among them separates."""
     assigner: Assigner | TrackAssigner = Assigner.VOAS_CNN
-    """What gives the pitches to the voices: a network, the continuity rule, or nothing."""
+    """What gives the pitches to the voices: a network, one of the rules, or nothing."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     """For the manifest: device, assigner, weights and their hashes (JSON values)."""
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -45,7 +46,7 @@ class ModelEngine:
     @property
     def voices(self) -> tuple[str, ...]:
         """Names of the rows of :meth:`pitches`; none where the pitches are given to nobody."""
-        return () if self.assigner == TrackAssigner.NONE else VOICES
+        return () if self.assigner == TrackAssigner.NONE else self.config.voices.names
 
     @property
     def frequencies_hz(self) -> np.ndarray:
@@ -97,27 +98,34 @@ class ModelEngine:
     @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
-        if self.assigner != Assigner.HEURISTIC:
+        if not self._by_rule:
             analysis: model.Analysis = _analysis(self.variables, mixture_16k, self.config)
             return analysis
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        f0, grid = self.config.f0, self.config.hcqt
-        tracks = [
-            heuristic_f0_synth(one, frames, f0.multi_f0_threshold, grid, f0.mean_bins)
-            for one in salience
-        ]
-        f0_hz_synth = jnp.asarray(np.stack(tracks))
+        f0_hz_synth = jnp.asarray(np.stack([self._rule(one, frames) for one in salience]))
         return model.Analysis(None, jnp.asarray(salience), None, None, None, f0_hz_synth)
+
+    @property
+    def _by_rule(self) -> bool:
+        """Whether no network gives the pitches to the voices."""
+        return self.assigner in (Assigner.HEURISTIC, Assigner.RANGES)
+
+    def _rule(self, salience: np.ndarray, frames: int) -> np.ndarray:
+        """F0 of every voice ``[J, frames]`` from the salience ``[bins, T]`` of a segment."""
+        f0, grid, voices = self.config.f0, self.config.hcqt, self.config.voices
+        how = f0.multi_f0_threshold, grid, f0.mean_bins
+        if self.assigner == Assigner.RANGES:
+            return ranges_f0_synth(salience, frames, voices, *how)
+        return heuristic_f0_synth(salience, frames, *how, len(voices))
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
         return np.asarray(self.analyse(mixture_16k).f0_hz_synth)
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 of the continuity rule, as :meth:`f0_hz_synth`; None where the network assigns."""
-        is_heuristic = self.assigner == Assigner.HEURISTIC
-        return self.f0_hz_synth(mixture_16k) if is_heuristic else None
+        """F0 by a rule, as :meth:`f0_hz_synth`; None where the network assigns."""
+        return self.f0_hz_synth(mixture_16k) if self._by_rule else None
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""

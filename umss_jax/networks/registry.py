@@ -16,7 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner, UnetCondition
+from umss_jax.config import (
+    Assigner,
+    ModelConfig,
+    TrackAssigner,
+    UnetCondition,
+    VoicesConfig,
+)
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.decoder import Decoder
@@ -73,7 +79,8 @@ def salience_inputs(
 
 def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm | SmallVoices:
     """The assignment module that ``config`` names."""
-    network: VoasCnn = ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
+    kind = ASSIGNMENT_NETWORKS[config.assignment_network]
+    network: VoasCnn = kind(config=config.conv, voices=len(config.voices))
     return network
 
 
@@ -103,13 +110,13 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
     elif part == "decoder":
         latent = jnp.zeros((1, frames, config.encoder.latent))
         module = Decoder(config.decoder)
-        inputs = (latent, jnp.full((1, len(VOICES), frames), 200.0))
+        inputs = (latent, jnp.full((1, len(config.voices), frames), 200.0))
     elif part == "unet":
         mixture = jnp.zeros((1, frames * config.unet.hop_samples))
         module = unet_network(config)
         inputs = (mixture, condition_f0(jnp.full((1, frames), 200.0), config.unet))
     elif part == "refiner":
-        spectra = jnp.zeros((1, len(VOICES), config.refiner.fft_size // 2 + 1, frames))
+        spectra = jnp.zeros((1, len(config.voices), config.refiner.fft_size // 2 + 1, frames))
         module, inputs = Refiner(config.refiner, config.conv), (spectra[:, 0], spectra)
     else:
         raise ValueError(f"no part named {part!r}: choose from {', '.join(ALL_PARTS)}")
@@ -172,20 +179,36 @@ def recognise(variables: Mapping[str, Any], part: str, config: ModelConfig = Mod
 
 
 def resolve_assigner(
-    assigner: AssignerKind, has_network: bool, config: ModelConfig, model: str
+    assigner: AssignerKind,
+    has_network: bool,
+    config: ModelConfig,
+    model: str,
+    voices: VoicesConfig | None = None,
 ) -> AssignerKind:
     """What gives the pitches to the voices of a model: never *auto*.
 
-    *auto* is the model's own network, which ``config`` names, or, where there are no weights of
-    one (``has_network``), the continuity rule. The model's name is for messages.
+    *auto* is the model's own network, which ``config`` names; the ranges of the ``voices`` that are
+    asked for, where these are others than the network's; or, where there are no weights of one
+    (``has_network``), the continuity rule for the usual voices and the ranges for others. The
+    model's name is for messages.
 
     Raises:
-        UsageError: another network was asked for than the weights are of.
+        UsageError: another network was asked for than the weights are of, or one of other voices.
     """
     kind = type(assigner)
-    if assigner in (kind.HEURISTIC, "none") or not has_network:
-        return kind.HEURISTIC if assigner is kind.AUTO else assigner
+    is_other = voices is not None and not voices.are_those_of(config.voices)
+    if assigner in (kind.HEURISTIC, kind.RANGES, "none") or not has_network:
+        if assigner is not kind.AUTO:
+            return assigner
+        return kind.HEURISTIC if (voices or config.voices).is_usual else kind.RANGES
     network = config.assignment_network
+    if is_other:
+        if assigner is kind.AUTO:
+            return kind.RANGES
+        raise UsageError(
+            f"the assignment network of model {model} is of {', '.join(config.voices.names)}",
+            "use the assigner ranges or heuristic for other voices",
+        )
     if assigner not in (kind.AUTO, network):
         raise UsageError(
             f"the assignment network of model {model} is {network}, not {assigner}",

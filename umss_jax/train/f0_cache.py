@@ -28,7 +28,7 @@ _VERSION = 2  # of the format
 
 
 class AnalysisCache:
-    """Batches that begin where a strategy wants them to.
+    """Batches that begin where a strategy wants them to; F0 that is known is taken as it is.
 
     Every example is analysed by itself, so that its values do not depend on its neighbours. Unless
     ``keep`` is set nothing is written to disk, and everything is computed anew.
@@ -53,7 +53,14 @@ class AnalysisCache:
         if start != "mixture":
             name = "salience" if start == "salience" else "f0_hz_synth"
             mixtures = checked(examples.mixture)
-            arrays[name] = np.stack([self._one(mixture, start) for mixture in mixtures])
+            known = examples.f0_hz_synth if start == "f0" else ()
+            given = known or (None,) * len(examples.mixture)
+            arrays[name] = np.stack(
+                [
+                    self._one(mixture, start) if f0_hz is None else f0_hz
+                    for mixture, f0_hz in zip(mixtures, given, strict=True)
+                ]
+            )
         return Batch(**arrays)
 
     def _one(self, mixture: np.ndarray, start: Start) -> np.ndarray:
