@@ -25,8 +25,8 @@ class RangesConfig:
     """Of a peak that somebody sings, times its salience."""
     silent_cost: float = 1.0
     shared_cost: float = 0.66
-    """Of a voice that sings another's pitch. Since it is less than silence, most rests beside a voice
-    in reach become unisons, which are more frequent in hymns; with 3 they would stay rests."""
+    """Of a voice that sings another's pitch. Since it is less than silence, most rests beside a
+    voice in reach become unisons, which are more frequent in hymns; with 3 they stay rests."""
     centre_cost: float = 0.33
     """At the edges of a range; grows with the square."""
     outside_cost: float = 0.5
