@@ -19,7 +19,7 @@ LAYERS = (
     ("documents", "range_checks"),
     ("config", "config_tree", "trees"),
     ("kept_arrays", "voice_names"),
-    ("compiled_programs", "environment", "accelerators", "precision"),
+    ("compiled_programs", "environment", "accelerators", "precision", "voice_sets"),
     ("device", "dsp"),
     ("kept_programs",),
     ("progress",),

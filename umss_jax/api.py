@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from umss_jax.audio.arguments import of_kind, path_of, text_of
 from umss_jax.audio.arrays import Sound, sound_of
 from umss_jax.audio.recording import scan
-from umss_jax.config import Assigner, Chain, TrackAssigner, with_chain
+from umss_jax.config import Assigner, Chain, TrackAssigner, VoicesConfig, with_chain, with_voices
 from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
 from umss_jax.networks.parts import resolve_assigner, voice_model
@@ -38,7 +38,9 @@ from umss_jax.separation.stream import (
     separate_sound,
     track_array,
 )
-from umss_jax.weights.combine import load_weights, model_name
+from umss_jax.trees import parts, select_parts
+from umss_jax.voice_sets import as_voices
+from umss_jax.weights.combine import load_weights, model_name, stored_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result", Separation, Track)
 ScoreArgument = str | os.PathLike[str] | ScoreFile | None
 """A score's file, as its name or opened."""
+VoicesArgument = str | os.PathLike[str] | Sequence[str] | VoicesConfig | None
+"""Who sings: a preset, names, a TOML file, or the voices with their ranges."""
 
 
 class Separator:
@@ -67,7 +71,7 @@ class Separator:
         With a score, a file or the result of :func:`umss_jax.scores.fit.open_score`, the voices' F0
         are by its notes; ``fit`` of the result says how it fits.
         """
-        opened = _opened(score)
+        opened = _opened(score, self.engine.config.voices)
         return _separated(sound_of(audio, sample_rate_hz), self.engine, self.config, opened)
 
     def separate_file(
@@ -82,9 +86,15 @@ class Separator:
         path, out = path_of(path, "path"), path_of(out, "out")
         options = of_kind(options, StemOptions, "options")
         track = separate_file(
-            path, out, self.engine, self.config, options, progress, score=_opened(score)
+            path,
+            out,
+            self.engine,
+            self.config,
+            options,
+            progress,
+            score=_opened(score, self.engine.config.voices),
         )
-        return _warned(track, str(path))
+        return _warned(track, str(path), self.engine.config.voices)
 
     def intermediates(
         self, audio: ArrayLike, sample_rate_hz: float
@@ -112,25 +122,29 @@ def load(
     config: SeparationConfig | None = None,
     init_missing: bool = False,
     chain: str = Chain.IMPROVED,
+    voices: VoicesArgument = None,
 ) -> Separator:
     """Loads a model.
 
     Args:
         name: Name in the store of weights, or a ``.safetensors`` file; several joined by ``+`` are
             combined (:func:`umss_jax.weights.combine.load_weights`).
-        assigner: ``auto`` (the model's own network, or ``heuristic`` where it has none),
-            ``voas-cnn``, ``voas-clstm``, ``small-voices`` or ``heuristic``.
+        assigner: ``auto`` (the model's own network, ``ranges`` where that is of other voices, or
+            ``heuristic`` where it has none), ``voas-cnn``, ``voas-clstm``, ``small-voices``,
+            ``ranges`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
         config: Segments, overlap and seed.
         init_missing: Initialise encoder and decoder at random where the model has none: they must
             be trained, on the recording itself for instance, before their stems mean anything.
         chain: ``improved`` or ``paper``: see :class:`umss_jax.config.Chain`.
+        voices: Who sings (:func:`umss_jax.voice_sets.as_voices`); by default those that the
+            weights were trained with: soprano, alto, tenor and bass.
 
     Raises:
         UnknownModelError: There is no such model.
         WeightsError: Its weights are damaged or do not fit.
         DeviceError: There is no such device.
-        UsageError: There is no such assigner or chain, or the model lacks a network and
+        UsageError: There is no such assigner, chain or ensemble, or the model lacks a network and
             ``init_missing`` was not asked for, or it was asked for with a U-Net.
     """
     from umss_jax.inference import ModelEngine
@@ -138,7 +152,9 @@ def load(
     config = of_kind(config, SeparationConfig, "config")
     asked = _known(assigner, Assigner)
     name = _model(name)
-    variables, chosen, model_config, provenance = _open(name, asked, device, chain)
+    variables, chosen, model_config, provenance = _open(
+        name, asked, device, chain, as_voices(voices)
+    )
     variables = _complete(name, variables, chosen, model_config, init_missing, config.seed)
     return Separator(
         ModelEngine(model_name(name), variables, chosen, provenance, model_config), config
@@ -165,15 +181,16 @@ def separate(
         path, folder = path_of(recording, "recording"), path_of(out, "out")
         if sample_rate_hz is not None:
             raise UsageError("a file says its sample rate itself", "leave sample_rate_hz out")
-        scanned, opened = scan(path), _opened(score)
+        scanned, opened = scan(path), _opened(score, _voices_of(options) if score else None)
         loaded = load(**options)
         track = separate_file(
             path, folder, loaded.engine, loaded.config, recording=scanned, score=opened
         )
-        return _warned(track, str(path))
+        return _warned(track, str(path), loaded.engine.config.voices)
     if sample_rate_hz is None:
         raise UsageError("an array has no sample rate of its own", "pass sample_rate_hz")
-    sound, opened = sound_of(recording, sample_rate_hz), _opened(score)
+    sound = sound_of(recording, sample_rate_hz)
+    opened = _opened(score, _voices_of(options) if score else None)
     loaded = load(**options)
     return _separated(sound, loaded.engine, loaded.config, opened)
 
@@ -192,7 +209,7 @@ class PitchTracker:
 
         With a score as :meth:`Separator.separate`.
         """
-        opened = _opened(score)
+        opened = _opened(score, self.engine.config.voices)
         if opened is None:
             return track_array(audio, sample_rate_hz, self.engine, self.config)
         result = track_with_score(sound_of(audio, sample_rate_hz), self.engine, self.config, opened)
@@ -217,7 +234,7 @@ class PitchTracker:
             self.config,
             options,
             progress,
-            score=_opened(score),
+            score=_opened(score, self.engine.config.voices),
             tell=logging.getLogger("umss_jax").warning,
         )
 
@@ -229,6 +246,7 @@ def load_tracker(
     device: str = "auto",
     config: SeparationConfig | None = None,
     chain: str = Chain.IMPROVED,
+    voices: VoicesArgument = None,
 ) -> PitchTracker:
     """Loads the F0 networks of a model; encoder and decoder are not needed.
 
@@ -240,7 +258,9 @@ def load_tracker(
     config = of_kind(config, SeparationConfig, "config")
     asked = _known(assigner, TrackAssigner)
     name = _model(name)
-    variables, chosen, model_config, provenance = _open(name, asked, device, chain)
+    variables, chosen, model_config, provenance = _open(
+        name, asked, device, chain, as_voices(voices)
+    )
     _refuse_missing(name, variables, {"salience"} | _assigning_parts(chosen))
     engine = ModelEngine(model_name(name), variables, chosen, provenance, model_config)
     return PitchTracker(engine, config)
@@ -254,12 +274,12 @@ def _separated(
         result = separate_sound(sound, engine, config)
     else:
         result = separate_with_score(sound, engine, config, score)
-    return _warned(result, "the array")
+    return _warned(result, "the array", engine.config.voices)
 
 
-def _warned(result: Result, name: str) -> Result:
+def _warned(result: Result, name: str, voices: VoicesConfig) -> Result:
     """Logs that a recording is not what the model is for, where it is not."""
-    if warning := result.likeness.warning(name):
+    if warning := result.likeness.warning(name, voices):
         logging.getLogger("umss_jax").warning(warning)
     if isinstance(result, Track):
         if result.score_warning:
@@ -275,10 +295,26 @@ def _tell_of(fit: Fit | None, name: str) -> None:
         logging.getLogger("umss_jax").warning(warning)
 
 
-def _opened(score: ScoreArgument) -> ScoreFile | None:
-    if score is None or isinstance(score, ScoreFile):
-        return score
-    return open_score(path_of(score, "score"))
+def _opened(score: ScoreArgument, voices: VoicesConfig | None) -> ScoreFile | None:
+    """A score whose parts are those of the voices."""
+    if score is None:
+        return None
+    voices = voices or VoicesConfig()
+    if not isinstance(score, ScoreFile):
+        return open_score(path_of(score, "score"), voices.names)
+    if score.voices != voices.names:
+        raise UsageError(
+            f"the score was opened for {', '.join(score.voices)}, the voices are "
+            f"{', '.join(voices.names)}",
+            "open it for these (open_score(path, voices))",
+        )
+    return score
+
+
+def _voices_of(options: dict[str, Any]) -> VoicesConfig:
+    """The voices that the options of :func:`load` stand for."""
+    name = _model(options.get("name", DEFAULT_MODEL))
+    return as_voices(options.get("voices")) or stored_voices(name)
 
 
 _RECORDED = ("tensors_sha256", "source_sha256", "architecture", "origin", "licence")
@@ -295,7 +331,7 @@ def _model(name: str | os.PathLike[str]) -> str:
 
 
 def _open(
-    name: str, assigner: AssignerKind, device: str, chain: str
+    name: str, assigner: AssignerKind, device: str, chain: str, voices: VoicesConfig | None
 ) -> tuple[dict[str, Any], AssignerKind, ModelConfig, dict[str, object]]:
     """Weights, what assigns, the configuration that they carry, and where they come from."""
     from umss_jax.device import select_device
@@ -304,7 +340,13 @@ def _open(
         raise UsageError(f"no chain is called {chain!r}", f"choose from {', '.join(Chain)}")
     device_name = select_device(device)
     variables, config, metadata = load_weights(name)
-    chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name)
+    chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name, voices)
+    if voices is not None:
+        if not voices.are_those_of(config.voices):
+            # A network that assigns to other voices; what is kept of the model must not hold it.
+            kept = [part for part in parts(variables) if part != "assignment"]
+            variables = select_parts(variables, kept)
+        config = with_voices(config, voices)
     recorded = metadata.get("combined")
     source = _recorded(metadata)
     if recorded:
@@ -324,7 +366,7 @@ def _recorded(metadata: dict[str, Any]) -> dict[str, object]:
 
 def _assigning_parts(assigner: Assigner | TrackAssigner) -> set[str]:
     """What an assigner needs of the weights besides the salience network."""
-    return set() if assigner.value in ("heuristic", "none") else {"assignment"}
+    return set() if assigner.value in ("heuristic", "ranges", "none") else {"assignment"}
 
 
 def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> None:

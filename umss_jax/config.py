@@ -15,10 +15,43 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from umss_jax.errors import UsageError, brief
-from umss_jax.range_checks import refuse_contradictions
+from umss_jax.range_checks import check_voices, refuse_contradictions
 
 VOICES: tuple[str, ...] = ("soprano", "alto", "tenor", "bass")
-"""The voices, in the order of every voice axis J."""
+"""The usual voices, in the order of every voice axis J."""
+
+
+@dataclass(frozen=True)
+class VoicesConfig:
+    """The voices of an ensemble, in the order of every voice axis J: their number is J.
+
+    Raises:
+        UsageError: there are fewer than two or more than eight, a name cannot be that of a file and
+            a track, a range is empty, or the voices do not go from the highest to the lowest.
+    """
+
+    names: tuple[str, ...] = VOICES
+    """The highest first."""
+    lowest_notes: tuple[int, ...] = (60, 53, 48, 40)
+    """Of each voice, MIDI."""
+    highest_notes: tuple[int, ...] = (81, 74, 69, 64)
+
+    def __post_init__(self) -> None:
+        check_voices(self.names, self.lowest_notes, self.highest_notes)
+
+    def __len__(self) -> int:
+        """J."""
+        return len(self.names)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether they are soprano, alto, tenor and bass, whatever they are called."""
+        return self.are_those_of(VoicesConfig())
+
+    def are_those_of(self, other: VoicesConfig) -> bool:
+        """Whether they are the same by name, or by range where they are called otherwise."""
+        mine, theirs = ((one.lowest_notes, one.highest_notes) for one in (self, other))
+        return self.names == other.names or mine == theirs
 
 
 @dataclass(frozen=True)
@@ -110,7 +143,8 @@ VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "small-voices": (0.15, 0.15, 0.15, 0.15),
     }
 )
-"""Minimum assigned salience of a voiced frame, S A T B, by assignment network."""
+"""Minimum assigned salience of a voiced frame, S A T B, by assignment network; for other voices the
+mean of the four."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +243,9 @@ class Chain(enum.StrEnum):
 class Assigner(enum.StrEnum):
     """What gives the F0s of the salience to the voices.
 
-    *auto* stands for the model's own network, or the continuity rule where it has none.
+    *auto* stands for the model's own network, *ranges* where that is of other voices, or the
+    continuity rule (*heuristic*) where it has none. *ranges* follows the ranges of the voices and
+    the course of each through time.
     """
 
     AUTO = "auto"
@@ -217,6 +253,7 @@ class Assigner(enum.StrEnum):
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
     HEURISTIC = "heuristic"
+    RANGES = "ranges"
 
 
 class TrackAssigner(enum.StrEnum):
@@ -227,6 +264,7 @@ class TrackAssigner(enum.StrEnum):
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
     HEURISTIC = "heuristic"
+    RANGES = "ranges"
     NONE = "none"
 
 
@@ -286,6 +324,7 @@ class ModelConfig:
     mask: MaskConfig = field(default_factory=MaskConfig)
     refiner: RefinerConfig = field(default_factory=RefinerConfig)
     unet: UnetConfig = field(default_factory=UnetConfig)
+    voices: VoicesConfig = field(default_factory=VoicesConfig)
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot stand together.
@@ -340,6 +379,21 @@ def with_networks(
         f0 = replace(config.f0, multi_f0_threshold=MULTI_F0_THRESHOLDS[salience])
         config = replace(config, salience_network=salience, f0=f0)
     if assignment is not None:
-        f0 = replace(config.f0, thresholds=VOICE_THRESHOLDS[assignment])
+        f0 = replace(config.f0, thresholds=_thresholds(assignment, config.voices))
         config = replace(config, assignment_network=assignment, f0=f0)
     return config
+
+
+def with_voices(config: ModelConfig, voices: VoicesConfig) -> ModelConfig:
+    """The configuration for other voices, with the thresholds of its network for these."""
+    if voices.are_those_of(config.voices):
+        return replace(config, voices=voices)
+    f0 = replace(config.f0, thresholds=_thresholds(config.assignment_network, voices))
+    return replace(config, voices=voices, f0=f0)
+
+
+def _thresholds(assignment: str, voices: VoicesConfig) -> tuple[float, ...]:
+    usual = VOICE_THRESHOLDS[assignment]
+    if voices.is_usual:
+        return usual
+    return (round(sum(usual) / len(usual), 3),) * len(voices)

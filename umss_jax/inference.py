@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
-from umss_jax.config import VOICES, Assigner, ModelConfig, TrackAssigner
+from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
 from umss_jax.kept_programs import results
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
+from umss_jax.pitch.ranges import ranges_f0_synth
 
 if TYPE_CHECKING:
     from umss_jax import model
@@ -45,7 +46,7 @@ class ModelEngine:
     """Salience network, and assignment network where one assigns; to separate, encoder and decoder
     or a U-Net as well. A U-Net among them separates."""
     assigner: Assigner | TrackAssigner = Assigner.VOAS_CNN
-    """What gives the pitches to the voices: a network, the continuity rule, or nothing."""
+    """What gives the pitches to the voices: a network, one of the rules, or nothing."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     """For the manifest: device, assigner, weights and their hashes (JSON values)."""
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -65,7 +66,7 @@ class ModelEngine:
     @property
     def voices(self) -> tuple[str, ...]:
         """Names of the rows of :meth:`pitches`; none where the pitches are given to nobody."""
-        return () if self.assigner == TrackAssigner.NONE else VOICES
+        return () if self.assigner == TrackAssigner.NONE else self.config.voices.names
 
     @property
     def frequencies_hz(self) -> np.ndarray:
@@ -122,7 +123,7 @@ class ModelEngine:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
         from umss_jax import model
 
-        if self.assigner != Assigner.HEURISTIC:
+        if not self._has_rule:
             analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
         salience, f0_hz_synth = self._by_rule(mixture_16k)
@@ -130,16 +131,14 @@ class ModelEngine:
         return model.Analysis(None, jnp.asarray(salience), None, None, None, given)
 
     def _by_rule(self, mixture_16k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Salience, and F0 by the continuity rule, ``[B, J, S // 256]`` in Hz."""
+        """Salience, and F0 by a rule, ``[B, J, S // 256]`` in Hz."""
         salience = self.salience(mixture_16k)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        f0, grid = self.config.f0, self.config.hcqt
-        details = frames, f0.multi_f0_threshold, grid, f0.mean_bins
-        return salience, np.stack(self.continuity(list(salience), *details))
+        return salience, np.stack(self._tracks(salience, frames))
 
     def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
-        if self.assigner == Assigner.HEURISTIC:
+        if self._has_rule:
             salience, f0_hz_synth = self._by_rule(mixture_16k)
             return Heard(salience, None, f0_hz_synth)
         return _heard(self._results(_analysis, mixture_16k))
@@ -148,14 +147,26 @@ class ModelEngine:
     def _results(self, jitted: Any, *arguments: Any) -> dict[str, Any]:
         return results(jitted, (self._on_device, *arguments), self.config)
 
+    @property
+    def _has_rule(self) -> bool:
+        """Whether no network gives the pitches to the voices."""
+        return self.assigner in (Assigner.HEURISTIC, Assigner.RANGES)
+
+    def _tracks(self, salience: np.ndarray, frames: int) -> list[np.ndarray]:
+        """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several."""
+        f0, grid, voices = self.config.f0, self.config.hcqt, self.config.voices
+        how = f0.multi_f0_threshold, grid, f0.mean_bins
+        if self.assigner == Assigner.RANGES:
+            return [ranges_f0_synth(one, frames, voices, *how) for one in salience]
+        return self.continuity(list(salience), frames, *how, len(voices))
+
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
         return np.asarray(self._heard_pitches(mixture_16k).f0_hz_synth)
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 of the continuity rule, as :meth:`f0_hz_synth`; None where the network assigns."""
-        is_heuristic = self.assigner == Assigner.HEURISTIC
-        return self.f0_hz_synth(mixture_16k) if is_heuristic else None
+        """F0 by a rule, as :meth:`f0_hz_synth`; None where the network assigns."""
+        return self.f0_hz_synth(mixture_16k) if self._has_rule else None
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from umss_jax.config import VOICES, MaskConfig, ModelConfig
+from umss_jax.config import MaskConfig, ModelConfig
 from umss_jax.device import own_settings
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
 from umss_jax.dsp.masks import apply_masks_to_channels, soft_mask_channels
@@ -224,7 +224,7 @@ def forward(
 def sample_uniform(key: jax.Array, mixture: jax.Array, config: ModelConfig) -> jax.Array:
     """Noise for :func:`forward`, [B, J, samples + hop] in [−1, 1)."""
     batch, samples = mixture.shape
-    return sample_noise(key, (batch, len(VOICES)), samples, config.synth.hop_samples)
+    return sample_noise(key, (batch, len(config.voices)), samples, config.synth.hop_samples)
 
 
 class Separated(NamedTuple):

@@ -5,12 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import re
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from umss_jax import ranges
 from umss_jax.errors import UsageError, brief, printable
+
+_VOICE_NAME = re.compile(r"[^\W_][\w-]{0,39}")
+_NO_VOICES = re.compile(
+    r"residual|mixture|mix|f0|manifest|alignment|targets|time|time_s|confidence|voicing"
+    r"|con|prn|aux|nul|(com|lpt)\d|.*_(predominant|missing)"
+)
+"""Names of other files and columns, and those that Windows keeps for itself."""
 
 
 def refusal(value: float, allowed: ranges.Range) -> str | None:
@@ -131,3 +139,70 @@ def refuse_contradictions(model: Any) -> None:
             f"decoder.f0_low_hz of the model is {model.decoder.f0_low_hz:g}",
             f"give less than decoder.f0_high_hz ({model.decoder.f0_high_hz:g})",
         )
+    if len(model.f0.thresholds) != len(model.voices):
+        raise UsageError(
+            f"f0.thresholds of the model has {len(model.f0.thresholds)} values",
+            f"give {len(model.voices)}, one for each voice",
+        )
+
+
+def check_voices(names: Sequence[str], lowest: Sequence[int], highest: Sequence[int]) -> None:
+    """Refuses what are no voices of an ensemble.
+
+    Args:
+        names: the highest voice first.
+        lowest: notes of MIDI, one for each.
+        highest: likewise.
+
+    Raises:
+        UsageError: as :class:`umss_jax.config.VoicesConfig` says.
+    """
+    check_voice_names(names)
+    for field, notes in (("lowest_notes", lowest), ("highest_notes", highest)):
+        if len(notes) != len(names):
+            raise UsageError(
+                f"voices.{field} has {len(notes)} values",
+                f"give {len(names)}, one for each of voices.names",
+            )
+        for note in notes:
+            refuse_outside("VoicesConfig", field, int, note, f"voices.{field}")
+    for name, low, high in zip(names, lowest, highest, strict=True):
+        if low >= high:
+            raise UsageError(
+                f"the range of {name} is empty ({low} to {high})",
+                "give the lower note first (--voices)",
+            )
+    for upper, lower in zip(range(len(names)), range(1, len(names)), strict=False):
+        if lowest[upper] < lowest[lower] or highest[upper] < highest[lower]:
+            raise UsageError(
+                f"the range of {names[lower]} ({lowest[lower]} to {highest[lower]}) is not below "
+                f"that of {names[upper]} ({lowest[upper]} to {highest[upper]})",
+                "name them from the highest to the lowest (--voices)",
+            )
+
+
+def check_voice_names(names: Sequence[str]) -> None:
+    """Refuses names that voices cannot have together; errors as :func:`check_voices`."""
+    if not 2 <= len(names) <= ranges.MOST_VOICES:
+        raise UsageError(
+            f"{len(names)} {'voice is' if len(names) == 1 else 'voices are'} asked for",
+            f"name 2 to {ranges.MOST_VOICES} (--voices)",
+        )
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if not _VOICE_NAME.fullmatch(name):
+            raise UsageError(
+                f"{brief(name)} is no name of a voice",
+                "use up to 40 letters, digits, - and _ (--voices), a letter or digit first",
+            )
+        if _NO_VOICES.fullmatch(folded):
+            raise UsageError(
+                f"no voice can be called {brief(name)}, which names another file or column",
+                "choose another name (--voices)",
+            )
+        if folded in seen:
+            raise UsageError(
+                f"two voices are called {seen[folded]}", "number them in --voices, as in tenor1"
+            )
+        seen[folded] = name

@@ -25,6 +25,7 @@ class Range(NamedTuple):
 MOST_VALUES = 10_000
 """In a list of values."""
 LONGEST_TEXT = 4096
+MOST_VOICES = 8
 
 _SEED = Range(0, 2**32 - 1)
 _STEPS = Range(0, 10**9)
@@ -117,6 +118,18 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "vibrato_cents": _CENTS,
         "different_semitones": Range(0.0, 24.0),
         "hysteresis_semitones": Range(0.5, 12.0),
+        "threshold_part": _PART,
+        "spare_peaks": Range(0, 32),
+        "ways": Range(1, 1_024),
+        "reward": _WEIGHT,
+        "silent_cost": _WEIGHT,
+        "shared_cost": _WEIGHT,
+        "centre_cost": _WEIGHT,
+        "outside_cost": _WEIGHT,
+        "step_cost": _WEIGHT,
+        "still_semitones": Range(0.0, 12.0),
+        "leap_cost": _WEIGHT,
+        "change_cost": _WEIGHT,
         "speed_semitones": Range(0.0, 24.0),
         "transposition_semitones": Range(-48.0, 48.0),
         "margin_octaves": Range(0.0, 5.0),
@@ -202,6 +215,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "minimum_energy": Range(0.0, 1e12),
         # Probabilities, parts and thresholds
         "thresholds": _PART,
+        "frame_salience": _PART,
+        "onset_salience": _PART,
         "multi_f0_threshold": _PART,
         "crepe_confidence": _PART,
         "refused_share": _PART,
@@ -317,6 +332,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "lanes": Range(1, 1_024),
         "velocity": Range(1, 127),
         "lowest_note": Range(0, 127),
+        "lowest_notes": Range(0, 127),
+        "highest_notes": Range(0, 127),
         "usual_bpm": Range(4.0, 1_000.0),
         "slowest_bpm": Range(4.0, 1_000.0),
         "fastest_bpm": Range(4.0, 1_000.0),
@@ -325,6 +342,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "least_clarity": _PART,
         "grid_per_beat": Range(1, 48),
         "beats_per_bar": Range(1, 32),
+        "beat_unit": Range(1, 64),
         "highest_note": Range(0, 127),
         "program": Range(0, 127),
         "ticks_per_beat": Range(1, 32_767),
@@ -346,13 +364,16 @@ RANGES: Mapping[str, Range] = MappingProxyType(
 
 LENGTHS: Mapping[str, Range] = MappingProxyType(
     {
-        "thresholds": Range(4, 4),
+        "names": Range(2, MOST_VOICES),
+        "lowest_notes": Range(2, MOST_VOICES),
+        "highest_notes": Range(2, MOST_VOICES),
+        "thresholds": Range(0, MOST_VOICES),
         "harmonics": Range(1, 64),
         "fft_sizes": Range(1, 32),
-        "voice_bands_bins": Range(4, 4),
+        "voice_bands_bins": Range(2, MOST_VOICES),
         "channels": Range(1, 10),
         "condition_channels": Range(1, 10),
-        "voices_probability": Range(1, 4),
+        "voices_probability": Range(1, MOST_VOICES),
         "together_probability": Range(3, 3),
         "pair_probability": Range(3, 3),
         "lowest_mean_midi": Range(4, 4),

@@ -8,6 +8,9 @@ import os
 import unicodedata
 from collections.abc import Sequence
 
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""In words, by their value."""
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: ``1 piece``, ``2 pieces``; the plural where it is no mere *s*."""

@@ -118,3 +118,73 @@ def test_lines_do_not_lose_notes():
     assert sum(len(line.pitch) for line in lines) == len(chords.pitch)
     assert [line.pitch[0] for line in lines] == [67, 64, 60]
     assert all(np.all(np.diff(line.onset_beats) >= 0) for line in lines)
+
+
+TTBB = ("tenor1", "tenor2", "bass1", "bass2")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Tenor 1", "Tenor 2", "Bass 1", "Bass 2"),
+        ("Tenor I", "Tenor II", "Bass I", "Bass II"),
+        ("T1", "T2", "B1", "B2"),
+        ("tenor1", "tenor2", "bass1", "bass2"),
+        ("Tenor", "Tenor", "Bass", "Bass"),
+        ("Tenor", "Tenor", "Baritone", "Bass"),
+        ("Tenor 1", "Tenor 2", "Bariton", "Bass"),
+        ("", "", "", ""),
+        ("Voice", "Tenor 2", "Bass 1", "Bass 2"),
+    ],
+)
+def test_divided_sections_are_told_by_number_or_pitch(names):
+    parts = [part(name, pitch, pitch) for name, pitch in zip(names, (67, 62, 55, 48), strict=True)]
+    for order in (parts, parts[::-1]):
+        assert firsts(cast_voices(score(*order), "x", TTBB)) == [67, 62, 55, 48]
+
+
+def test_a_section_on_one_staff_is_taken_apart():
+    upper, lower = part("Tenors", (67, 62), (65, 60)), part("Basses", (55, 48), (53, 46))
+    cast = cast_voices(score(lower, upper), "x", TTBB)
+    assert [voice.part.pitch.tolist() for voice in cast.voices] == [
+        [67, 65],
+        [62, 60],
+        [55, 53],
+        [48, 46],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "voices", "expected"),
+    [
+        (("Soprano", "Alto", "Men"), ("soprano", "alto", "baritone"), [70, 65, 60]),
+        (("Soprano", "Alto", "Bass"), ("soprano", "alto", "baritone"), [70, 65, 60]),
+        (
+            ("Soprano 1", "Soprano 2", "Alto", "Tenor", "Bass"),
+            ("soprano1", "soprano2", "alto", "tenor", "bass"),
+            [70, 65, 60, 55, 50],
+        ),
+        (("Flauto", "Basso"), ("voice1", "voice2"), [70, 65]),
+        (("low", "high"), ("high", "low"), [65, 70]),
+        (("Mezzo", "Alto"), ("mezzo", "alto"), [70, 65]),
+    ],
+)
+def test_other_ensembles(names, voices, expected):
+    parts = [part(name, 70 - 5 * n, 70 - 5 * n) for n, name in enumerate(names)]
+    assert firsts(cast_voices(score(*parts), "x", voices)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "voices", "words"),
+    [
+        (("Soprano", "Alto", "Tenor", "Bass"), TTBB, "no tenor2 and no bass2"),
+        (("Tenor 1", "Tenor 2", "Bass 1"), TTBB, "no bass2"),
+        (("Soprano", "Alto", "Tenor", "Bass"), ("voice1", "voice2"), "4 parts"),
+        (("Tenor", "Bass"), ("soprano", "alto"), "no soprano and no alto|2 parts"),
+    ],
+)
+def test_scores_of_other_ensembles_are_refused(names, voices, words):
+    parts = [part(name, 72 - 5 * n) for n, name in enumerate(names)]
+    with pytest.raises(ScoreError, match=words) as refused:
+        cast_voices(score(*parts), "x.mid", voices)
+    assert "\n" not in str(refused.value)

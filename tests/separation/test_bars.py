@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from umss_jax.separation.bars import Beat, beat_at, find_beat, in_beats, write_musicxml
+from umss_jax.separation.config import BarConfig
 from umss_jax.separation.midi import Note
 
 
@@ -69,3 +70,23 @@ def test_the_file_holds_the_notes_in_bars(tmp_path):
         *((0.0, "C5", 2.0, True), (2.0, "D5", 2.0, True), (4.0, "D5", 1.0, False)),
         (5.5, "E5", 0.5, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "metre", "bars"),
+    [
+        (BarConfig(), ("4", "4"), 3),
+        (BarConfig(beats_per_bar=3), ("3", "4"), 4),
+        (BarConfig(beats_per_bar=6, beat_unit=8), ("6", "8"), 4),
+        (BarConfig(beats_per_bar=2, beat_unit=2), ("2", "2"), 3),
+        (BarConfig(beats_per_bar=5), ("5", "4"), 3),
+    ],
+)
+def test_bars_of_other_metres(tmp_path, config, metre, bars):
+    pytest.importorskip("music21")
+    voices = {"alto": [Note(n, n + 1.0, 60 + n) for n in range(12)]}
+    write_musicxml(tmp_path / "a.musicxml", "Title", voices, Beat(60.0, 0.0), config)
+    part = next(ElementTree.parse(tmp_path / "a.musicxml").getroot().iter("part"))
+    time = part.find("measure/attributes/time")
+    assert (time.findtext("beats"), time.findtext("beat-type")) == metre
+    assert len(part.findall("measure")) == bars

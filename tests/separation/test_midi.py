@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.separation.config import NoteConfig
-from umss_jax.separation.midi import Note, notes, write_midi
+from umss_jax.separation.midi import Note, Tracks, notes, write_midi
 
 FRAME_S = 0.016
 
@@ -106,3 +106,52 @@ def test_a_track_per_voice(tmp_path):
         for found, wanted in zip(read, expected, strict=True):
             assert found == pytest.approx(wanted, abs=1e-3)
     assert len(channels) == 3
+
+
+def test_the_pitch_wheel_follows_what_is_sung(tmp_path):
+    glide = np.concatenate([np.zeros(10), hz(np.linspace(60.0, 60.5, 50)), hz(np.full(20, 59.75))])
+    other = np.concatenate([np.zeros(5), hz(np.full(75, 48.25))])
+    tracks = Tracks(np.stack([glide, other]), FRAME_S)
+    voices = {name: notes(track, FRAME_S) for name, track in zip("ab", tracks.f0_hz, strict=True)}
+    write_midi(tmp_path / "a.mid", voices, bent_by=tracks)
+    file = mido.MidiFile(tmp_path / "a.mid")
+    for channel, track in enumerate(tracks.f0_hz):
+        now_s, number, wheel, played = 0.0, None, 0, {}
+        for message in file.tracks[1 + channel]:
+            now_s += mido.tick2second(message.time, file.ticks_per_beat, 500_000)
+            if message.type == "pitchwheel":
+                assert message.channel == channel
+                wheel = message.pitch
+            elif message.type == "note_on":
+                number = message.note
+            elif message.type == "note_off":
+                number = None
+            if number is not None:
+                played[round(now_s / FRAME_S)] = number + wheel * 2 / 8192
+        heard = [frame for frame in played if track[frame] > 0]
+        assert len(heard) > (40 if channel == 0 else 0)
+        for frame in heard:
+            assert abs(12 * np.log2(hz(played[frame]) / track[frame])) < 0.02
+    write_midi(tmp_path / "b.mid", voices)
+    assert not [
+        m
+        for track in mido.MidiFile(tmp_path / "b.mid").tracks
+        for m in track
+        if m.type == "pitchwheel"
+    ]
+
+
+def test_thresholds_of_salience():
+    track = sung((60, 40), (62, 40), (64, 40))
+    salience = np.concatenate([np.full(40, 0.9), np.full(40, 0.4), np.full(40, 0.6)])
+
+    def found(**thresholds):
+        return [n.number for n in notes(track, FRAME_S, NoteConfig(**thresholds), salience)]
+
+    assert found() == [60, 62, 64]
+    assert found(frame_salience=0.5) == [60, 64]
+    assert found(onset_salience=0.7) == [60]
+    soft = salience.copy()
+    soft[:20] = 0.2
+    late = notes(track, FRAME_S, NoteConfig(frame_salience=0.5), soft)
+    assert late[0].start_s == pytest.approx(20 * FRAME_S)

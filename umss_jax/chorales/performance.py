@@ -8,7 +8,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +18,6 @@ from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.scores import Score
 from umss_jax.chorales.singer import SILENT_DB, Curve, Singer
 from umss_jax.chorales.timing import Sung, draw_text, tempo_map, timed
-from umss_jax.config import VOICES
 from umss_jax.pitch.grid import midi_to_hz
 
 _FINE = 4  # points of the control curves in a frame
@@ -29,7 +28,7 @@ class Singing(NamedTuple):
     """Controls of some singers, frames of 256 samples at 16 kHz, centred as the synthesiser's."""
 
     voice: np.ndarray
-    """int [lanes], 0 = soprano."""
+    """int [lanes], 0 = the highest part."""
     f0_hz_synth: np.ndarray
     """float32 [lanes, frames], above 0 throughout."""
     amplitude: np.ndarray
@@ -51,7 +50,7 @@ class Performance(NamedTuple, Generic[Controls]):
     """What every singer of a score does."""
 
     voice: np.ndarray
-    """int [singers], 0 = soprano."""
+    """int [singers], 0 = the highest part."""
     lanes: list[Controls]
     """Of every singer, as ``sing`` gave them."""
     frames: int
@@ -70,7 +69,7 @@ def perform(
     the number of a voice, a singer's notes and the frames of the whole; it may sample as well.
 
     Returns:
-        Singers of the soprano first, at least one of each voice.
+        Singers of the highest part first, at least one of each.
     """
     seconds = tempo_map(score, rng, config)
     semitones = float(rng.uniform(*config.transposition_semitones))
@@ -90,11 +89,13 @@ def perform(
     return Performance(np.asarray(voices), lanes, frames)
 
 
-def synthetic_singing(score: Score, rng: np.random.Generator, config: ChoraleConfig) -> Singing:
-    """A performance by singers that are all sampled."""
+def synthetic_singing(
+    score: Score, rng: np.random.Generator, config: ChoraleConfig, sections: Sequence[str]
+) -> Singing:
+    """A performance by singers that are all sampled, of the section of each part."""
 
     def sing(number: int, notes: list[Sung], frames: int) -> dict[str, np.ndarray]:
-        return controls(Singer(VOICES[number], rng, config), notes, frames)
+        return controls(Singer(sections[number], rng, config), notes, frames)
 
     voice, lanes, _ = perform(score, rng, config, sing)
     stacked = {key: np.stack([lane[key] for lane in lanes]) for key in lanes[0]}

@@ -1,4 +1,4 @@
-"""Synthetic quartets: sung scores with exact F0 and stems, deterministic by seed.
+"""Synthetic ensembles: sung scores with exact F0 and stems, deterministic by seed.
 
 Score → :func:`umss_jax.chorales.performance.perform` → the source-filter synthesiser, singer by
 singer → rooms → stems. :func:`make` writes folders of them in the layout that training reads.
@@ -18,13 +18,14 @@ import numpy as np
 from scipy import signal
 
 from umss_jax.audio.writing import write_sound
+from umss_jax.chorales.arrange import arranged, sections_of
 from umss_jax.chorales.bank import SingerBank
 from umss_jax.chorales.config import ChoraleConfig
 from umss_jax.chorales.hymnal import abc_scores
 from umss_jax.chorales.performance import Singing, synthetic_singing
 from umss_jax.chorales.resinging import SungVoices, human_voices
 from umss_jax.chorales.scores import Score, bach_chorales, embedded_scores
-from umss_jax.config import VOICES, SynthConfig
+from umss_jax.config import VOICES, SynthConfig, VoicesConfig
 from umss_jax.errors import OutputError, UsageError
 from umss_jax.files import working_folder
 from umss_jax.interruption import checked
@@ -51,6 +52,8 @@ class Rendering(NamedTuple):
     pitch; of several singers the geometric mean."""
     singers: tuple[int, ...]
     """Of each part."""
+    voices: tuple[str, ...] = VOICES
+    """Names of the parts."""
     sample_rate_hz: int = _SYNTH.sample_rate_hz
 
 
@@ -59,23 +62,28 @@ def render(
     seed: int,
     config: ChoraleConfig = ChoraleConfig(),
     bank: SingerBank | None = None,
+    voices: VoicesConfig = VoicesConfig(),
 ) -> Rendering:
-    """Sings a score, by the singers of a bank or by sampled ones; a seed gives the same samples."""
+    """Sings a score, by the singers of a bank or by sampled ones; a seed gives the same samples.
+
+    The score has a part for each of the voices.
+    """
+    sections, count = sections_of(voices), len(voices)
     rng = np.random.default_rng(seed)
     if bank is None:
-        singing = synthetic_singing(score, rng, config)
+        singing = synthetic_singing(score, rng, config, sections)
         samples = _voices(singing, rng, config.lanes)
-        parts_hz = np.stack([_part_f0(singing, number) for number in range(len(VOICES))])
+        parts_hz = np.stack([_part_f0(singing, number) for number in range(count)])
         sung = SungVoices(singing.voice, samples, parts_hz)
     else:
-        sung = human_voices(score, bank, rng, config)
+        sung = human_voices(score, bank, rng, config, sections)
     stems = np.stack(
-        [_part(sung.samples[sung.voice == number], rng, config) for number in range(len(VOICES))]
+        [_part(sung.samples[sung.voice == number], rng, config) for number in range(count)]
     )
     stems = _in_a_room(stems, rng, config)
     stems *= _PEAK / np.abs(stems.sum(axis=0)).max()
-    counts = np.bincount(sung.voice, minlength=len(VOICES))
-    return Rendering(score, stems.astype(np.float32), sung.f0_hz, tuple(map(int, counts)))
+    counts = tuple(map(int, np.bincount(sung.voice, minlength=count)))
+    return Rendering(score, stems.astype(np.float32), sung.f0_hz, counts, voices.names)
 
 
 def make(
@@ -86,6 +94,7 @@ def make(
     config: ChoraleConfig = ChoraleConfig(),
     bank: SingerBank | None = None,
     progress: Callable[[int], None] | None = None,
+    voices: VoicesConfig = VoicesConfig(),
 ) -> list[Path]:
     """Writes renderings as ``OUT/<piece>/{soprano,alto,tenor,bass}.wav`` with their F0.
 
@@ -102,6 +111,7 @@ def make(
         config: ranges of what is sampled.
         bank: of the singers; None for sampled ones.
         progress: told the number of each piece when it is made; they count from 0.
+        voices: that the scores are arranged for (:func:`umss_jax.chorales.arrange.arranged`).
 
     Returns:
         The pieces' folders.
@@ -121,7 +131,8 @@ def make(
         if folder.is_dir():
             continue
         piece_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        rendering = render(score, piece_seed, config, bank)
+        score = arranged(score, voices, np.random.default_rng([piece_seed, 1]))
+        rendering = render(score, piece_seed, config, bank, voices)
         write_rendering(folder, rendering, piece_seed)
         if progress is not None:
             progress(number)
@@ -237,7 +248,7 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
         inner = work / folder.name
         try:
             inner.mkdir()
-            tracks = zip(VOICES, rendering.stems, rendering.f0_hz_synth, strict=True)
+            tracks = zip(rendering.voices, rendering.stems, rendering.f0_hz_synth, strict=True)
             for voice, stem, f0_hz in tracks:
                 rate = rendering.sample_rate_hz
                 write_sound(inner / f"{voice}.wav", stem, rate, "PCM_16")
@@ -247,7 +258,7 @@ def write_rendering(folder: Path, rendering: Rendering, seed: int) -> None:
                 "title": rendering.score.title,
                 "origin": rendering.score.origin,
                 "seed": seed,
-                "singers": dict(zip(VOICES, rendering.singers, strict=True)),
+                "singers": dict(zip(rendering.voices, rendering.singers, strict=True)),
             }
             (inner / "info.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             os.replace(inner, folder)

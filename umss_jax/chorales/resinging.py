@@ -7,6 +7,7 @@ known exactly. Low voices sing by warped envelopes where only high ones were rec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from umss_jax.chorales.performance import loudness_curve, perform, pitch_curve
 from umss_jax.chorales.scores import Score
 from umss_jax.chorales.singer import Singer
 from umss_jax.chorales.timing import Sung
-from umss_jax.config import VOICES, SynthConfig
+from umss_jax.config import SynthConfig
 from umss_jax.pitch.grid import midi_to_hz
 
 _HOP_S = SynthConfig().hop_samples / SynthConfig().sample_rate_hz
@@ -37,7 +38,7 @@ class SungVoices(NamedTuple):
     """Every singer of a score alone."""
 
     voice: np.ndarray
-    """int [singers], 0 = soprano."""
+    """int [singers], 0 = the highest part."""
     samples: np.ndarray
     """[singers, samples] at 16 kHz."""
     f0_hz: np.ndarray
@@ -64,17 +65,21 @@ class _Plan(NamedTuple):
 
 
 def human_voices(
-    score: Score, bank: SingerBank, rng: np.random.Generator, config: ChoraleConfig
+    score: Score,
+    bank: SingerBank,
+    rng: np.random.Generator,
+    config: ChoraleConfig,
+    sections: Sequence[str],
 ) -> SungVoices:
     """A performance of a score by singers of a bank, chosen by their register."""
     centres = [np.average([n.midi for n in v], weights=[n.beats for n in v]) for v in score.voices]
 
     def sing(number: int, notes: list[Sung], frames: int) -> _Lane:
-        return _sing(number, centres[number], notes, frames, bank, rng, config)
+        return _sing(number, centres[number], notes, frames, bank, rng, config, sections)
 
     voice, lanes, frames = perform(score, rng, config, sing)
-    f0_hz = np.zeros((len(VOICES), frames + 1), np.float32)
-    for number in range(len(VOICES)):
+    f0_hz = np.zeros((len(sections), frames + 1), np.float32)
+    for number in range(len(sections)):
         mine = np.stack([lane.f0_hz for lane, v in zip(lanes, voice, strict=True) if v == number])
         counts = (mine > 0).sum(axis=0)
         total = np.log(np.where(mine > 0, mine, 1.0)).sum(axis=0)
@@ -90,9 +95,10 @@ def _sing(
     bank: SingerBank,
     rng: np.random.Generator,
     config: ChoraleConfig,
+    sections: Sequence[str],
 ) -> _Lane:
     """One singer's part."""
-    performer = Singer(VOICES[number], rng, config)
+    performer = Singer(sections[number], rng, config)
     who, median_hz = _choose_singer(bank, float(centre), rng)
     plan = _plan(notes, frames, bank, who, rng)
     fine = (np.arange(frames * 4) + 0.5) * (_HOP_S / 4)

@@ -43,13 +43,13 @@ class Note(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A piece in four parts."""
+    """A piece in parts, four as they are read."""
 
     title: str
     origin: str
     beats_per_minute: float
     voices: tuple[tuple[Note, ...], ...]
-    """Soprano to bass."""
+    """The highest first: soprano to bass as they are read."""
 
     @property
     def beats(self) -> float:

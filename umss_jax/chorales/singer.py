@@ -78,7 +78,7 @@ class Gestures:
 
 
 class Singer:
-    """One of the four voices, sampled in a fixed order, here and in all that is sung."""
+    """One singer of a section, sampled in a fixed order, here and in all that is sung."""
 
     def __init__(self, voice: str, rng: np.random.Generator, config: ChoraleConfig) -> None:
         self.voice, self.rng, self.config = voice, rng, config

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.cli.common import check_writable, print_path
+from umss_jax.cli.common import VoicesOption, check_writable, print_path
 from umss_jax.device import enable_compilation_cache, start_jax
 from umss_jax.progress import progress_bar
+from umss_jax.voice_sets import parse_voices
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,16 +41,19 @@ def make(
     longest: Annotated[
         float, typer.Option("--longest", min=0.0, help="Seconds at most; 0 for whole pieces.")
     ] = 0.0,
+    voices: VoicesOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Render four-part scores with sampled or recorded singers, with stems and exact F0.
 
     Writes OUT/<piece>/{soprano,alto,tenor,bass}.wav, 16 kHz, each with <voice>.f0.csv (time,
     frequency, confidence), and prints the pieces' folders. Pieces that are there are left, so the
-    same command with a larger count resumes.
+    same command with a larger count resumes. For other --voices the scores are transposed, parts
+    left out, or parallel thirds added.
     """
     from dataclasses import replace
 
+    ensemble = parse_voices(voices or "satb")
     check_writable(out)
     start_jax()
     from umss_jax.chorales.bank import load_bank
@@ -67,7 +71,7 @@ def make(
             shown.advance(number + 1 - made)
             made = number + 1
 
-        folders = make_chorales(out, count, seed, scores, config, bank, tell)
+        folders = make_chorales(out, count, seed, scores, config, bank, tell, ensemble)
     for folder in folders:
         print_path(folder)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from umss_jax.config import Assigner, Chain
+from umss_jax.config import Assigner, Chain, VoicesConfig
 from umss_jax.device import Device, as_device
 from umss_jax.environment import explained
 from umss_jax.errors import OutputError, UmssError, UsageError, one_line, printable
@@ -84,6 +84,15 @@ ScoreOption = Annotated[
         help="What is sung: MIDI, MusicXML, Humdrum or ABC; pitches are taken by its notes.",
     ),
 ]
+VoicesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--voices",
+        metavar="VOICES",
+        help="Who sings, from the highest to the lowest: satb, ttbb, ssaa, ssatb, sab, duet …, "
+        "names apart by commas, or a .toml file with their ranges.",
+    ),
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is there already.")
 ]
@@ -116,6 +125,18 @@ def heavy_imports() -> Iterator[None]:
         finally:
             if was_on:
                 gc.enable()
+
+
+def voices_asked(voices: str | None, name: str) -> VoicesConfig:
+    """The voices of an option, or else of the model; the usual ones where it is not there yet."""
+    from umss_jax.voice_sets import parse_voices
+    from umss_jax.weights.combine import stored_voices
+
+    if voices is not None:
+        return parse_voices(voices)
+    with contextlib.suppress(UmssError):
+        return stored_voices(name)
+    return VoicesConfig()
 
 
 def prepare_jax() -> None:

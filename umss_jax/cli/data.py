@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from umss_jax.cli.common import NoProgressOption, say
+from umss_jax.cli.common import NoProgressOption, VoicesOption, say
 from umss_jax.interruption import checked
 from umss_jax.progress import progress_bar
+from umss_jax.voice_sets import parse_voices
 from umss_jax.words import counted
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
@@ -20,6 +21,7 @@ def check(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of a dataset, a song, or mixtures.")
     ],
+    voices: VoicesOption = None,
 ) -> int:
     """Say which layout a folder has, what is missing, and how many examples it gives.
 
@@ -32,7 +34,7 @@ def check(
     from umss_jax.errors import DatasetError, printable
     from umss_jax.train.config import TrainConfig
 
-    layout = find_layout(folder)
+    layout = find_layout(folder, parse_voices(voices or "satb"))
     whole = counted(len(layout.pieces), "complete piece")
     typer.echo(f"layout: {layout.kind}, {whole}")
     for note in layout.notes:
@@ -79,6 +81,7 @@ def f0(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also where there are F0 tracks already.")
     ] = False,
+    voices: VoicesOption = None,
     quiet: NoProgressOption = False,
 ) -> int:
     """Track the F0 of every stem by CREPE, as references for `umss-jax evaluate`.
@@ -92,7 +95,7 @@ def f0(
     from umss_jax.errors import AudioError, DatasetError
     from umss_jax.evaluate.config import EvaluationConfig
 
-    layout = find_layout(folder)
+    layout = find_layout(folder, parse_voices(voices or "satb"))
     layout.warn()
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
     if not recordings:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umss_jax.cli.common import AssignerOption, NoProgressOption, exclude, exit_at_once, say
+from umss_jax.cli.common import (
+    AssignerOption,
+    NoProgressOption,
+    VoicesOption,
+    exclude,
+    exit_at_once,
+    say,
+)
 from umss_jax.config import Assigner, Chain
 from umss_jax.data.config import Dataset
 from umss_jax.device import enable_compilation_cache, start_jax
@@ -21,6 +28,7 @@ from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.files import check_place
 from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
+from umss_jax.voice_sets import parse_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -132,6 +140,7 @@ def evaluate(
     f0: F0Option = None,
     chain: ChainsOption = None,
     assigner: AssignerOption = Assigner.AUTO,
+    voices: VoicesOption = None,
     limit: LimitOption = None,
     bss: BssOption = False,
     f0_windows: WindowsOption = F0Windows.SECOND,
@@ -163,6 +172,7 @@ def evaluate(
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])
+    ensemble = None if voices is None else parse_voices(voices)
     chosen = [] if baselines else models or [DEFAULT_MODEL]
     heard = ReportConfig().excerpts if audio is None else audio
     if chosen:
@@ -173,7 +183,8 @@ def evaluate(
     sources = f0 or [F0Source.MIX]
     chains = chain or [Chain.PAPER]
     what = run.Evaluation(
-        chosen, dataset, data, song or [], limit, assigner, chains, sources, measures, out, heard
+        *(chosen, dataset, data, song or [], limit, assigner, chains, sources, measures),
+        *(out, heard, ensemble),
     )
     results = run.evaluate(what, say, partial(_progress, quiet))
     _write(results, groups, measures, out, json_file, csv_file)

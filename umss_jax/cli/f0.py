@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from umss_jax.cli.common import (
     SegmentOption,
     SkipExistingOption,
     VerboseOption,
+    VoicesOption,
     begin,
     exit_at_once,
     log,
@@ -27,12 +29,13 @@ from umss_jax.cli.common import (
     progress_bars,
     run_recordings,
     say,
+    voices_asked,
 )
 from umss_jax.config import Chain, TrackAssigner
 from umss_jax.device import Device
-from umss_jax.errors import UsageError, printable
+from umss_jax.errors import UsageError, brief, printable
 from umss_jax.range_checks import refuse_outside
-from umss_jax.separation.config import NoteConfig, SeparationConfig
+from umss_jax.separation.config import BarConfig, NoteConfig, SeparationConfig
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
 
 _DEFAULTS, _NOTES = SeparationConfig(), NoteConfig()
+_METRE = re.compile(r"(?P<beats>\d{1,2})/(?P<unit>[248])")
+_MOST_BEATS = 16
 
 _OutOption = Annotated[Path, typer.Option("--out", "-o", help="Tracks go to OUT/<track>.f0.csv.")]
 _AssignerOption = Annotated[
@@ -83,7 +88,27 @@ _BpmOption = Annotated[
     ),
 ]
 _MusicxmlOption = Annotated[
-    bool, typer.Option("--musicxml", help="Write <track>.musicxml too: the notes in bars of four.")
+    bool, typer.Option("--musicxml", help="Write <track>.musicxml too: the notes in bars.")
+]
+_BendsOption = Annotated[
+    bool, typer.Option("--bends", help="In MIDI, let the pitch wheel follow what is sung.")
+]
+_FrameOption = Annotated[
+    float,
+    typer.Option(
+        "--frame-threshold",
+        metavar="SALIENCE",
+        help="Of notes: frames that are less salient are left out, 0 to 1.",
+    ),
+]
+_OnsetOption = Annotated[
+    float,
+    typer.Option(
+        "--onset-threshold", metavar="SALIENCE", help="What a note must reach as it begins, 0 to 1."
+    ),
+]
+_MetreOption = Annotated[
+    str, typer.Option("--metre", metavar="N/N", help="Of the bars, such as 3/4 or 6/8.")
 ]
 _OverlapOption = Annotated[
     float,
@@ -106,8 +131,13 @@ def f0(
     shortest_note: _ShortestOption = _NOTES.shortest_note_s,
     lowest: _LowestOption = _NOTES.lowest_note,
     highest: _HighestOption = _NOTES.highest_note,
+    bends: _BendsOption = False,
+    frame_threshold: _FrameOption = _NOTES.frame_salience,
+    onset_threshold: _OnsetOption = _NOTES.onset_salience,
     bpm: _BpmOption = None,
+    metre: _MetreOption = BarConfig().metre,
     musicxml: _MusicxmlOption = False,
+    voices: VoicesOption = None,
     score: ScoreOption = None,
     segment: SegmentOption = _DEFAULTS.segment_s,
     overlap: _OverlapOption = _DEFAULTS.overlap,
@@ -116,7 +146,7 @@ def f0(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Find the pitches that soprano, alto, tenor and bass sing, without separating them.
+    """Find the pitches that soprano, alto, tenor and bass, or other voices, sing.
 
     Writes OUT/<track>.f0.csv with a time and a pitch per voice in Hz every 16 ms, 0 where silent,
     and prints the files it wrote. With --assigner none each line holds a time and all pitches of
@@ -129,13 +159,18 @@ def f0(
     begin(quiet, verbose, overwrite, skip_existing)
     config = SeparationConfig(segment_s=segment, overlap=overlap)
     has_score = score is not None
-    config_of_notes = _note_config(shortest_note, lowest, highest, bpm)
+    config_of_notes = _note_config(
+        shortest_note, lowest, highest, frame_threshold, onset_threshold, bpm
+    )
     options = pitch_files.PitchOptions(
         *(midi, salience, plot, overwrite, skip_existing, has_score),
         *(notes, sonify, config_of_notes, musicxml, bpm),
+        bends=bends,
+        bars=_bar_config(metre),
     )
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
-    opened = open_score(score) if score is not None else None
+    names = voices_asked(voices, name).names
+    opened = open_score(score, names) if score is not None else None
 
     def wanted(path: Path, track: str) -> bool:
         if pitch_files.missing_paths(pitch_files.pitch_paths(path, out, options, track), options):
@@ -152,11 +187,29 @@ def f0(
             )
 
     tell = None if quiet else say
-    load = functools.partial(load_engine, name, assigner, chain, device, config)
+    others = {} if voices is None else {"voices": voices}
+    load = functools.partial(load_engine, name, assigner, chain, device, config, **others)
     return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
-def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float | None) -> NoteConfig:
+def _bar_config(metre: str) -> BarConfig:
+    """Bars of a metre."""
+    match = _METRE.fullmatch(metre.strip())
+    if match is None or not 1 <= int(match["beats"]) <= _MOST_BEATS:
+        raise UsageError(
+            f"--metre is {brief(metre)}", f"give one such as 3/4, 2/2 or 6/8, up to {_MOST_BEATS}/8"
+        )
+    return BarConfig(beats_per_bar=int(match["beats"]), beat_unit=int(match["unit"]))
+
+
+def _note_config(
+    shortest_s: float,
+    lowest: int,
+    highest: int,
+    frame_salience: float,
+    onset_salience: float,
+    bpm: float | None,
+) -> NoteConfig:
     """Settings of notes; UsageError names the option whose value is out of range."""
     slowest, fastest = 4.0, 1000.0
     stated = _NOTES.microseconds_per_beat
@@ -168,18 +221,27 @@ def _note_config(shortest_s: float, lowest: int, highest: int, bpm: float | None
         ("--shortest-note", "shortest_note_s", shortest_s),
         ("--lowest", "lowest_note", lowest),
         ("--highest", "highest_note", highest),
+        ("--frame-threshold", "frame_salience", frame_salience),
+        ("--onset-threshold", "onset_salience", onset_salience),
     ):
         refuse_outside("NoteConfig", field, type(value), value, option)
     return NoteConfig(
         shortest_note_s=shortest_s,
         lowest_note=lowest,
         highest_note=highest,
+        frame_salience=frame_salience,
+        onset_salience=onset_salience,
         microseconds_per_beat=stated,
     )
 
 
 def load_engine(
-    name: str, assigner: TrackAssigner, chain: Chain, device: Device, config: SeparationConfig
+    name: str,
+    assigner: TrackAssigner,
+    chain: Chain,
+    device: Device,
+    config: SeparationConfig,
+    voices: str | None = None,
 ) -> ModelEngine:
     """The F0 networks of this name on this device."""
     prepare_jax()
@@ -187,5 +249,6 @@ def load_engine(
     from umss_jax.cli.weights import bring_published
 
     bring_published(name)
-    loaded = load_tracker(name, assigner=assigner, chain=chain, device=device, config=config)
-    return loaded.engine
+    return load_tracker(
+        name, assigner=assigner, chain=chain, device=device, config=config, voices=voices
+    ).engine

@@ -21,6 +21,7 @@ from umss_jax.cli.common import (
     SegmentOption,
     SkipExistingOption,
     VerboseOption,
+    VoicesOption,
     begin,
     exit_at_once,
     heavy_imports,
@@ -29,6 +30,7 @@ from umss_jax.cli.common import (
     progress_bars,
     run_recordings,
     say,
+    voices_asked,
 )
 from umss_jax.cli.given import listed
 from umss_jax.cli.separate_options import (
@@ -121,6 +123,7 @@ def separate(
     adapt: _AdaptOption = 0,
     adapt_assignment: _AdaptAssignmentOption = False,
     save_adapted: _SaveAdaptedOption = "",
+    voices: VoicesOption = None,
     score: ScoreOption = None,
     plot: _PlotOption = False,
     sound_format: FormatOption = None,
@@ -134,9 +137,9 @@ def separate(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Separate recordings into soprano, alto, tenor, bass and what is left.
+    """Separate recordings into soprano, alto, tenor, bass or other voices, and what is left.
 
-    Writes OUT/<model>/<track>/ with five audio files that sum to the recording, f0.csv and
+    Writes OUT/<model>/<track>/ with audio files that sum to the recording, f0.csv and
     manifest.json, and prints the folder. Stems have the recording's rate, channels and length. With
     --score it writes alignment.csv too: when each note is sung, and whether it could be followed.
     With --practice there are mixes with each voice in front and without it. With --filename it
@@ -176,12 +179,13 @@ def separate(
         start,
         duration,
     )
-    request = request_of(options, score is not None)
+    ensemble = voices_asked(voices, name)
+    request = request_of(options, score is not None, ensemble.names)
 
     def places(path: Path, track: str = "") -> dict[str, Path]:
         return targets_of(request, path, out, model_name(name), track)
 
-    opened = open_score(score) if score is not None else None
+    opened = open_score(score, ensemble.names) if score is not None else None
 
     def wanted(path: Path, track: str) -> bool:
         model = model_name(name)
@@ -203,13 +207,16 @@ def separate(
             track = separate_file(path, out, adapted, config, options, advance, recording, opened)
         if not quiet:
             _note_level(path, track.manifest)
-            if warning := track.likeness.warning(str(path)):
+            if warning := track.likeness.warning(str(path), adapted.config.voices):
                 say(warning)
             if track.score_warning:
                 say(track.score_warning)
         return [track.folder] if request.template is None else list(track.files)
 
-    load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0)
+    others = {} if voices is None else {"voices": voices}
+    load = functools.partial(
+        load_engine, name, assigner, chain, device, config, adapt > 0, **others
+    )
     named = None if request.template is None else places
     return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, named)
 
@@ -221,6 +228,7 @@ def load_engine(
     device: Device,
     config: SeparationConfig,
     init_missing: bool,
+    voices: str | None = None,
 ) -> ModelEngine:
     """The model of this name on this device."""
     prepare_jax()
@@ -235,6 +243,7 @@ def load_engine(
         device=device,
         config=config,
         init_missing=init_missing,
+        voices=voices,
     ).engine
 
 

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.errors import OutputError, UmssError, printable
+from umss_jax.config import VOICES, VoicesConfig, with_voices
+from umss_jax.errors import OutputError, UmssError, UsageError, printable
+from umss_jax.voice_sets import parse_voices
 from umss_jax.words import counted
 
 app = typer.Typer(
@@ -42,7 +44,12 @@ def import_(
         str | None, typer.Option(help="Kind of file; by default told from its contents.")
     ] = None,
     voices: Annotated[
-        int | None, typer.Option(min=1, help="Noted with UMSS 2023 weights, which do not tell.")
+        str | None,
+        typer.Option(
+            metavar="VOICES",
+            help="Whose weights they are, where the file does not tell (UMSS 2023): their number, "
+            "or as of `umss-jax separate`.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace weights of this name.")] = False,
 ) -> None:
@@ -59,24 +66,40 @@ def import_(
         raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
     imported = import_file(file, kind)
     metadata = dict(imported.metadata)
+    ensemble = parse_voices(voices) if voices is not None else VoicesConfig()
+    if "assignment" in imported.variables["params"] and not ensemble.is_usual:
+        raise UsageError(
+            f"{file} has an assignment network of {', '.join(VOICES)}", "leave --voices out"
+        )
     if voices is not None:
-        metadata["hyper_parameters"] = {**metadata["hyper_parameters"], "n_voices": voices}
-    _store(name, imported.variables, metadata)
+        number = len(ensemble)
+        metadata["hyper_parameters"] = {**metadata["hyper_parameters"], "n_voices": number}
+    _store(name, imported.variables, metadata, ensemble)
 
 
-def _save(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> Path:
+def _save(
+    name: str,
+    variables: dict[str, Any],
+    metadata: dict[str, Any],
+    voices: VoicesConfig = VoicesConfig(),
+) -> Path:
     """Stores published weights with the configuration of the networks that they are of."""
     from umss_jax.weights import store
     from umss_jax.weights.recognise import recognised
 
-    return store.save(name, variables, recognised(variables), metadata)
+    return store.save(name, variables, with_voices(recognised(variables), voices), metadata)
 
 
-def _store(name: str, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+def _store(
+    name: str,
+    variables: dict[str, Any],
+    metadata: dict[str, Any],
+    voices: VoicesConfig = VoicesConfig(),
+) -> None:
     """Stores published weights and tells of it."""
     from umss_jax.weights.store import read_metadata
 
-    path = _save(name, variables, metadata)
+    path = _save(name, variables, metadata, voices)
     count = read_metadata(name)["parameters"]
     _say(f"{metadata['kind']}: {counted(count, 'parameter')}, all names and shapes fit")
     typer.echo(path)

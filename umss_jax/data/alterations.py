@@ -37,8 +37,9 @@ def altered(
 
 
 def silent_voices(count: int, rng: np.random.Generator, config: AugmentationConfig) -> np.ndarray:
-    """Numbers of the voices that do not sing."""
+    """Numbers of the voices that do not sing; the last probability is that of all singing."""
     probability = np.asarray(config.voices_probability)
+    probability = np.pad(probability, (max(0, count - len(probability)), 0), mode="edge")[-count:]
     sounding = 1 + int(rng.choice(count, p=probability / probability.sum()))
     silent: np.ndarray = rng.permutation(count)[sounding:]
     return silent

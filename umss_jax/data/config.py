@@ -57,7 +57,7 @@ class AugmentationConfig:
     mixed_probability: float = 0.25
     """Of voices from different pieces, which cross each other freely (salience only)."""
     voices_probability: tuple[float, ...] = (0.08, 0.12, 0.2, 0.6)
-    """Of one to four voices."""
+    """Of one to four voices; of other numbers as many of the last ones as there are voices."""
     level_db: float = 4.0
     """Standard deviation of each voice's."""
     equalisation_db: float = 7.0
@@ -162,5 +162,8 @@ class DataConfig:
     """Maximum number of validation excerpts; 0 = all."""
     alter: bool = False
     """Whether training mixes with stems are altered: levels, silent voices, rooms, disturbances."""
+    scores: bool = False
+    """Whether the F0 of pieces with a score beside their recordings (``score.mid`` …) is by its
+    notes, where the strategy takes F0 as known."""
     augmentation: AugmentationConfig = AugmentationConfig()
     disturbance: DisturbanceConfig = DisturbanceConfig()

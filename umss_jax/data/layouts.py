@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from umss_jax.config import VOICES
+from umss_jax.config import VOICES, VoicesConfig
 from umss_jax.data.folder_files import file_identity, is_foreign, recordings_below, without_twins
 from umss_jax.data.voice_groups import Group, group_voices
 from umss_jax.errors import DatasetError
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
     name: str
     """Unique in its layout; of parts in a collection, ``BC/1_BC001_part1``."""
     voices: tuple[tuple[Path, ...], ...]
-    """Files of the singers of each voice, soprano to bass; empty for a mixture."""
+    """Files of the singers of each voice, the highest first; empty for a mixture."""
     mixture: Path | None = None
 
     @property
@@ -73,8 +73,10 @@ class Layout(NamedTuple):
             warn_once(f"{self.folder}: {left_out} left out ({some_of(self.missing)})")
 
 
-def find_layout(folder: Path) -> Layout:
+def find_layout(folder: Path, voices: VoicesConfig = VoicesConfig()) -> Layout:
     """Recognises the layout of a dataset's folder, or of that of one song or collection in it.
+
+    Pieces of other voices than the usual ones are folders of files that are called as these are.
 
     Raises:
         DatasetError: there is no such folder, or nothing in it is known.
@@ -82,7 +84,9 @@ def find_layout(folder: Path) -> Layout:
     found = recordings_below(folder)
     files, twins = without_twins(found.files)
     songs = _songs(folder, files)
-    if songs:
+    if voices.names != VOICES:
+        layout, others = _by_own_names(folder, files, voices.names)
+    elif songs:
         layout = _stem_folders(folder, songs)
         others = [file for file in files if not any(song in file.parents for song in songs)]
     else:
@@ -90,7 +94,7 @@ def find_layout(folder: Path) -> Layout:
     if not (layout.pieces or layout.missing):
         raise DatasetError(
             f"{folder} holds no layout that is known",
-            f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/soprano.*, or audio files",
+            f"expected <song>/{STEM_FOLDER}/*.wav, <piece>/{voices.names[0]}.*, or audio files",
         )
     notes = [*found.notes, *twins, *layout.notes]
     if others:
@@ -124,7 +128,7 @@ def choose_pieces(
     return [piece for piece in pieces if fits(piece, *wanted) and not fits(piece, *excluded)]
 
 
-def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
+def choose_singers(piece: Piece, singers: Sequence[int], voices: Sequence[str] = VOICES) -> Piece:
     """The piece with some singers of every voice only: numbers from 1, none for all.
 
     Those that a voice does not have are passed over, so that pieces of one singer a voice can
@@ -139,7 +143,7 @@ def choose_singers(piece: Piece, singers: Sequence[int]) -> Piece:
         tuple(file for number, file in enumerate(files, start=1) if number in singers)
         for files in piece.voices
     )
-    for voice, before, after in zip(VOICES, piece.voices, chosen, strict=True):
+    for voice, before, after in zip(voices, piece.voices, chosen, strict=True):
         if not after:
             raise DatasetError(
                 f"{piece.name} has {counted(len(before), 'recording')} of the {voice}, not "
@@ -217,8 +221,6 @@ def _by_names(folder: Path, files: Sequence[Path]) -> tuple[Layout, list[Path]]:
         if is_plain:
             return _layout("choralsynth", folder, pieces), others
         return _layout("stems", folder, pieces, _guesses(folder, groups, pieces)), others
-    names = [readable(file.relative_to(folder).with_suffix("").as_posix()) for file in files]
-    pieces = [Piece(name, (), file) for name, file in zip(names, files, strict=True)]
     like = [file for file in files if any(not one.is_letter for one in voice_names(file.stem))]
     notes: tuple[str, ...] = ()
     if like:
@@ -227,7 +229,40 @@ def _by_names(folder: Path, files: Sequence[Path]) -> tuple[Layout, list[Path]]:
             f"{what} named like a voice without the others and taken as a mixture: "
             f"{_names(folder, like)}",
         )
-    return Layout("mixtures", folder, tuple(pieces), (), notes), []
+    return _mixtures(folder, files, notes), []
+
+
+def _by_own_names(
+    folder: Path, files: Sequence[Path], voices: Sequence[str]
+) -> tuple[Layout, list[Path]]:
+    """Pieces in folders of files that are called as the voices, or else mixtures."""
+    number_of = {voice.casefold(): number for number, voice in enumerate(voices)}
+    pieces: dict[Path, list[list[Path]]] = {}
+    others = []
+    for file in files:
+        number = number_of.get(readable(file.stem).casefold())
+        if number is None:
+            others.append(file)
+        else:
+            pieces.setdefault(file.parent, [[] for _ in voices])[number].append(file)
+    if not pieces:
+        return _mixtures(folder, files), []
+    found = [
+        Piece(
+            readable(place.relative_to(folder).as_posix())
+            if place != folder
+            else readable(folder.resolve().name),
+            tuple(map(tuple, singers)),
+        )
+        for place, singers in pieces.items()
+    ]
+    return _layout("stems", folder, found, voices=voices), others
+
+
+def _mixtures(folder: Path, files: Sequence[Path], notes: tuple[str, ...] = ()) -> Layout:
+    names = [readable(file.relative_to(folder).with_suffix("").as_posix()) for file in files]
+    pieces = [Piece(name, (), file) for name, file in zip(names, files, strict=True)]
+    return Layout("mixtures", folder, tuple(pieces), (), notes)
 
 
 def _piece_name(folder: Path, group: Group) -> str:
@@ -258,10 +293,16 @@ def _guesses(folder: Path, groups: Sequence[Group], pieces: Sequence[Piece]) -> 
     return notes
 
 
-def _layout(kind: str, folder: Path, pieces: Iterable[Piece], notes: Sequence[str] = ()) -> Layout:
+def _layout(
+    kind: str,
+    folder: Path,
+    pieces: Iterable[Piece],
+    notes: Sequence[str] = (),
+    voices: Sequence[str] = VOICES,
+) -> Layout:
     complete, missing = [], []
     for piece in sorted(pieces):
-        absent = [v for v, files in zip(VOICES, piece.voices, strict=True) if not files]
+        absent = [v for v, files in zip(voices, piece.voices, strict=True) if not files]
         if absent:
             missing.append(f"{piece.name} has no {' and no '.join(absent)}")
         else:

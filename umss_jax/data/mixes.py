@@ -6,12 +6,12 @@ a resumed run sees the batches of an uninterrupted one on any number of hosts an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import VOICES, AudioConfig
+from umss_jax.config import AudioConfig, VoicesConfig
 from umss_jax.data.alterations import altered
 from umss_jax.data.config import DataConfig
 from umss_jax.data.excerpts import peak_scale, start_frames
@@ -34,6 +34,8 @@ class Example(NamedTuple):
     sources: np.ndarray | None
     """float32 [J, samples], which sum to the mixture unless it was altered; None where there are
     no stems."""
+    f0_hz_synth: np.ndarray | None = None
+    """float32 [J, frames], Hz, 0 = unvoiced, where it is known."""
 
 
 class Examples(NamedTuple):
@@ -44,6 +46,8 @@ class Examples(NamedTuple):
     """float32 [B, samples]."""
     sources: np.ndarray | None
     """float32 [B, J, samples], or None as soon as one example has none."""
+    f0_hz_synth: tuple[np.ndarray | None, ...] = ()
+    """float32 [J, frames] of each example where it is known; () where it is of none."""
 
 
 class RandomMixes:
@@ -170,7 +174,12 @@ def _cut(one: OpenPiece, singers: Sequence[int], start: int, audio: AudioConfig)
         name += "".join(f" {readable(files[i].stem)}" for _, files, i in chosen)
     scale = peak_scale(mixture)
     name = f"{name} at {start / rate_hz:.3f} s"
-    return Example(name, mixture * scale, None if sources is None else sources * scale)
+    f0_hz = None
+    if one.f0_hz_synth is not None:
+        first, frames = start // audio.hop_samples, audio.synth_frames
+        f0_hz = one.f0_hz_synth[:, first : first + frames]
+        f0_hz = np.pad(f0_hz, ((0, 0), (0, frames - f0_hz.shape[1])))
+    return Example(name, mixture * scale, None if sources is None else sources * scale, f0_hz)
 
 
 def _excerpt_frames(one: OpenPiece, audio: AudioConfig) -> list[int]:
@@ -183,25 +192,33 @@ def _excerpt_frames(one: OpenPiece, audio: AudioConfig) -> list[int]:
 def stack(examples: Sequence[Example]) -> Examples:
     """Examples as one batch."""
     sources = [example.sources for example in examples if example.sources is not None]
+    known = tuple(example.f0_hz_synth for example in examples)
     return Examples(
         tuple(example.name for example in examples),
         np.stack([example.mixture for example in examples]),
         np.stack(sources) if len(sources) == len(examples) else None,
+        known if any(one is not None for one in known) else (),
     )
 
 
 def open_sets(
-    config: DataConfig, seed: int, with_sources: bool, audio: AudioConfig
+    config: DataConfig,
+    seed: int,
+    with_sources: bool,
+    audio: AudioConfig,
+    voices: VoicesConfig = VoicesConfig(),
+    complete: Callable[[Sequence[OpenPiece]], Sequence[OpenPiece]] = list,
 ) -> tuple[RandomMixes, list[Example]]:
     """Training mixes and validation excerpts of a configuration.
 
     What is odd about the recordings is said on stderr, also whether both sets have some in common.
+    ``complete`` adds to the pieces of a set what else is known of them.
 
     Raises:
         DatasetError: a set is not there, broken, or has no stems where they are asked for.
     """
-    train = open_pieces(find_pieces(config.train), audio)
-    validation = open_pieces(find_pieces(config.validation), audio)
+    train = open_pieces(find_pieces(config.train, voices), audio)
+    validation = open_pieces(find_pieces(config.validation, voices), audio)
     for one in (*train, *validation):
         one.warn()
     shared = shared_recordings(train, validation)
@@ -209,11 +226,12 @@ def open_sets(
         warn_once(shared)
     if with_sources:
         for one in (*train, *validation):
-            if len(one.voices) != len(VOICES):
+            if not one.voices:
                 raise DatasetError(
                     f"{one.piece.name} has no stems, which supervised training needs",
                     "choose another strategy or other pieces",
                 )
+    train, validation = list(complete(train)), list(complete(validation))
     return (
         RandomMixes(train, seed, config.pool, config, audio=audio),
         validation_excerpts(validation, config.validation_examples, audio=audio),

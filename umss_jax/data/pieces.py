@@ -12,11 +12,11 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.audio.sndfile import system_name
-from umss_jax.config import AudioConfig
+from umss_jax.config import AudioConfig, VoicesConfig
 from umss_jax.data.config import SetConfig, StemLengthConfig
 from umss_jax.data.layouts import Piece, choose_pieces, choose_singers, find_layout
 from umss_jax.errors import DatasetError, UmssError
-from umss_jax.words import counted, readable, some_of, warn_once
+from umss_jax.words import NUMBERS, counted, readable, some_of, warn_once
 
 
 class OpenPiece(NamedTuple):
@@ -32,6 +32,8 @@ class OpenPiece(NamedTuple):
     """One line for each thing that is odd about the recordings together."""
     digests: tuple[tuple[Path, str], ...] = ()
     """Recordings with what is the same for those that sound the same."""
+    f0_hz_synth: np.ndarray | None = None
+    """float32 ``[J, frames]`` in Hz, a frame every hop, 0 = unvoiced, where it is known."""
 
     def warn(self) -> None:
         """Says the notes on stderr."""
@@ -39,7 +41,9 @@ class OpenPiece(NamedTuple):
             warn_once(note)
 
 
-def find_pieces(chosen: SetConfig) -> list[tuple[Piece, str]]:
+def find_pieces(
+    chosen: SetConfig, voices: VoicesConfig = VoicesConfig()
+) -> list[tuple[Piece, str]]:
     """The pieces of a training or validation set with the kind of their layout.
 
     What was guessed of the folders, or passed over in them, is said on stderr.
@@ -51,7 +55,7 @@ def find_pieces(chosen: SetConfig) -> list[tuple[Piece, str]]:
         raise DatasetError(
             "no recordings are named", "set data.train.folders and data.validation.folders"
         )
-    layouts = [find_layout(Path(folder).expanduser()) for folder in chosen.folders]
+    layouts = [find_layout(Path(folder).expanduser(), voices) for folder in chosen.folders]
     for layout in layouts:
         layout.warn()
     kinds = {piece: layout.kind for layout in layouts for piece in layout.pieces}
@@ -59,9 +63,10 @@ def find_pieces(chosen: SetConfig) -> list[tuple[Piece, str]]:
     if not pieces:
         raise DatasetError(
             f"no complete piece in {', '.join(chosen.folders)}",
-            "name folders with all four voices, or of mixtures (umss-jax data check says more)",
+            f"name folders with all {NUMBERS[len(voices)]} voices, or of mixtures "
+            "(umss-jax data check says more)",
         )
-    return [(choose_singers(piece, chosen.singers), kinds[piece]) for piece in pieces]
+    return [(choose_singers(piece, chosen.singers, voices.names), kinds[piece]) for piece in pieces]
 
 
 def open_pieces(pieces: Sequence[tuple[Piece, str]], audio: AudioConfig) -> list[OpenPiece]:

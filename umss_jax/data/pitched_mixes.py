@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from umss_jax.audio.cache import DecodedAudio
-from umss_jax.config import VOICES, AudioConfig, HcqtConfig
+from umss_jax.config import AudioConfig, HcqtConfig, VoicesConfig
 from umss_jax.data.alterations import coloured, coloured_noise, silent_voices
 from umss_jax.data.config import AugmentationConfig, SetConfig
 from umss_jax.data.pieces import find_pieces, length_notes
@@ -58,7 +58,9 @@ def stacked(items: list[Item]) -> Item:
     return type(items[0])(*map(np.stack, zip(*items, strict=True)))
 
 
-def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoice, ...]]:
+def open_pitched(
+    chosen: SetConfig, audio: AudioConfig, voices: VoicesConfig = VoicesConfig()
+) -> list[tuple[PitchedVoice, ...]]:
     """Pieces with stems and F0 (where :mod:`umss_jax.data.references` looks), one singer a voice.
 
     Raises:
@@ -66,22 +68,22 @@ def open_pitched(chosen: SetConfig, audio: AudioConfig) -> list[tuple[PitchedVoi
     """
     decoded = DecodedAudio()
     pieces = []
-    for piece, _ in find_pieces(chosen):
-        if len(piece.voices) != len(VOICES):
+    for piece, _ in find_pieces(chosen, voices):
+        if not piece.voices:
             raise DatasetError(f"{piece.name} has no stems", "leave it out (exclude)")
         try:
-            voices = tuple(
+            pitched = tuple(
                 PitchedVoice(decoded.load(file), read_f0(file, audio).astype(np.float32))
                 for file, *_ in piece.voices
             )
         except UmssError as error:
             raise DatasetError(error.message, error.remedy) from error
         lengths = {
-            file: len(one.samples) for (file, *_), one in zip(piece.voices, voices, strict=True)
+            file: len(one.samples) for (file, *_), one in zip(piece.voices, pitched, strict=True)
         }
         for note in length_notes(piece, lengths, audio):
             warn_once(note)
-        pieces.append(voices)
+        pieces.append(pitched)
     return pieces
 
 
@@ -126,13 +128,13 @@ class PitchedMixes:
             return self._example(*self._aligned_voices(rng, 1.0))
         speed = 2 ** (rng.uniform(-1, 1) * config.speed_semitones / 12)
         if not self._aligned and rng.uniform() < config.mixed_probability:
-            picked = [self._voice(rng, voice, speed) for voice in range(len(VOICES))]
+            picked = [self._voice(rng, voice, speed) for voice in range(len(self._pieces[0]))]
             sources, f0_hz = stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
         silent = silent_voices(len(sources), rng, config)
         sources[silent], f0_hz[silent] = 0, 0
-        sources = sources * 10 ** (rng.normal(0, config.level_db, (len(VOICES), 1)) / 20)
+        sources = sources * 10 ** (rng.normal(0, config.level_db, (len(sources), 1)) / 20)
         return self._example(coloured(sources, rng, config, self._audio), f0_hz, rng)
 
     def _aligned_voices(self, rng: np.random.Generator, speed: float) -> PitchedVoice:

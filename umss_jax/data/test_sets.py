@@ -18,7 +18,7 @@ import soundfile
 
 from umss_jax.audio.cache import DecodedAudio
 from umss_jax.audio.sndfile import system_name
-from umss_jax.config import AudioConfig
+from umss_jax.config import VOICES, AudioConfig, VoicesConfig
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import (
     CSD_TEST_SONGS,
@@ -50,25 +50,31 @@ def quartets_of(
     *,
     audio: AudioConfig,
     length_tolerance_s: float,
+    voices: VoicesConfig = VoicesConfig(),
 ) -> list[Quartet]:
-    """The quartets of a test set.
+    """The quartets of a test set; of a ``folder`` ensembles of any voices.
 
     ``songs`` names others than the test set's: by folder (``csd``, ``cantoria``) or by shell
     patterns of pieces (``bcbsq``, ``folder``). In the latter two, stems of one piece may differ in
     length by ``length_tolerance_s``.
 
     Raises:
-        UsageError: no song is called so.
+        UsageError: no song is called so, or a test set of quartets was asked for other voices.
         DatasetError: the folder is not laid out as expected, or a recording is missing or of
             another length.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder", f"expected the folder of {dataset}")
+    if dataset != Dataset.FOLDER and voices.names != VOICES:
+        raise UsageError(
+            f"--dataset {dataset} is of {', '.join(VOICES)}",
+            "use --dataset folder for other voices",
+        )
     if dataset == Dataset.CSD:
         return _csd(root, songs, audio)
     if dataset == Dataset.CANTORIA:
         return _cantoria(root, songs, audio)
-    return _of_layout(dataset, root, songs, audio, length_tolerance_s)
+    return _of_layout(dataset, root, songs, audio, length_tolerance_s, voices)
 
 
 def f0_is_there(quartets: Sequence[Quartet]) -> bool:
@@ -118,7 +124,12 @@ def _cantoria(root: Path, songs: Sequence[str], audio: AudioConfig) -> list[Quar
 
 
 def _of_layout(
-    dataset: Dataset, root: Path, songs: Sequence[str], audio: AudioConfig, tolerance_s: float
+    dataset: Dataset,
+    root: Path,
+    songs: Sequence[str],
+    audio: AudioConfig,
+    tolerance_s: float,
+    voices: VoicesConfig,
 ) -> list[Quartet]:
     """Quartets of ``bcbsq``, one a piece at 16 kHz, or of ``folder``, all singers at any rate."""
     is_bcbsq = dataset == Dataset.BCBSQ
@@ -126,7 +137,7 @@ def _of_layout(
         folders = {name.split("/")[0] for name in songs} or {"BC", "BQ"}
         for name in sorted(folders & {"BC", "BQ"}):
             song_folder(root, name)
-    layout = find_layout(root)
+    layout = find_layout(root, voices)
     if not is_bcbsq:
         layout.warn()
     if is_bcbsq and layout.kind != "bcbsq":
@@ -137,7 +148,8 @@ def _of_layout(
     if layout.kind == "mixtures":
         raise DatasetError(
             f"{root} holds recordings without stems",
-            f"expected <piece>/soprano.* to bass.*, or <song>/{STEM_FOLDER}/*.wav",
+            f"expected <piece>/{voices.names[0]}.* to {voices.names[-1]}.*, or "
+            f"<song>/{STEM_FOLDER}/*.wav",
         )
     wanted = tuple(songs) or (BCBSQ_TEST_PIECES if is_bcbsq else ("*",))
     _refuse_missing(root, layout.missing, wanted)
@@ -145,7 +157,7 @@ def _of_layout(
     for piece in choose_pieces(layout.pieces, wanted, ()):
         singers = 1 if is_bcbsq else min(len(files) for files in piece.voices)
         for singer in range(1, singers + 1):
-            files = _one_singer(piece, singer)
+            files = _one_singer(piece, singer, voices.names)
             samples = _shortest(files, not is_bcbsq, audio, tolerance_s)
             starts = tuple(start_frames(layout.kind, samples, audio))
             name = piece.name if singers == 1 else f"{piece.name}_singers_{singer}"
@@ -155,8 +167,8 @@ def _of_layout(
     return quartets
 
 
-def _one_singer(piece: Piece, singer: int) -> tuple[Path, ...]:
-    return tuple(files[0] for files in choose_singers(piece, [singer]).voices)
+def _one_singer(piece: Piece, singer: int, voices: Sequence[str] = VOICES) -> tuple[Path, ...]:
+    return tuple(files[0] for files in choose_singers(piece, [singer], voices).voices)
 
 
 def _shortest(

@@ -28,13 +28,14 @@ from umss_jax.audio.writing import write_sound
 from umss_jax.config import VOICES, AudioConfig
 from umss_jax.data.excerpts import Excerpt, Quartet, excerpt_name
 from umss_jax.documents import read_json
-from umss_jax.errors import ReportError, brief
+from umss_jax.errors import ReportError, UsageError, brief
 from umss_jax.evaluate.config import EvaluationConfig
 from umss_jax.evaluate.rows import Estimate, Row
 from umss_jax.evaluate.score_store import excerpt_digest
 from umss_jax.files import working_folder, write_text
 from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.pitch.tables import voice_rows, voices_header
+from umss_jax.range_checks import check_voice_names
 
 INDEX, REFERENCE = "index.json", "reference"
 AGAIN = "evaluate again with --audio"
@@ -63,6 +64,7 @@ class KeptExcerpt(NamedTuple):
     start_s: float
     folder: str
     rows: list[KeptRow]
+    voices: Sequence[str] = VOICES
 
 
 def spread_excerpts(quartets: Sequence[Quartet], count: int, audio: AudioConfig) -> list[str]:
@@ -76,9 +78,13 @@ class ExcerptAudio:
     """Keeps the audio of the excerpts of these names in a folder, which is made if missing."""
 
     def __init__(
-        self, folder: Path, names: Collection[str], config: EvaluationConfig = _DEFAULT
+        self,
+        folder: Path,
+        names: Collection[str],
+        config: EvaluationConfig = _DEFAULT,
+        voices: tuple[str, ...] = VOICES,
     ) -> None:
-        self._folder, self._config = folder, config
+        self._folder, self._config, self._voices = folder, config, voices
         self._names = frozenset(names)
         self._kept: dict[str, KeptExcerpt] = {}
 
@@ -92,14 +98,14 @@ class ExcerptAudio:
             return
         name = _folder_name(excerpt.name)
         self._kept[excerpt.name] = KeptExcerpt(
-            excerpt.name, excerpt.song, excerpt.start_s, name, []
+            excerpt.name, excerpt.song, excerpt.start_s, name, [], self._voices
         )
         about = _about(excerpt, {})
         folder = self._folder / name / REFERENCE
         if not _is_there(folder, about):
-            voices = dict(zip(VOICES, excerpt.sources, strict=True))
+            voices = dict(zip(self._voices, excerpt.sources, strict=True))
             sounds = {"mixture": excerpt.mixture, **voices}
-            _write(folder, sounds, excerpt.f0_hz_synth, None, about, self._config)
+            _write(folder, sounds, excerpt.f0_hz_synth, None, about, self._config, self._voices)
 
     def lacks(self, excerpt: Excerpt, row: Row) -> bool:
         """Whether what the row makes of the excerpt is to be kept and not there."""
@@ -115,14 +121,14 @@ class ExcerptAudio:
         Raises:
             OutputError: it cannot be written.
         """
-        stems = dict(zip(VOICES, estimate.stems, strict=True))
+        stems = dict(zip(self._voices, estimate.stems, strict=True))
         salience = row.salience(excerpt) if row.salience is not None else None
         about = _about(excerpt, row.identity)
         f0_hz_synth = estimate.reported_f0_hz_synth
         if f0_hz_synth is None:
             f0_hz_synth = estimate.f0_hz_synth
         folder = self._row_folder(excerpt, row)
-        _write(folder, stems, f0_hz_synth, salience, about, self._config)
+        _write(folder, stems, f0_hz_synth, salience, about, self._config, self._voices)
 
     def finish(self) -> None:
         """Writes the index; without excerpts, takes away the one of an earlier run.
@@ -160,7 +166,7 @@ def read_index(folder: Path) -> list[KeptExcerpt]:
             _check_kept(one)
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise ReportError(f"{path} is no index of excerpts", AGAIN) from error
     for one in excerpts:
         names = (REFERENCE, *(row.folder for row in one.rows))
@@ -175,6 +181,7 @@ def _check_kept(one: KeptExcerpt) -> None:
     is_time = type(one.start_s) in (int, float) and 0 <= one.start_s <= _LATEST_S
     if not is_time or not all(isinstance(text, str) for text in texts):
         raise ValueError("values of other types")
+    check_voice_names(one.voices)
     for name in (one.folder, *(row.folder for row in one.rows)):
         if not isinstance(name, str) or "\0" in name:
             raise ValueError("values of other types")
@@ -247,6 +254,7 @@ def _write(
     salience: np.ndarray | None,
     about: Mapping[str, Any],
     config: EvaluationConfig,
+    voices: Sequence[str],
 ) -> None:
     """Writes a folder aside and puts it in its place."""
     audio = config.audio
@@ -262,7 +270,7 @@ def _write(
             # What is below the pitch grid is unvoiced.
             voiced = np.where(f0_hz_synth < 0.99 * config.hcqt.fmin_hz, 0.0, f0_hz_synth)
             rows = voice_rows(frame_times_s(voiced.shape[1], audio), voiced)
-            (made / "f0.csv").write_text(voices_header() + rows, encoding="ascii")
+            (made / "f0.csv").write_text(voices_header(voices) + rows, encoding="utf-8")
         if salience is not None:
             step_s = audio.example_samples / audio.sample_rate_hz / salience.shape[1]
             np.savez_compressed(

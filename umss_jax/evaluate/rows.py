@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.segments import segment_seed
-from umss_jax.config import Assigner, Chain
+from umss_jax.config import Assigner, Chain, VoicesConfig
 from umss_jax.data.excerpts import Excerpt
 from umss_jax.evaluate import baselines
 from umss_jax.evaluate.config import EvaluationConfig, F0Source
@@ -73,6 +73,7 @@ def model_rows(
     sources: Sequence[F0Source] = (F0Source.MIX,),
     config: EvaluationConfig = _DEFAULT,
     chain: Chain = Chain.PAPER,
+    voices: VoicesConfig | None = None,
 ) -> list[Row]:
     """The rows of a model: its stems where it can synthesise, and the comb on its F0.
 
@@ -84,6 +85,7 @@ def model_rows(
             model where the F0 is given.
         config: of the comb and its masks.
         chain: in which it separates; of another than the paper's the labels say so.
+        voices: who sings, where not those that the weights were trained with.
 
     Raises:
         UnknownModelError, WeightsError, UsageError: as :func:`umss_jax.api.load`.
@@ -96,7 +98,8 @@ def model_rows(
     own = voice_model(variables["params"]).parts
     has_decoder = not variables["params"].keys().isdisjoint(own)
     load = api.load if has_decoder else api.load_tracker
-    engine = load(name, assigner=assigner, chain=chain).engine
+    others: dict[str, Any] = {} if voices is None else {"voices": voices}
+    engine = load(name, assigner=assigner, chain=chain, **others).engine
     if chain != Chain.PAPER:
         label = f"{label}, {chain}"
     identity = {

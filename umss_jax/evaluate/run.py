@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from umss_jax.config import Assigner, Chain
+from umss_jax.config import VOICES, Assigner, Chain, VoicesConfig
 from umss_jax.data.config import Dataset
 from umss_jax.data.excerpts import Excerpt, Quartet, cut_excerpts
 from umss_jax.data.references import f0_files
@@ -68,6 +68,8 @@ class Evaluation(NamedTuple):
     """Folder in which scores and audio of the excerpts are kept."""
     heard: int = 0
     """Excerpts whose audio is kept."""
+    voices: VoicesConfig | None = None
+    """Who sings, where not soprano, alto, tenor and bass."""
 
 
 class Result(NamedTuple):
@@ -79,6 +81,7 @@ class Result(NamedTuple):
     stems: StemEvaluation
     f0: F0Evaluation | None
     """None where the row has no F0 of its own, or there is no reference."""
+    voices: tuple[str, ...] = VOICES
 
 
 def evaluate(
@@ -105,8 +108,14 @@ def evaluate(
     config = what.measures.config
     audio = config.audio
     tolerance_s = config.stem_length_tolerance_s
+    voices = what.voices or VoicesConfig()
     quartets = quartets_of(
-        what.dataset, what.data, what.songs, audio=audio, length_tolerance_s=tolerance_s
+        what.dataset,
+        what.data,
+        what.songs,
+        audio=audio,
+        length_tolerance_s=tolerance_s,
+        voices=voices,
     )
     if what.limit is not None:
         quartets = _limited(quartets, what.limit)
@@ -115,12 +124,14 @@ def evaluate(
     scores, kept = None, None
     if what.out:
         names = spread_excerpts(quartets, what.heard, audio)
-        scores, kept = what.out / "excerpts", ExcerptAudio(what.out / "audio", names, config)
+        scores = what.out / "excerpts"
+        kept = ExcerptAudio(what.out / "audio", names, config, voices.names)
     excerpts = cut_excerpts(
         quartets, with_f0, audio=audio, minimum_confidence=config.crepe_confidence
     )
     with progress(len(rows) * sum(len(one.start_frames) for one in quartets)) as step:
-        return run_evaluation(excerpts, rows, what.measures, scores, kept, step)
+        results = run_evaluation(excerpts, rows, what.measures, scores, kept, step)
+    return [result._replace(voices=voices.names) for result in results]
 
 
 def _limited(quartets: list[Quartet], limit: int) -> list[Quartet]:
@@ -156,7 +167,7 @@ def _rows(what: Evaluation, with_f0: bool) -> list[Row]:
     config = what.measures.config
     rows = baseline_rows(with_f0, config)
     for model, chain in itertools.product(what.models, what.chains):
-        rows += model_rows(model, what.assigner, what.sources, config, chain)
+        rows += model_rows(model, what.assigner, what.sources, config, chain, what.voices)
     labels = [row.label for row in rows]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:

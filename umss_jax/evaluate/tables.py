@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from umss_jax.config import VOICES
 from umss_jax.errors import printable
 from umss_jax.evaluate.protocol import StemEvaluation, summarise_f0, summarise_stems
 from umss_jax.evaluate.run import Measures, Result
@@ -105,7 +104,7 @@ def frames(results: Sequence[Result]) -> str:
             columns = [scores.get(key) for key in of_stems] + [f0.get(key) for key in of_f0]
             writer.writerow(
                 [
-                    *(one.label, one.stems.names[excerpt], VOICES[voice], second),
+                    *(one.label, one.stems.names[excerpt], one.voices[voice], second),
                     f"{one.stems.energy[index]:.5f}",
                     int(one.stems.kept[index]),
                     *(_cell(values, index) for values in columns),
@@ -138,7 +137,7 @@ def _markdown(rows: Sequence[tuple[str, Summaries, Summaries | None]]) -> str:
 
 
 def _group_names(result: Result, by: Group) -> list[str]:
-    return list(VOICES) if by is Group.VOICE else list(dict.fromkeys(result.songs))
+    return list(result.voices) if by is Group.VOICE else list(dict.fromkeys(result.songs))
 
 
 def _of_group(
@@ -146,7 +145,7 @@ def _of_group(
 ) -> tuple[Summaries, Summaries | None]:
     """Statistics over one song or voice."""
     chosen: Any = (
-        (slice(None), VOICES.index(name))
+        (slice(None), result.voices.index(name))
         if by is Group.VOICE
         else np.asarray([song == name for song in result.songs])
     )

@@ -29,20 +29,28 @@ _VOICE_KERNEL = (3, 3, 16, 16)
 class VoasNetwork(nn.Module):
     """What both networks share: normalisation, common blocks, and then a part for each voice.
 
-    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and one group for each voice.
+    Parameters: ``input_norm``, ``block_1`` … ``block_4``, and one group for each voice: of
+    four by the names of the usual ones, else ``voice_1`` …
     """
 
     config: ConvConfig = ConvConfig()
+    voices: int = len(VOICES)
 
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
-        """Salience of the mixture [B, 360, T] to those of `VOICES` [B, J, 360, T], in (0, 1)."""
+        """Salience of the mixture [B, 360, T] to those of the voices [B, J, 360, T], in (0, 1)."""
         return over_batch(self, type(self)._compute, salience, config=self.config)
 
     def _compute(self, salience: jax.Array) -> jax.Array:
         x = StoredNorm(self.config, name="input_norm")(salience[..., None])
         x = conv_blocks(x, _COMMON, self.config)
         return jnp.stack(self._voices(x), axis=1)
+
+    def _groups(self) -> tuple[str, ...]:
+        """What the parameters of each voice are called."""
+        if self.voices == len(VOICES):
+            return VOICES
+        return tuple(f"voice_{number}" for number in range(1, self.voices + 1))
 
     def _voices(self, x: jax.Array) -> list[jax.Array]:
         """The output of every voice, [B, 360, T] each, from the common blocks' channels."""
@@ -84,8 +92,8 @@ class VoasCnn(VoasNetwork):
     """
 
     def _voices(self, x: jax.Array) -> list[jax.Array]:
-        voices = [_CnnVoice(self.config, name=voice) for voice in VOICES]
-        # One convolution for the four that share their input: wider ones are faster.
+        voices = [_CnnVoice(self.config, name=group) for group in self._groups()]
+        # One convolution for all that share their input: wider ones are faster.
         kernels, biases = zip(*(voice.first_weights() for voice in voices), strict=True)
         kernel, bias = jnp.concatenate(kernels, axis=-1), jnp.concatenate(biases)
         first = jnp.split(conv_with_bias(x, kernel, bias, self.config), len(voices), axis=-1)
@@ -164,4 +172,4 @@ class VoasClstm(VoasNetwork):
     """
 
     def _voices(self, x: jax.Array) -> list[jax.Array]:
-        return [_ClstmVoice(self.config, name=voice)(x) for voice in VOICES]
+        return [_ClstmVoice(self.config, name=group)(x) for group in self._groups()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from umss_jax.config import Assigner, ModelConfig, TrackAssigner
+from umss_jax.config import Assigner, ModelConfig, TrackAssigner, VoicesConfig
 from umss_jax.errors import UsageError
 
 AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
@@ -48,20 +48,36 @@ def voice_model(parts: Iterable[str]) -> VoiceModel:
 
 
 def resolve_assigner(
-    assigner: AssignerKind, has_network: bool, config: ModelConfig, model: str
+    assigner: AssignerKind,
+    has_network: bool,
+    config: ModelConfig,
+    model: str,
+    voices: VoicesConfig | None = None,
 ) -> AssignerKind:
     """What gives the pitches to the voices of a model: never *auto*.
 
-    *auto* is the model's own network, which ``config`` names, or, where there are no weights of
-    one (``has_network``), the continuity rule. The model's name is for messages.
+    *auto* is the model's own network, which ``config`` names; the ranges of the ``voices`` that are
+    asked for, where these are others than the network's; or, where there are no weights of one
+    (``has_network``), the continuity rule for the usual voices and the ranges for others. The
+    model's name is for messages.
 
     Raises:
-        UsageError: another network was asked for than the weights are of.
+        UsageError: another network was asked for than the weights are of, or one of other voices.
     """
     kind = type(assigner)
-    if assigner in (kind.HEURISTIC, "none") or not has_network:
-        return kind.HEURISTIC if assigner is kind.AUTO else assigner
+    is_other = voices is not None and not voices.are_those_of(config.voices)
+    if assigner in (kind.HEURISTIC, kind.RANGES, "none") or not has_network:
+        if assigner is not kind.AUTO:
+            return assigner
+        return kind.HEURISTIC if (voices or config.voices).is_usual else kind.RANGES
     network = config.assignment_network
+    if is_other:
+        if assigner is kind.AUTO:
+            return kind.RANGES
+        raise UsageError(
+            f"the assignment network of model {model} is of {', '.join(config.voices.names)}",
+            "use the assigner ranges or heuristic for other voices",
+        )
     if assigner not in (kind.AUTO, network):
         raise UsageError(
             f"the assignment network of model {model} is {network}, not {assigner}",

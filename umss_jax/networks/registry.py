@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import VOICES, ModelConfig, UnetCondition
+from umss_jax.config import ModelConfig, UnetCondition
 from umss_jax.errors import WeightsError
 from umss_jax.networks.assignment import VoasClstm, VoasCnn
 from umss_jax.networks.decoder import Decoder
@@ -69,7 +69,8 @@ def salience_inputs(
 
 def assignment_network(config: ModelConfig) -> VoasCnn | VoasClstm | SmallVoices:
     """The assignment module that ``config`` names."""
-    network: VoasCnn = ASSIGNMENT_NETWORKS[config.assignment_network](config=config.conv)
+    kind = ASSIGNMENT_NETWORKS[config.assignment_network]
+    network: VoasCnn = kind(config=config.conv, voices=len(config.voices))
     return network
 
 
@@ -99,13 +100,13 @@ def init_part(part: str, key: jax.Array, config: ModelConfig) -> dict[str, Any]:
     elif part == "decoder":
         latent = jnp.zeros((1, frames, config.encoder.latent))
         module = Decoder(config.decoder)
-        inputs = (latent, jnp.full((1, len(VOICES), frames), 200.0))
+        inputs = (latent, jnp.full((1, len(config.voices), frames), 200.0))
     elif part == "unet":
         mixture = jnp.zeros((1, frames * config.unet.hop_samples))
         module = unet_network(config)
         inputs = (mixture, condition_f0(jnp.full((1, frames), 200.0), config.unet))
     elif part == "refiner":
-        spectra = jnp.zeros((1, len(VOICES), config.refiner.fft_size // 2 + 1, frames))
+        spectra = jnp.zeros((1, len(config.voices), config.refiner.fft_size // 2 + 1, frames))
         module, inputs = Refiner(config.refiner, config.conv), (spectra[:, 0], spectra)
     else:
         raise ValueError(f"no part named {part!r}: choose from {', '.join(ALL_PARTS)}")

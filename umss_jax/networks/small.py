@@ -112,9 +112,10 @@ class SmallSalience(nn.Module):
 
 
 class SmallVoices(nn.Module):
-    """Assignment of a salience to the four voices (55 504 parameters)."""
+    """Assignment of a salience to voices (55 504 parameters for four)."""
 
     config: ConvConfig = ConvConfig()
+    voices: int = len(VOICES)
     channels: int = 32
 
     @nn.compact
@@ -132,8 +133,8 @@ class SmallVoices(nn.Module):
         for number, dilation in enumerate(_DILATIONS, start=1):
             conv = Conv((3, 3, self.channels), self.config, name=f"dilated_{number}")
             x = x + jax.nn.relu(_dilated(conv, x, dilation))
-        x = Conv((1, 1, len(VOICES)), self.config, name="output")(x)
-        weight = self.param("salience_weight", nn.initializers.ones, (len(VOICES),))
+        x = Conv((1, 1, self.voices), self.config, name="output")(x)
+        weight = self.param("salience_weight", nn.initializers.ones, (self.voices,))
         logit = jnp.log((padded + _FLOOR) / (1.0 - padded + _FLOOR))
         over_bins, over_frames = (
             jnp.asarray(interpolation_matrix(cells, _POOL * cells))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,8 +65,8 @@ Row = tuple[int, list[str]]
 """Number of a line, from 1, and its cells."""
 
 
-def read_rows(path: Path) -> tuple[list[Row], Columns]:
-    """The rows of a table, and what its columns are.
+def read_rows(path: Path, voices: Sequence[str] = VOICES) -> tuple[list[Row], Columns]:
+    """The rows of a table, and what its columns are; of a table of voices these.
 
     Raises:
         DatasetError: there is no file, there are no rows, or columns could be several things.
@@ -81,6 +81,9 @@ def read_rows(path: Path) -> tuple[list[Row], Columns]:
         is_first = not rows and columns is None
         if comment is not None:
             names = _names(comment) if is_first else names
+        elif is_first and _heads(line, voices):
+            names = ["time_s", *voices]
+            columns = Columns(0, tuple(range(1, len(names))), voices=tuple(voices))
         elif is_first and not any(map(is_number, cells)):
             names = _names(line)
             columns = _named(path, number, names)
@@ -100,6 +103,12 @@ def read_rows(path: Path) -> tuple[list[Row], Columns]:
         if len(columns.pitches) == 1 and not columns.voices:
             _refuse_low(path, rows, columns, names[columns.pitches[0]])
     return rows, columns
+
+
+def _heads(line: str, voices: Sequence[str]) -> bool:
+    """Whether it is the first line of a table of these voices as this package writes it."""
+    cells = [cell.strip().casefold() for cell in line.split(",")]
+    return cells == ["time_s", *(voice.casefold() for voice in voices)]
 
 
 def _refuse_low(path: Path, rows: list[Row], columns: Columns, name: str) -> None:

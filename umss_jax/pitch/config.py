@@ -1,6 +1,40 @@
-"""Settings of F0 tables."""
+"""Settings of F0 tables, and of what gives pitches to voices."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 CONFIDENCE = 0.4
 """Minimum confidence of a voiced frame, on CREPE's scale of 0 to 1 (reference)."""
+
+
+@dataclass(frozen=True)
+class RangesConfig:
+    """What assignment by ranges minimises; costs are sums over voices and frames.
+
+    Chosen by a random search on rendered hymns (SATB, TTBB, SSAA, SAB, SSATB, duets).
+    """
+
+    threshold_part: float = 0.3
+    """Of the threshold of a peak: softer ones are not considered."""
+    spare_peaks: int = 3
+    """So many more than there are voices are considered in a frame, the most salient."""
+    ways: int = 32
+    """To give its peaks to the voices that are followed."""
+    reward: float = 2.3
+    """Of a peak that somebody sings, times its salience."""
+    silent_cost: float = 1.0
+    shared_cost: float = 0.66
+    """Of a voice that sings another's pitch. Since it is less than silence, most rests beside a
+    voice in reach become unisons, which are more frequent in hymns; with 3 they stay rests."""
+    centre_cost: float = 0.33
+    """At the edges of a range; grows with the square."""
+    outside_cost: float = 0.5
+    """For each semitone."""
+    step_cost: float = 2.0
+    """For each semitone from frame to frame, beyond what is still."""
+    still_semitones: float = 0.1
+    leap_cost: float = 10.0
+    """What a step costs at most."""
+    change_cost: float = 3.5
+    """Of falling silent or beginning to sing."""

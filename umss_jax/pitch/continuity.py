@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,22 @@ _MAXIMUM_PEAKS = 8
 """More candidates in a frame than this are noise: their arrangements grow as the fourth power."""
 
 
-def multi_f0_peaks(
+class Peaks(NamedTuple):
+    """Local maxima of a salience, ascending in every frame and padded with zeros at its end."""
+
+    hz: np.ndarray
+    """float64 ``[T, N]``; N is the largest number of peaks, at least one."""
+    salience: np.ndarray
+    """``[T, N]``."""
+
+
+def salience_peaks(
     salience: np.ndarray,
     threshold: float = F0Config().multi_f0_threshold,
     grid: HcqtConfig = HcqtConfig(),
     mean_bins: int = 0,
-) -> np.ndarray:
-    """Multi-F0 estimate: local maxima over frequency that reach the threshold.
+) -> Peaks:
+    """Local maxima over frequency that reach the threshold.
 
     Args:
         salience: ``[bins, T]`` in (0, 1), any frame rate.
@@ -39,8 +48,7 @@ def multi_f0_peaks(
             taken; 0 for the peak's bin.
 
     Returns:
-        float64 ``[T, N]``, Hz, ascending in every frame and padded with zeros at its end; N is the
-        largest number of peaks, at least one. The first and the last bin are no peaks.
+        Their frequencies and saliences. The first and the last bin are no peaks.
 
     Raises:
         ValueError: if the salience is not ``[bins, T]``.
@@ -56,7 +64,9 @@ def multi_f0_peaks(
     counts = np.bincount(frame, minlength=salience.shape[1])
     place = np.arange(len(frame)) - np.repeat(np.cumsum(counts) - counts, counts)
     multi_f0_hz = np.zeros((salience.shape[1], max(1, counts.max(initial=0))))
+    heights = np.zeros(multi_f0_hz.shape)
     peak = bin_ + 1
+    heights[frame, place] = salience[peak, frame]
     multi_f0_hz[frame, place] = bin_frequencies_hz(grid)[peak]
     if mean_bins:
         offsets = np.arange(-mean_bins, mean_bins + 1)
@@ -64,7 +74,17 @@ def multi_f0_peaks(
         weights = near[peak[:, None] + mean_bins + offsets, frame[:, None]]
         shift = (weights @ offsets) / weights.sum(axis=1)
         multi_f0_hz[frame, place] *= 2.0 ** (shift / grid.bins_per_octave)
-    return multi_f0_hz
+    return Peaks(multi_f0_hz, heights)
+
+
+def multi_f0_peaks(
+    salience: np.ndarray,
+    threshold: float = F0Config().multi_f0_threshold,
+    grid: HcqtConfig = HcqtConfig(),
+    mean_bins: int = 0,
+) -> np.ndarray:
+    """Multi-F0 estimate: the frequencies of :func:`salience_peaks`, ``[T, N]`` in Hz."""
+    return salience_peaks(salience, threshold, grid, mean_bins).hz
 
 
 @functools.lru_cache(maxsize=32)
@@ -194,6 +214,7 @@ def heuristic_f0_synth(
     threshold: float = F0Config().multi_f0_threshold,
     grid: HcqtConfig = HcqtConfig(),
     mean_bins: int = 0,
+    voices: int = len(VOICES),
 ) -> np.ndarray:
     """From salience to the F0 of each voice at the synthesiser's frame rate.
 
@@ -203,10 +224,11 @@ def heuristic_f0_synth(
         threshold: as for :func:`multi_f0_peaks`, as are ``grid`` and ``mean_bins``.
         grid: of the bins.
         mean_bins: around a peak.
+        voices: number of voices J.
 
     Returns:
-        float32 ``[J, 250]``, Hz, soprano first, 0 where unvoiced. Values below the lowest peak of
-        the excerpt are set to 0: they stem from interpolating across a voiced/unvoiced border.
+        float32 ``[J, 250]``, Hz, the highest first, 0 where unvoiced. Values below the lowest peak
+        of the excerpt are set to 0: they stem from interpolating across a voiced/unvoiced border.
         (Other values at borders are too low as well and stay, as in the reference.)
 
     Source: ``f0_assignement`` in the reference's ``preprocessing_multif0_cuesta_BCBQ.py``. Its
@@ -214,7 +236,7 @@ def heuristic_f0_synth(
     sings the lowest peak; here that takes 1e-5 of it.
     """
     multi_f0_hz = multi_f0_peaks(salience, threshold, grid, mean_bins)
-    f0_hz = resample_linear(assign_by_continuity(multi_f0_hz), frames)
+    f0_hz = resample_linear(assign_by_continuity(multi_f0_hz, voices), frames)
     lowest_hz = np.min(multi_f0_hz, initial=np.inf, where=multi_f0_hz > 0)
     return np.where(f0_hz < lowest_hz * (1 - 1e-5), np.float32(0), f0_hz)
 

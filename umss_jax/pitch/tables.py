@@ -39,22 +39,23 @@ class F0Table(NamedTuple):
     f0_hz: np.ndarray
     """float64 [pitches, rows], 0 where unvoiced."""
     voices: tuple[str, ...]
-    """Names of the pitches, in the order of :data:`umss_jax.config.VOICES`; () without names."""
+    """Names of the pitches, the highest first; () without names."""
     confidence: np.ndarray | None
     """float64 [rows] in [0, 1]; where there is a decision on voicing instead, that: 0 or 1."""
 
 
-def read_table(path: Path) -> F0Table:
+def read_table(path: Path, voices: Sequence[str] = VOICES) -> F0Table:
     """Reads an F0 table of any of the tools that the module names.
 
     Args:
         path: text in UTF-8, UTF-16 or UTF-32, of at most 64 MiB.
+        voices: that may be named in its first line, as this package writes it.
 
     Raises:
         DatasetError: it is not there or no F0 table, or times do not ascend within a day, or it
             could mean two things; file, line and what was expected are named.
     """
-    rows, columns = read_rows(path)
+    rows, columns = read_rows(path, voices)
     time_s = columns.unit_s * column(path, rows, columns.time, "time")
     refuse(path, rows, ~((time_s >= 0) & (time_s <= _LATEST_S)), "the time is not within a day")
     falls = np.concatenate([[False], time_s[1:] <= time_s[:-1]])
@@ -103,15 +104,15 @@ def read_track(path: Path, hop_s: float, minimum_confidence: float = CONFIDENCE)
     return on_frames(table.time_s, f0_hz, hop_s)
 
 
-def read_voices(path: Path) -> F0Table:
-    """Reads a table of the four voices, as this package writes it.
+def read_voices(path: Path, voices: Sequence[str] = VOICES) -> F0Table:
+    """Reads a table of voices, as this package writes it.
 
     Raises:
         DatasetError: as :func:`read_table`, or a voice is missing.
     """
-    table = read_table(path)
-    if table.voices != VOICES:
-        columns = ", ".join(("time_s", *VOICES))
+    table = read_table(path, voices)
+    if table.voices != tuple(voices):
+        columns = ", ".join(("time_s", *voices))
         raise DatasetError(f"{path} has not the columns {columns}", "expected a pitch per voice")
     return table
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from umss_jax.config import VOICES
 from umss_jax.evaluate.listening import (
     AGAIN,
     REFERENCE,
@@ -20,7 +19,14 @@ from umss_jax.evaluate.listening import (
 )
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import PitchAxis, clock, pitch_axis
-from umss_jax.report.pitches import Panel, Pitches, pitch_panel, read_f0, read_salience
+from umss_jax.report.pitches import (
+    Panel,
+    Pitches,
+    pitch_panel,
+    read_f0,
+    read_salience,
+    voice_colours,
+)
 from umss_jax.report.player import Choice, Raw, encoded, loudest_db, player
 from umss_jax.report.sounds import (
     Interval,
@@ -52,7 +58,7 @@ def excerpts_player(folder: Path, config: ReportConfig = ReportConfig()) -> dict
         return None
     rate, _, samples = read_header(folder / excerpts[0].folder / REFERENCE / "mixture.flac")
     interval = Interval(0.0, samples / rate)
-    sounds = sum(1 + len(VOICES) * (1 + len(excerpt.rows)) for excerpt in excerpts)
+    sounds = sum(1 + len(excerpt.voices) * (1 + len(excerpt.rows)) for excerpt in excerpts)
     audio = choose_audio(str(folder), rate, 1, interval.duration_s, sounds, config, FEWER)
     labels = _labels(folder, excerpts)
     return player(
@@ -105,12 +111,15 @@ def _tracks(
         opaque_db = loudest_db(mixture, audio, config)
         encode = partial(encoded, audio=audio, opaque_db=opaque_db, config=config)
         yield encode(Raw("mixture", "mixture", "ink", mixture, scope))
-        for voice in VOICES:
+        colours = voice_colours(excerpt.voices)
+        for voice in excerpt.voices:
             for row in excerpt.rows:
                 stem = read(place / row.folder / f"{voice}.flac")
-                yield encode(Raw(voice, "stem", voice, stem, scope, str(labels.index(row.label))))
+                yield encode(
+                    Raw(voice, "stem", colours[voice], stem, scope, str(labels.index(row.label)))
+                )
             target = read(place / REFERENCE / f"{voice}.flac")
-            yield encode(Raw(f"{voice}, target", "target", voice, target, scope))
+            yield encode(Raw(f"{voice}, target", "target", colours[voice], target, scope))
 
 
 def _panels(
@@ -122,11 +131,11 @@ def _panels(
 ) -> Iterator[Panel]:
     """Pitches of every row of every excerpt over its salience, beside those of the reference."""
 
-    def pitches(path: Path) -> Pitches | None:
-        return read_f0(path, interval, AGAIN) if path.is_file() else None
+    def read(path: Path, voices: Sequence[str]) -> Pitches | None:
+        return read_f0(path, interval, AGAIN, tuple(voices)) if path.is_file() else None
 
     for number, excerpt in enumerate(excerpts):
-        place = folder / excerpt.folder
+        place, pitches = folder / excerpt.folder, partial(read, voices=excerpt.voices)
         reference = pitches(place / REFERENCE / "f0.csv")
         tracks = [pitches(place / row.folder / "f0.csv") for row in excerpt.rows]
         axis = _axis(reference, [one for one in tracks if one is not None], config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class Pitches(NamedTuple):
     """``[frames]`` from the beginning of the interval shown, evenly spaced."""
     f0_hz_synth: np.ndarray
     """``[J, frames]``, 0 where there is no pitch."""
+    voices: tuple[str, ...] = VOICES
 
 
 class Salience(NamedTuple):
@@ -46,6 +48,8 @@ class Curve(NamedTuple):
     """A line of a panel."""
 
     voice: str
+    colour: str
+    """Of the style sheet."""
     path: str
     """SVG, in a box of 1000 by 100."""
 
@@ -67,14 +71,23 @@ class Panel(NamedTuple):
     """For which choice it is shown; empty: for all."""
 
 
-def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
-    """Reads an interval of a table of ``time_s`` and the four voices, on any grid.
+def voice_colours(voices: Sequence[str]) -> dict[str, str]:
+    """What the style sheet calls the colour of each voice."""
+    if tuple(voices) == VOICES:
+        return dict(zip(VOICES, VOICES, strict=True))
+    return {voice: f"voice-{number}" for number, voice in enumerate(voices, 1)}
+
+
+def read_f0(
+    path: Path, interval: Interval, remedy: str, voices: tuple[str, ...] = VOICES
+) -> Pitches:
+    """Reads an interval of a table of ``time_s`` and the voices, on any grid.
 
     Raises:
         ReportError: It is not there, or something else; with this remedy.
     """
     try:
-        table = read_voices(path)
+        table = read_voices(path, voices)
     except DatasetError as error:
         raise ReportError(error.message, remedy) from error
     is_pitch = (table.f0_hz >= 0) & (table.f0_hz <= _HIGHEST_HZ)
@@ -83,7 +96,7 @@ def read_f0(path: Path, interval: Interval, remedy: str) -> Pitches:
     f0_hz = np.stack([on_frames(table.time_s, voice, _FRAME_S) for voice in table.f0_hz])
     time_s = np.arange(f0_hz.shape[1]) * _FRAME_S - interval.start_s
     shown = (time_s >= 0) & (time_s <= interval.duration_s)
-    return Pitches(time_s[shown], f0_hz[:, shown])
+    return Pitches(time_s[shown], f0_hz[:, shown], voices)
 
 
 def read_salience(path: Path, duration_s: float, remedy: str, config: ReportConfig) -> Salience:
@@ -200,17 +213,22 @@ def _curves(
 ) -> list[Curve]:
     if pitches is None:
         return []
+    colours = voice_colours(pitches.voices)
     return [
-        Curve(voice, pitch_path(pitches.time_s, hz, axis, interval.duration_s, config))
-        for voice, hz in zip(VOICES, pitches.f0_hz_synth, strict=True)
+        Curve(
+            voice,
+            colours[voice],
+            pitch_path(pitches.time_s, hz, axis, interval.duration_s, config),
+        )
+        for voice, hz in zip(pitches.voices, pitches.f0_hz_synth, strict=True)
     ]
 
 
 def _readout(pitches: Pitches) -> dict[str, object]:
-    time_s, hz = pitches
+    time_s, hz, voices = pitches
     return {
         "frame_s": round(float(time_s[1] - time_s[0]), 6) if len(time_s) > 1 else _FRAME_S,
-        "hz": {v: np.round(one, 1).tolist() for v, one in zip(VOICES, hz, strict=True)},
+        "hz": {v: np.round(one, 1).tolist() for v, one in zip(voices, hz, strict=True)},
     }
 
 
@@ -219,13 +237,13 @@ def _description(pitches: Pitches | None, reference: Pitches | None, has_salienc
     over = " over the salience" if has_salience else ""
     if pitches is not None:
         beside = ", the reference dashed" if reference is not None else ""
-        return f"Pitch curves{over}: {_ranges(pitches.f0_hz_synth)}{beside}."
+        return f"Pitch curves{over}: {_ranges(pitches)}{beside}."
     if reference is not None:
-        return f"Pitch curves of the reference{over}: {_ranges(reference.f0_hz_synth)}."
+        return f"Pitch curves of the reference{over}: {_ranges(reference)}."
     return "No pitches are known."
 
 
-def _ranges(f0_hz_synth: np.ndarray) -> str:
+def _ranges(pitches: Pitches) -> str:
     def words(hz: np.ndarray) -> str:
         sung = hz[hz > 0]
         if not sung.size:
@@ -233,4 +251,5 @@ def _ranges(f0_hz_synth: np.ndarray) -> str:
         part = 100 * sung.size / hz.size
         return f"{sung.min():.0f} to {sung.max():.0f} Hz, sung in {part:.0f} % of the time"
 
-    return "; ".join(f"{v} {words(hz)}" for v, hz in zip(VOICES, f0_hz_synth, strict=True))
+    sung = zip(pitches.voices, pitches.f0_hz_synth, strict=True)
+    return "; ".join(f"{voice} {words(hz)}" for voice, hz in sung)

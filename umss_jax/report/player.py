@@ -19,7 +19,7 @@ from umss_jax.report.images import (
     spectrogram_ticks,
     time_ticks,
 )
-from umss_jax.report.pitches import Panel
+from umss_jax.report.pitches import Panel, voice_colours
 from umss_jax.report.sounds import Interval, PageAudio, encode
 
 _LEAST_STEP = 2.0**-15
@@ -71,6 +71,7 @@ def player(
         "tracks": tracks,
         "panels": panels,
         "readouts": [panel.readout for panel in panels],
+        "colours": _colours(panels),
         "choices": [choice for choice in choices if len(choice.options) > 1],
         "media_type": audio.media_type,
         "sample_rate_hz": audio.sample_rate_hz,
@@ -82,6 +83,12 @@ def player(
         "frequency_ticks": spectrogram_ticks(audio.sample_rate_hz, config),
         "hint": hint,
     }
+
+
+def _colours(panels: Sequence[Panel]) -> dict[str, str]:
+    """Those of the voices whose pitches are shown."""
+    shown: Any = panels[0].readout["hz"] if panels else ()
+    return voice_colours(tuple(shown))
 
 
 def loudest_db(mixture: np.ndarray, audio: PageAudio, config: ReportConfig) -> float:

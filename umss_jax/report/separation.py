@@ -14,9 +14,10 @@ from umss_jax.config import VOICES
 from umss_jax.documents import read_json
 from umss_jax.errors import ReportError, UsageError, printable
 from umss_jax.evaluate.config import EvaluationConfig
+from umss_jax.range_checks import check_voice_names
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
-from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience
+from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience, voice_colours
 from umss_jax.report.player import Raw, encoded, loudest_db, player
 from umss_jax.report.scores import MEASURES, VoiceScores, Word, score_voices, words_of
 from umss_jax.report.sounds import (
@@ -27,10 +28,9 @@ from umss_jax.report.sounds import (
     read_header,
     read_sound,
 )
-from umss_jax.separation.outputs import track_name
+from umss_jax.separation.outputs import RESIDUAL, sounds_of, track_name
 from umss_jax.words import counted
 
-RESIDUAL = "residual"
 _AGAIN = "separate the recording again"
 _LONGEST_NAME = 255
 _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
@@ -76,7 +76,8 @@ def separation_page(
     """
     sources = sources or Sources()
     manifest = _read_manifest(folder)
-    files = _stem_files(folder, manifest)
+    voices = tuple(manifest["voices"])
+    files = _stem_files(folder, manifest, voices)
     rate, channels, samples = read_header(files[RESIDUAL])
     if not samples:
         raise ReportError(f"{files[RESIDUAL]} holds no audio", _AGAIN)
@@ -84,12 +85,12 @@ def separation_page(
         if read_header(path) != (rate, channels, samples):
             raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
     track = track_name(Path(str(manifest["input"]["file"])))
-    targets = _target_files(folder, sources.targets, samples / rate, config)
+    targets = _target_files(folder, sources.targets, samples / rate, voices, config)
     interval = _interval(folder, samples / rate, sources)
     sounds = len(files) + 1 + len(targets)
     audio = choose_audio(str(folder), rate, channels, interval.duration_s, sounds, config)
-    raw = _read_all(files, targets, interval, audio)
-    pitches = read_f0(folder / "f0.csv", interval, _AGAIN)
+    raw = _read_all(files, targets, voices, interval, audio)
+    pitches = read_f0(folder / "f0.csv", interval, _AGAIN, voices)
     salience = _salience(folder, sources.salience, track, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
@@ -146,7 +147,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         named = [manifest["input"]["file"], *manifest["outputs"]]
         if not all(isinstance(name, str) and _is_file_name(Path(name).name) for name in named):
             raise ValueError("names that are none")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        manifest = {"voices": list(VOICES), **manifest}  # earlier versions knew no others
+        check_voice_names(manifest["voices"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
         raise ReportError(f"{path} is not the manifest of a separation", _AGAIN) from error
     return dict(manifest)
 
@@ -155,33 +158,40 @@ def _is_file_name(name: str) -> bool:
     return "\0" not in name and 0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
 
 
-def _stem_files(folder: Path, manifest: dict[str, Any]) -> dict[str, Path]:
+def _stem_files(folder: Path, manifest: dict[str, Any], voices: tuple[str, ...]) -> dict[str, Path]:
     """Voices and residual, as the manifest names them."""
     by_stem = {Path(str(name)).stem: folder / Path(str(name)).name for name in manifest["outputs"]}
-    missing = [name for name in (*VOICES, RESIDUAL) if name not in by_stem]
+    missing = [name for name in sounds_of(voices) if name not in by_stem]
     if missing:
         raise ReportError(f"{folder / 'manifest.json'} names no {', '.join(missing)}", _AGAIN)
-    return {name: by_stem[name] for name in (*VOICES, RESIDUAL)}
+    return {name: by_stem[name] for name in sounds_of(voices)}
 
 
 def _target_files(
-    folder: Path, given: Path | None, duration_s: float, config: ReportConfig
+    folder: Path,
+    given: Path | None,
+    duration_s: float,
+    voices: tuple[str, ...],
+    config: ReportConfig,
 ) -> dict[str, Path]:
     """True voices by name, as many as there are."""
     place = given or folder / "targets"
     if not place.is_dir():
         if given is None:
             return {}
-        raise ReportError(f"{place} is not a folder", "name the folder that holds soprano.wav …")
+        raise ReportError(
+            f"{place} is not a folder", f"name the folder that holds {voices[0]}.wav …"
+        )
+    named = {voice.casefold(): voice for voice in voices}
     found = {
-        path.stem.lower(): path
+        named[path.stem.casefold()]: path
         for path in sorted(place.iterdir())
-        if path.stem.lower() in VOICES and path.suffix.lower() in _AUDIO_SUFFIXES
+        if path.stem.casefold() in named and path.suffix.lower() in _AUDIO_SUFFIXES
     }
     if not found:
         raise ReportError(
-            f"{place} holds no soprano, alto, tenor or bass",
-            "name the true voices so (soprano.wav)",
+            f"{place} holds no {', '.join(voices[:-1])} or {voices[-1]}",
+            f"name the true voices so ({voices[0]}.wav)",
         )
     for path in found.values():
         rate, _, samples = read_header(path)
@@ -190,7 +200,7 @@ def _target_files(
                 f"{path} is {samples / rate:.2f} s long, the stems {duration_s:.2f} s",
                 "cut it to the recording that was separated",
             )
-    return {voice: found[voice] for voice in VOICES if voice in found}
+    return {voice: found[voice] for voice in voices if voice in found}
 
 
 def _interval(folder: Path, duration_s: float, sources: Sources) -> Interval:
@@ -207,7 +217,11 @@ def _interval(folder: Path, duration_s: float, sources: Sources) -> Interval:
 
 
 def _read_all(
-    files: dict[str, Path], targets: dict[str, Path], interval: Interval, page: PageAudio
+    files: dict[str, Path],
+    targets: dict[str, Path],
+    voices: tuple[str, ...],
+    interval: Interval,
+    page: PageAudio,
 ) -> list[Raw]:
     """All sounds in the order of the page, at its rate, at common level and within ±1."""
     stems = {name: read_sound(path, interval, page) for name, path in files.items()}
@@ -215,10 +229,11 @@ def _read_all(
     true = {voice: read_sound(path, interval, page) for voice, path in targets.items()}
     level = _level(mixture, list(true.values()))
     rows = [Raw("mixture", "mixture", "ink", mixture)]
-    for voice in VOICES:
-        rows.append(Raw(voice, "stem", voice, stems[voice]))
+    colours = voice_colours(voices)
+    for voice in voices:
+        rows.append(Raw(voice, "stem", colours[voice], stems[voice]))
         if voice in true:
-            rows.append(Raw(f"{voice}, target", "target", voice, level * true[voice]))
+            rows.append(Raw(f"{voice}, target", "target", colours[voice], level * true[voice]))
     rows.append(Raw(RESIDUAL, RESIDUAL, "ink", stems[RESIDUAL]))
     peak = max(float(np.abs(row.audio).max(initial=0.0)) for row in rows)
     down = min(1.0, 0.999 / max(peak, 1e-9))
@@ -260,7 +275,7 @@ def _scores(raw: list[Raw], sample_rate_hz: int) -> list[VoiceScores]:
         mono = row.audio.mean(axis=1, keepdims=True)
         return at_rate(mono, sample_rate_hz, rate_16k, samples)[:, 0]
 
-    voices = [row.colour for row in targets]
+    voices = [row.name.removesuffix(", target") for row in targets]
     stems = [next(row for row in raw if row.name == voice) for voice in voices]
     return score_voices(
         voices,

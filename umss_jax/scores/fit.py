@@ -29,6 +29,11 @@ class ScoreFile(NamedTuple):
     casts: tuple[Cast, ...]
     """One for each form that its repeats may have been played in."""
 
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """That its parts were given to."""
+        return tuple(voice.part.name for voice in self.casts[0].voices)
+
 
 class Fit(NamedTuple):
     """A score beside a recording."""

@@ -7,7 +7,9 @@ voice the lowest; the other lines help to align the score.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from umss_jax.config import VOICES
 from umss_jax.errors import ScoreError
 from umss_jax.scores.notes import Part, Score, joined
 from umss_jax.voice_names import clean_stem, tokens_of, voice_names
+from umss_jax.voice_sets import section_of
 from umss_jax.words import counted, some_of
 
 _INSTRUMENT_WORDS = (
@@ -28,6 +31,10 @@ _INSTRUMENT_WORDS = (
 _INSTRUMENTS = frozenset(_INSTRUMENT_WORDS.split())
 _PART_WORDS = {"canto": "soprano"}
 """What is a voice as the name of a part, and in other names a song."""
+_NEIGHBOURS = {"mezzo": ("soprano", "alto"), "baritone": ("bass", "tenor")}
+"""Sections that sing what is written for another one, where the ensemble does not have that."""
+_INSTEAD = {"bass": ("baritone",), "soprano": ("mezzo",)}
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
 _SAME_S = 0.01
 
 
@@ -53,9 +60,10 @@ def cast_voices(score: Score, name: str, voices: tuple[str, ...] = VOICES) -> Ca
     """Gives the parts of a score to the voices.
 
     Parts are told by their names in many languages, and those that are named after instruments are
-    left out. Without names, as many parts as there are voices are taken by their mean pitch, the
-    highest first; fewer parts are divided into the lines of their chords, if these are as many as
-    the voices; of more parts those without chords are taken, if these are as many.
+    left out; where a section is divided, also by numbers or by pitch. Without names, as many parts
+    as there are voices are taken by their mean pitch, the highest first; fewer parts are divided
+    into the lines of their chords, if these are as many as the voices; of more parts those without
+    chords are taken, if these are as many.
 
     Args:
         score: its parts hold notes.
@@ -66,16 +74,10 @@ def cast_voices(score: Score, name: str, voices: tuple[str, ...] = VOICES) -> Ca
         ScoreError: a voice has no part, or it cannot be told which parts are the voices'.
     """
     singing = [part for part in score.parts if not _words(part) & _INSTRUMENTS] or list(score.parts)
-    by_voice: dict[int, list[Part]] = defaultdict(list)
-    others = []
-    for part in singing:
-        found = _voices_named(part, voices)
-        if len(found) == 1:
-            by_voice[found.pop()].append(part)
-        else:
-            others.append(part)
+    by_voice, others = _by_name(singing, voices)
     missing = [voice for voice in range(len(voices)) if voice not in by_voice]
-    if not by_voice:
+    is_without_names = len(others) == len(singing) or not _sections(voices)
+    if not by_voice and is_without_names:
         chosen = _by_pitch(singing, len(voices), name)
         by_voice.update({voice: [part] for voice, part in enumerate(chosen)})
     elif missing:
@@ -98,6 +100,89 @@ def cast_voices(score: Score, name: str, voices: tuple[str, ...] = VOICES) -> Ca
         part = part._replace(onset_s=part.onset_s - begin_s, offset_s=part.offset_s - begin_s)
         sung.append(VoiceNotes(part, _followed(part, is_lowest=voice == len(voices) - 1)))
     return Cast(tuple(sung), score.form, left)
+
+
+def _by_name(
+    parts: Sequence[Part], voices: tuple[str, ...]
+) -> tuple[dict[int, list[Part]], list[Part]]:
+    """Parts by the voice that their names mean, and those whose names mean none or several.
+
+    Those of a section that the ensemble does not have are neither.
+    """
+    by_voice: dict[int, list[Part]] = defaultdict(list)
+    by_section: dict[str, list[Part]] = defaultdict(list)
+    others = []
+    own = {name.casefold(): number for number, name in enumerate(voices)}
+    sections = _sections(voices)
+    for part in parts:
+        number = own.get(_compact(part.name))
+        section = _section_named(part, sections)
+        if number is not None:
+            by_voice[number].append(part)
+        elif section is None:
+            others.append(part)
+        elif section not in sections:
+            continue
+        elif (place := _number_named(part)) is not None and place <= len(sections[section]):
+            by_voice[sections[section][place - 1]].append(part)
+        else:
+            by_section[section].append(part)
+    for section, named in by_section.items():
+        free = [voice for voice in sections[section] if voice not in by_voice] or sections[section]
+        for voice, part in _shared_out(named, free):
+            by_voice[voice].append(part)
+    return by_voice, others
+
+
+def _sections(voices: tuple[str, ...]) -> dict[str, list[int]]:
+    """Numbers of the voices of each section that their names tell, the highest first."""
+    sections: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(voices):
+        section = section_of(name)
+        if section is not None:
+            sections[section].append(number)
+    return dict(sections)
+
+
+def _section_named(part: Part, sections: dict[str, list[int]]) -> str | None:
+    """The section that the name of a part means, of the ensemble where it has one like it.
+
+    None where the name means none or several.
+    """
+    found = {VOICES[named.voice] for named in voice_names(part.name)}
+    words = _words(part)
+    found |= {_PART_WORDS[word] for word in words & _PART_WORDS.keys()} if not found else set()
+    between = {section for word in words if (section := section_of(word)) in _NEIGHBOURS}
+    if between:
+        found = {section for section in between if section}
+    if len(found) != 1:
+        return None
+    section = found.pop()
+    known = (section, *_NEIGHBOURS.get(section, ()), *_INSTEAD.get(section, ()))
+    return next((one for one in known if one in sections), section)
+
+
+def _number_named(part: Part) -> int | None:
+    """Which of its section a part is by its name: ``Tenor 2``, ``Tenor II``, ``T2``."""
+    digits = [re.sub(r"\D", "", word) or _ROMAN.get(word, "") for word in _words(part)]
+    numbers = {int(one) for one in digits if one}
+    return numbers.pop() if len(numbers) == 1 and min(numbers) > 0 else None
+
+
+def _shared_out(parts: Sequence[Part], voices: Sequence[int]) -> list[tuple[int, Part]]:
+    """Parts of one section for its voices, the highest first; the last ones may sing together."""
+    if len(parts) == 1 < len(voices) and _usual_lines(parts[0]) == len(voices):
+        parts = split_lines(parts[0], len(voices))
+    ordered = sorted(parts, key=_mean_pitch, reverse=True)
+    return [
+        (voices[n * len(voices) // len(parts) if len(parts) > len(voices) else n], part)
+        for n, part in enumerate(ordered)
+    ]
+
+
+def _compact(name: str) -> str:
+    """The name of a part as voices are called: in one word."""
+    return "".join(clean_stem(name).split()).casefold()
 
 
 def _by_pitch(parts: list[Part], voices: int, name: str) -> list[Part]:
@@ -180,13 +265,6 @@ def _followed(part: Part, is_lowest: bool) -> np.ndarray:
 
 def _mean_pitch(part: Part) -> float:
     return float(np.average(part.pitch, weights=part.offset_s - part.onset_s))
-
-
-def _voices_named(part: Part, voices: tuple[str, ...]) -> set[int]:
-    """The voices that the name of a part means."""
-    found = {named.voice for named in voice_names(part.name)}
-    words = {_PART_WORDS[word] for word in _words(part) & _PART_WORDS.keys()}
-    return found or {voices.index(word) for word in words if word in voices}
 
 
 def _words(part: Part) -> set[str]:

@@ -75,7 +75,11 @@ def in_beats(
 
 
 def write_bars(
-    path: Path, recording: Recording, voices: Mapping[str, Sequence[Note]], bpm: float | None
+    path: Path,
+    recording: Recording,
+    voices: Mapping[str, Sequence[Note]],
+    bpm: float | None,
+    config: BarConfig = BarConfig(),
 ) -> str | None:
     """Writes the notes of a recording as MusicXML, by its own tempo where none is given.
 
@@ -86,7 +90,7 @@ def write_bars(
     beat = find_beat(onsets) if bpm is None else beat_at(onsets, bpm)
     usual = BarConfig.usual_bpm
     chosen = beat or beat_at(onsets, usual)
-    write_musicxml(path, readable(recording.path.stem), voices, chosen)
+    write_musicxml(path, readable(recording.path.stem), voices, chosen, config)
     if beat is not None:
         return None
     return f"{recording.path} has no steady tempo: its bars are of {usual:g} beats a minute (--bpm)"
@@ -99,7 +103,7 @@ def write_musicxml(
     beat: Beat,
     config: BarConfig = BarConfig(),
 ) -> None:
-    """Writes a part for each voice in bars of four beats."""
+    """Writes a part for each voice in bars of its metre; the beats are quarters."""
     from music21 import clef, metadata, meter, note, stream, tempo
 
     score = stream.Score()
@@ -109,7 +113,7 @@ def write_musicxml(
         part.partName = voice
         middle = np.median([one.number for one in sung]) if sung else 60
         part.insert(0, clef.TrebleClef() if middle >= 60 else clef.BassClef())
-        part.insert(0, meter.TimeSignature(f"{config.beats_per_bar}/4"))
+        part.insert(0, meter.TimeSignature(config.metre))
         if number == 0:
             part.insert(0, tempo.MetronomeMark(number=round(beat.bpm, 1)))
         for onset, length, pitch in in_beats(sung, beat, config):

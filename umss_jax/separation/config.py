@@ -132,6 +132,10 @@ class NoteConfig:
     largest_gap_s: float = 0.064
     """Unvoiced intervals up to this long (a consonant, a missed frame) do not end a note."""
     shortest_note_s: float = 0.096
+    frame_salience: float = 0.0
+    """Frames of less are unvoiced, beyond what the F0 networks say."""
+    onset_salience: float = 0.0
+    """That a note must reach within the time of the shortest one."""
     hysteresis_semitones: float = 0.75
     """A note lasts until the pitch is this far from it (from 0.5 on another semitone is nearer)."""
     lowest_note: int = 0
@@ -170,6 +174,13 @@ class BarConfig:
     it is 0.3 at most for 100 onsets, over all tempi."""
     grid_per_beat: int = 4
     beats_per_bar: int = 4
+    beat_unit: int = 4
+    """What is counted: 4 for quarters, 8 for eighths. The tempo is of quarters."""
+
+    @property
+    def metre(self) -> str:
+        """As it is written."""
+        return f"{self.beats_per_bar}/{self.beat_unit}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,7 @@ class PlotConfig:
 
 @dataclass(frozen=True)
 class LikenessConfig:
-    """From where on a recording does not look like four singers a cappella.
+    """From where on a recording does not look like its singers a cappella.
 
     Between what quartets measure (in brackets: 17 recorded and synthesised ones) and what solos,
     duos, trios, six voices, piano, noise and other ensembles do, with the starter's F0 networks.
@@ -200,13 +211,16 @@ class LikenessConfig:
     different_semitones: float = 0.7
     """From there on two pitches are two."""
     least_four_at_once: float = 0.1
-    """Share of frames with four different pitches (quartets 0.30 to 0.82, trios up to 0.03)."""
+    """Share of frames with a different pitch of each voice (quartets 0.30 to 0.82, trios that are
+    taken for quartets up to 0.03)."""
     most_five_or_more: float = 0.2
-    """Share of frames with more peaks of salience (quartets up to 0.11, six voices from 0.29)."""
+    """Share of frames with more peaks of salience than voices (quartets up to 0.11, six voices that
+    are taken for four from 0.29)."""
     most_still: float = 0.82
     """Share of frames whose pitch is that of the one before (0.55 to 0.73, piano from 0.94)."""
     centre_hz: tuple[float, float] = (225.0, 375.0)
-    """Geometric mean of the voices' median F0 (244 to 341; TTBB from 181, SSAA from 406)."""
+    """Geometric mean of the voices' median F0 (244 to 341; TTBB from 181, SSAA from 406); for
+    other voices moved as their ranges are."""
     least_above_4_khz_db: float = -55.0
     """Of all energy below 8 kHz (-29 to -21; telephone -77)."""
     most_residual: float = 0.1

@@ -15,7 +15,6 @@ import numpy as np
 
 from umss_jax.audio.config import FileConfig
 from umss_jax.audio.resampling import StreamResampler, block_length, resampled_samples
-from umss_jax.config import VOICES
 from umss_jax.interruption import check
 from umss_jax.separation.high_masks import WINDOWS_OVERLAP, Plan, steady_tones, upper_masks
 
@@ -32,7 +31,7 @@ class BandSharer:
     """
 
     def __init__(self, plan: Plan, f0_hz_synth: np.ndarray, full_band: bool = True) -> None:
-        self._plan = plan
+        self._plan, self._voices = plan, len(f0_hz_synth)
         self._tones = steady_tones(f0_hz_synth, plan)
         self._shares_out = full_band and plan.is_wider
         self._left, self._energy = 0.0, 0.0
@@ -56,8 +55,8 @@ class BandSharer:
             the model's or lower, or where the upper band is not shared out.
         """
         plan = self._plan
-        rows = len(VOICES) * plan.channels
-        count = frames_at_once(plan)
+        rows = self._voices * plan.channels
+        count = frames_at_once(plan, self._voices)
         fed = _in_step(
             (_both_bands(recording, plan), stems), (2 * plan.channels, rows), count * plan.hop
         )
@@ -85,7 +84,7 @@ class BandSharer:
     def _measure(self, present: np.ndarray) -> None:
         channels = self._plan.channels
         lower = present[channels : 2 * channels].astype(np.float64)
-        sung = present[2 * channels :].reshape(len(VOICES), channels, -1).sum(axis=0)
+        sung = present[2 * channels :].reshape(self._voices, channels, -1).sum(axis=0)
         self._energy += float(np.vdot(lower, lower))
         self._left += float(np.square(lower - sung).sum())
 
@@ -96,7 +95,7 @@ class BandSharer:
         framed = np.lib.stride_tricks.sliding_window_view(present, plan.frame, axis=1)
         spectrum = np.fft.rfft(framed[:, :: plan.hop] * window)
         upper, lower = spectrum[:channels], spectrum[channels : 2 * channels]
-        stems = spectrum[2 * channels :].reshape(len(VOICES), channels, *spectrum.shape[1:])
+        stems = spectrum[2 * channels :].reshape(self._voices, channels, *spectrum.shape[1:])
         sources = np.concatenate([stems, (lower - stems.sum(axis=0))[None]])
         at = self._tones.at(number + np.arange(spectrum.shape[1]), plan)
         masks = upper_masks(_power(sources), _power(upper), at, plan)
@@ -115,12 +114,12 @@ def _power(spectrum: np.ndarray) -> np.ndarray:
     return np.asarray(squares.sum(axis=-3))
 
 
-def frames_at_once(plan: Plan) -> int:
-    """How many frames are computed at a time: a function of the recording alone.
+def frames_at_once(plan: Plan, voices: int) -> int:
+    """How many frames are computed at a time: a function of recording and voices alone.
 
     So results do not depend on how it is read.
     """
-    rows = 2 * WINDOWS_OVERLAP * (len(VOICES) + 2) * plan.channels
+    rows = 2 * WINDOWS_OVERLAP * (voices + 2) * plan.channels
     return max(1, block_length(rows, 1, 1, FileConfig.block_samples // 4) // plan.hop)
 
 

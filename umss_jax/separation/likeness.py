@@ -1,6 +1,6 @@
-"""Does a recording look like four singers a cappella? Measured from what separation computes.
+"""Does a recording look like its singers a cappella? Measured from what separation computes.
 
-The model shares every recording out among four voices, also one that has none: so what it found is
+The model shares every recording out among the voices, also one that has none: so what it found is
 compared with what it finds in quartets, in constant memory, block by block.
 """
 
@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from umss_jax.config import VOICES, AudioConfig
+from umss_jax.config import AudioConfig, VoicesConfig
+from umss_jax.pitch.grid import midi_to_hz
 from umss_jax.separation.config import LikenessConfig
+from umss_jax.words import NUMBERS
 
 _BIN_HZ, _BINS, _BINS_PER_OCTAVE = 20.0, 600, 60  # of the histograms of pitch
 _STILL_SEMITONES = 0.01
@@ -24,11 +26,12 @@ class Likeness(NamedTuple):
     sounding_s: float
     """Time in which it sounds."""
     pitches_at_once: float | None
-    """Mean number of different pitches that the four voices were given."""
+    """Mean number of different pitches that the voices were given."""
     four_at_once: float | None
-    """Share of the time with four different ones."""
+    """Share of the time with a different one of each voice: of quartets, with four."""
     five_or_more: float | None
-    """Share of the frames with pitches in which the salience shows more than four."""
+    """Share of the frames with pitches in which the salience shows more than there are voices: of
+    quartets, five or more."""
     still: float | None
     """Share of frames of a voice whose pitch is that of the frame before."""
     centre_hz: float | None
@@ -38,38 +41,56 @@ class Likeness(NamedTuple):
     residual: float | None
     """Share of the energy below 8 kHz in the residual: what lies above is air, or rejected."""
 
-    def findings(self, config: LikenessConfig = LikenessConfig()) -> list[str]:
-        """What does not look like four singers a cappella, with its measure; nothing if all does.
+    def findings(
+        self,
+        config: LikenessConfig = LikenessConfig(),
+        voices: VoicesConfig = VoicesConfig(),
+    ) -> list[str]:
+        """What does not look like the voices a cappella, with its measure; nothing if all does.
 
         Of less sound than ``config.least_s`` nothing is said.
         """
         if self.sounding_s < config.least_s:
             return []
-        found, (lowest, highest) = [], config.centre_hz
+        found, shift = [], _centre_of(voices) / _centre_of(VoicesConfig())
+        lowest, highest = (shift * hz for hz in config.centre_hz)
+        number = len(voices)
         is_few = self.four_at_once is not None and self.four_at_once < config.least_four_at_once
         if is_few:
             found.append(
-                f"four different pitches at once in {self.four_at_once:.0%} of the time, on "
-                f"average {self.pitches_at_once:.1f}"
+                f"{NUMBERS[number]} different pitches at once in {self.four_at_once:.0%} of the "
+                f"time, on average {self.pitches_at_once:.1f}"
             )
         if self.five_or_more is not None and self.five_or_more > config.most_five_or_more:
-            found.append(f"five or more pitches at once in {self.five_or_more:.0%} of the time")
+            more = NUMBERS[number + 1]
+            found.append(f"{more} or more pitches at once in {self.five_or_more:.0%} of the time")
         if self.still is not None and not is_few and self.still > config.most_still:
             found.append(f"pitches that stand still, as of an instrument, in {self.still:.0%}")
         if self.centre_hz is not None and not is_few and not lowest < self.centre_hz < highest:
             than = "lower" if self.centre_hz <= lowest else "higher"
-            found.append(f"voices around {self.centre_hz:.0f} Hz, {than} than of SATB")
+            found.append(f"voices around {self.centre_hz:.0f} Hz, {than} than of {_who(voices)}")
         if self.above_4_khz_db is not None and self.above_4_khz_db < config.least_above_4_khz_db:
             found.append(f"nothing above 4 kHz ({self.above_4_khz_db:.0f} dB)")
         if self.residual is not None and self.residual > config.most_residual:
             found.append(f"{self.residual:.0%} of the energy in the residual")
         return found
 
-    def warning(self, name: str) -> str:
+    def warning(self, name: str, voices: VoicesConfig = VoicesConfig()) -> str:
         """The findings about a recording in one line; empty where there are none."""
-        found = "; ".join(self.findings())
-        what = f"{name} does not look like four singers (SATB) a cappella ({found})"
+        found = "; ".join(self.findings(voices=voices))
+        number = NUMBERS[len(voices)]
+        what = f"{name} does not look like {number} singers ({_who(voices)}) a cappella ({found})"
         return f"{what}: listen whether the stems are what they are called" if found else ""
+
+
+def _who(voices: VoicesConfig) -> str:
+    return "SATB" if voices.is_usual else ", ".join(voices.names)
+
+
+def _centre_of(voices: VoicesConfig) -> float:
+    """Geometric mean of the middles of their ranges, Hz."""
+    notes = (*voices.lowest_notes, *voices.highest_notes)
+    return float(midi_to_hz(sum(notes) / len(notes)))
 
 
 class Likening:
@@ -78,17 +99,22 @@ class Likening:
     Args:
         peak: largest absolute sample of the recording.
         audio: rate and hop of the blocks.
+        voices: that it is separated into.
     """
 
     def __init__(
-        self, peak: float, audio: AudioConfig, config: LikenessConfig = LikenessConfig()
+        self,
+        peak: float,
+        audio: AudioConfig,
+        voices: VoicesConfig = VoicesConfig(),
+        config: LikenessConfig = LikenessConfig(),
     ) -> None:
-        self._audio, self._config = audio, config
+        self._audio, self._voices, self._config = audio, voices, config
         self._least_power = (config.sounding * peak) ** 2
-        self._frames, self._different, self._four = 0, 0, 0
+        self._frames, self._different, self._all = 0, 0, 0
         self._pitched, self._many, self._knows_many = 0, 0, True
         self._pairs, self._still = 0, 0
-        self._histograms = np.zeros((len(VOICES), _BINS), np.int64)
+        self._histograms = np.zeros((len(self._voices), _BINS), np.int64)
         self._energy, self._high = 0.0, 0.0
 
     def add(self, stems: np.ndarray, f0_hz: np.ndarray, pitches: np.ndarray) -> None:
@@ -118,9 +144,9 @@ class Likening:
         different = np.isfinite(ordered[0]) + (is_new & np.isfinite(ordered[1:])).sum(axis=0)
         self._frames += f0_hz.shape[1]
         self._different += int(different.sum())
-        self._four += int((different == len(VOICES)).sum())
+        self._all += int((different == len(self._voices)).sum())
         self._pitched += int((pitches > 0).sum())
-        self._many += int((pitches > len(VOICES)).sum())
+        self._many += int((pitches > len(self._voices)).sum())
         self._knows_many &= bool((pitches >= 0).all())
         both = is_sung[:, 1:] & is_sung[:, :-1]
         moved = np.abs(np.diff(np.where(is_sung, semitones, 0.0), axis=1))
@@ -136,7 +162,7 @@ class Likening:
         return Likeness(
             sounding_s=self._frames * self._audio.hop_s,
             pitches_at_once=_share(self._different, self._frames),
-            four_at_once=_share(self._four, self._frames),
+            four_at_once=_share(self._all, self._frames),
             five_or_more=_share(self._many, self._pitched) if self._knows_many else None,
             still=_share(self._still, self._pairs),
             centre_hz=self._centre_hz(),

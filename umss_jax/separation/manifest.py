@@ -17,7 +17,7 @@ from umss_jax.audio.recording import Recording
 from umss_jax.files import file_sha256
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.likeness import Likeness
-from umss_jax.separation.outputs import MANIFEST, SOUNDS
+from umss_jax.separation.outputs import MANIFEST
 from umss_jax.separation.request import Request
 from umss_jax.separation.stem_writer import Level
 
@@ -61,16 +61,20 @@ def manifest_of(
             "format": f"{encoding.container} {encoding.subtype}",
         },
         "seed": config.seed,
+        "voices": list(request.voices),
         "gain": level.gain,
         "clipped_samples": level.clipped_samples,
-        "likeness": {**likeness._asdict(), "findings": likeness.findings()},
+        "likeness": {
+            **likeness._asdict(),
+            "findings": likeness.findings(voices=engine.config.voices),
+        },
         "outputs": _places(request.outputs, targets),
     }
     if recording.is_part:
         made["input"]["start_s"] = recording.first / recording.sample_rate_hz
         made["input"]["duration_s"] = recording.duration_s
-    if left_out := [name for name in SOUNDS if name not in request.sounds]:
-        made["left_out"] = left_out
+    if request.left_out:
+        made["left_out"] = list(request.left_out)
     return made
 
 

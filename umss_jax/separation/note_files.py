@@ -39,7 +39,7 @@ def write_note_table(
             times = f"{note.start_s:.3f}", f"{note.end_s:.3f}"
             rows.append((note.start_s, number, [voice, *times, note.number, f"{median:.2f}"]))
     rows.sort(key=lambda row: row[:2])
-    with path.open("w", newline="", encoding="ascii") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(_COLUMNS)
         table.writerows(row for _, _, row in rows)

@@ -17,8 +17,16 @@ from umss_jax.errors import OutputError
 from umss_jax.files import check_place, working_folder
 from umss_jax.separation.config import SoundFormat
 
-SOUNDS = (*VOICES, "residual")
-"""Audio files of `umss-jax separate`, without extension."""
+RESIDUAL = "residual"
+
+
+def sounds_of(voices: Sequence[str]) -> tuple[str, ...]:
+    """Audio files of `umss-jax separate`, without extension, in the order of the voices."""
+    return (*voices, RESIDUAL)
+
+
+SOUNDS = sounds_of(VOICES)
+"""Those of the usual voices."""
 IN_FRONT, MISSING = "_predominant", "_missing"
 """What `--practice` adds to the name of a voice."""
 F0_TABLE, MANIFEST = "f0.csv", "manifest.json"
@@ -124,7 +132,7 @@ def wants_stems(
     target = _target(folder)
     if os.path.exists(target) and not target.is_dir():
         raise OutputError(f"{folder} is a file, not a folder", "move it away or choose another -o")
-    if any(is_same_file(target / name, recording) for name in _OURS):
+    if any(is_same_file(target / name, recording) for name in _ours(target)):
         raise OutputError(
             f"{folder} holds the recording itself, which would be replaced", "choose another -o"
         )
@@ -175,6 +183,14 @@ def finished_together(folder: Path) -> Iterator[Path]:
         _replace(work, folder)
 
 
+def _ours(folder: Path) -> frozenset[str]:
+    """Names of files that `umss-jax separate` wrote into a folder, or may write."""
+    own: set[str] = set()
+    with contextlib.suppress(OSError, NoDocumentError, TypeError, KeyError):
+        own = {Path(str(name)).name for name in read_json(folder / MANIFEST)["outputs"]}
+    return _OURS | own
+
+
 def _replace(work: Path, folder: Path) -> None:
     if not folder.exists():
         work.rename(folder)
@@ -214,9 +230,10 @@ def _restore(folder: Path) -> None:
 def _carry_over(old: Path, folder: Path) -> None:
     """Moves what is not ours, or still true, from the replaced folder into the new one."""
     is_same = _recording_of(old) == _recording_of(folder)
+    ours = _ours(old)
     for item in list(old.iterdir()):
         is_stale = is_page(item) or (is_of_pitches(item, folder.name) and not is_same)
-        if item.name in _OURS or is_stale:
+        if item.name in ours or is_stale:
             continue
         place = folder / item.name
         while os.path.lexists(place):  # made since a run was killed: both are kept

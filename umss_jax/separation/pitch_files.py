@@ -23,9 +23,9 @@ from umss_jax.files import check_place, working_folder
 from umss_jax.pitch.tables import multi_f0_rows, voice_rows, voices_header
 from umss_jax.scores.fit import Fit, ScoreFile
 from umss_jax.separation.bars import write_bars
-from umss_jax.separation.config import NoteConfig, SeparationConfig
+from umss_jax.separation.config import BarConfig, NoteConfig, SeparationConfig
 from umss_jax.separation.joining import concatenate_tracks
-from umss_jax.separation.midi import notes, write_midi
+from umss_jax.separation.midi import Tracks, notes, write_midi
 from umss_jax.separation.note_files import write_note_table, write_sonified
 from umss_jax.separation.outputs import (
     MIDI,
@@ -65,6 +65,9 @@ class PitchOptions(NamedTuple):
     musicxml: bool = False
     bpm: float | None = None
     """Of the bars; None: found in the recording."""
+    bends: bool = False
+    """Of MIDI: the pitch wheel follows what is sung."""
+    bars: BarConfig = BarConfig()
 
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that are wanted, the tracks first."""
@@ -72,6 +75,12 @@ class PitchOptions(NamedTuple):
         wanted[TRACK_ALIGNMENT] = self.alignment
         wanted |= {NOTES: self.note_table, SONIFIED: self.sonify, MUSICXML: self.musicxml}
         return tuple(suffix for suffix, asked in wanted.items() if asked)
+
+    @property
+    def needs_salience(self) -> bool:
+        """Whether the notes depend on how salient their pitches are."""
+        least = max(self.notes.frame_salience, self.notes.onset_salience)
+        return self.has_notes and least > 0
 
     @property
     def has_notes(self) -> bool:
@@ -94,6 +103,8 @@ def check_options(options: PitchOptions, has_voices: bool) -> None:
     ):
         if asked and not has_voices:
             raise UsageError(f"{option} needs voices, --assigner none has none", "drop one of them")
+    if options.bends and not options.midi:
+        raise UsageError("--bends is of MIDI, and none is asked for", "add --midi")
     for option, asked, package, extra in (
         ("--midi", options.midi, "mido", "midi"),
         ("--plot", options.plot, "matplotlib", "plot"),
@@ -214,6 +225,7 @@ def _write_all(
     hz = engine.frequencies_hz
     image = SalienceImage(len(hz), len(times), image_columns(recording.duration_s))
     kept: list[np.ndarray] = []
+    kept_salience: list[np.ndarray] = []
     frame_s = audio.hop_s
     blocks: Iterator[PitchBlock] = track_blocks(sound, engine, config)
     fit = None
@@ -223,7 +235,7 @@ def _write_all(
         write_alignment(by_suffix[TRACK_ALIGNMENT], fit)
         blocks, progress = iter([PitchBlock(known.f0_hz_synth, heard)]), None
     with contextlib.ExitStack() as stack:
-        table = stack.enter_context(made[0].open("w", newline="", encoding="ascii"))
+        table = stack.enter_context(made[0].open("w", newline="", encoding="utf-8"))
         rows = voice_rows if engine.voices else multi_f0_rows
         if engine.voices:
             table.write(voices_header(engine.voices))
@@ -240,13 +252,15 @@ def _write_all(
                 image.push(block.salience_synth)
             if options.has_notes or options.plot:
                 kept.append(block.f0_hz_synth)
+            if options.needs_salience:
+                kept_salience.append(salience_of(block.f0_hz_synth, block.salience_synth, hz))
             frame += frames
             if progress is not None:
                 progress("tracking", frames * frame_s)
     if options.has_notes:
-        told = _write_notes(
-            recording, by_suffix, engine, options, concatenate_tracks(kept), frame_s
-        )
+        heard_salience = np.concatenate(kept_salience, axis=1) if kept_salience else None
+        sung = Tracks(concatenate_tracks(kept), frame_s, heard_salience)
+        told = _write_notes(recording, by_suffix, engine, options, sung)
         if told and tell is not None:
             tell(told)
     if options.plot:
@@ -264,22 +278,38 @@ def _write_notes(
     by_suffix: Mapping[str, Path],
     engine: ModelEngine,
     options: PitchOptions,
-    f0_hz: np.ndarray,
-    frame_s: float,
+    tracks: Tracks,
 ) -> str | None:
     """Writes the files of notes; returns one line where there is something to say."""
-    tracks = zip(engine.voices, f0_hz, strict=True)
-    sung = {voice: notes(track, frame_s, options.notes) for voice, track in tracks}
+    f0_hz, frame_s, salience = tracks
+    rows = zip(engine.voices, f0_hz, salience if salience is not None else f0_hz, strict=True)
+    sung = {
+        voice: notes(track, frame_s, options.notes, None if salience is None else heard)
+        for voice, track, heard in rows
+    }
     if options.midi:
-        write_midi(by_suffix[MIDI], sung, options.notes)
+        write_midi(by_suffix[MIDI], sung, options.notes, tracks if options.bends else None)
     if options.note_table:
         write_note_table(by_suffix[NOTES], sung, f0_hz, frame_s)
     if options.sonify:
         rate_hz = engine.config.audio.sample_rate_hz
         write_sonified(by_suffix[SONIFIED], sung, recording.duration_s, rate_hz)
     if options.musicxml:
-        return write_bars(by_suffix[MUSICXML], recording, sung, options.bpm)
+        return write_bars(by_suffix[MUSICXML], recording, sung, options.bpm, options.bars)
     return None
+
+
+def salience_of(f0_hz: np.ndarray, salience: np.ndarray, frequencies_hz: np.ndarray) -> np.ndarray:
+    """The salience ``[J, frames]`` of tracks ``[J, frames]``: the largest of the three nearest.
+
+    ``salience`` is ``[bins, frames]``; where there is no pitch it is 0.
+    """
+    octaves = np.log2(np.maximum(f0_hz, frequencies_hz[0]) / frequencies_hz[0])
+    per_octave = 1 / np.log2(frequencies_hz[1] / frequencies_hz[0])
+    nearest = np.rint(octaves * per_octave).astype(int)
+    around = np.clip(nearest + np.arange(-1, 2)[:, None, None], 0, len(frequencies_hz) - 1)
+    heard = salience[around, np.arange(f0_hz.shape[1])].max(axis=0)
+    return np.where(f0_hz > 0, heard, 0.0)
 
 
 @contextlib.contextmanager

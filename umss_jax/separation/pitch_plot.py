@@ -14,7 +14,10 @@ from umss_jax.separation.config import PlotConfig
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VOICE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#AA3377")
+VOICE_COLOURS = (
+    *("#D55E00", "#0072B2", "#009E73", "#AA3377"),
+    *("#E69F00", "#56B4E9", "#444444", "#882255"),
+)
 """One per voice; told apart with colour-blind eyes too."""
 JUMP_OCTAVES = 1 / 12
 """A curve is broken where the pitch leaps by more than this between frames."""
@@ -154,7 +157,7 @@ def _draw_tracks(
             label = "pitches" if row == 0 else None
             axes.plot(time_s, track, ".", markersize=2, color=VOICE_COLOURS[0], label=label)
         return
-    for voice, track, colour in zip(voices, bins, VOICE_COLOURS, strict=True):
+    for voice, track, colour in zip(voices, bins, VOICE_COLOURS, strict=False):
         breaks = 1 + np.flatnonzero(np.abs(np.diff(track)) > jump)
         times, broken = np.insert(time_s, breaks, np.nan), np.insert(track, breaks, np.nan)
         axes.plot(

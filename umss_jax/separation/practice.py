@@ -35,31 +35,33 @@ class Mix(NamedTuple):
     name: str
     """Of its file, without extension."""
     part: int
-    """Index in `VOICES`."""
+    """Number of the voice."""
     rest_gain: float
     """Of the recording, in which the part is as loud as all else."""
     part_gain: float
     """Of the part besides."""
 
 
-def check_practice(config: PracticeConfig, parts: Sequence[str]) -> None:
-    """Refuses before the work what could not be written after it.
+def check_practice(config: PracticeConfig, has_voice: bool) -> None:
+    """Refuses before the work what could not be written after it, such as practice without a voice.
 
     Raises:
         UsageError: there is no part to practise, or the library that another tempo needs is not
             installed.
     """
-    if not any(part in VOICES for part in parts):
+    if not has_voice:
         raise UsageError("--practice has no part to put in front", "name a voice in --stems")
     if config.tempo != 1:
         need_package("--tempo", "python_stretch", "practice")
 
 
-def practice_mixes(parts: Sequence[str], config: PracticeConfig) -> list[Mix]:
+def practice_mixes(
+    parts: Sequence[str], config: PracticeConfig, voices: Sequence[str]
+) -> list[Mix]:
     """Two mixes of every voice among the parts, in the order of the voices."""
     others = 10 ** (config.others_db / 20)
     mixes = []
-    for number, voice in enumerate(VOICES):
+    for number, voice in enumerate(voices):
         if voice in parts:
             mixes.append(Mix(voice + IN_FRONT, number, others, 1 - others))
             mixes.append(Mix(voice + MISSING, number, 1.0, -1.0))
@@ -74,6 +76,7 @@ def write_practice(
     config: PracticeConfig,
     tags: Mapping[str, Mapping[str, str]],
     progress: Progress | None = None,
+    voices: Sequence[str] = VOICES,
 ) -> float:
     """Writes the mixes that ``tags`` names, with the texts of each.
 
@@ -82,7 +85,7 @@ def write_practice(
     Returns:
         The gain of all of them: 1 unless one would have passed full scale.
     """
-    mixes = [mix for mix in practice_mixes(VOICES, config) if mix.name in tags]
+    mixes = [mix for mix in practice_mixes(voices, config, voices) if mix.name in tags]
 
     def write(gain: float, progress: Progress | None) -> float:
         return _write_at(recording, blocks(), folder, encoding, config, mixes, tags, gain, progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from umss_jax.audio.excerpt import check_excerpt
+from umss_jax.config import VOICES
 from umss_jax.errors import UsageError, brief
 from umss_jax.separation.config import ClipMode, PracticeConfig
 from umss_jax.separation.encodings import Encoding, choose_encoding
@@ -15,7 +16,8 @@ from umss_jax.separation.outputs import (
     ALIGNMENT_PICTURE,
     F0_TABLE,
     MANIFEST,
-    SOUNDS,
+    RESIDUAL,
+    sounds_of,
     track_folder,
     wants_stems,
 )
@@ -52,18 +54,25 @@ class Request(NamedTuple):
     encoding: Encoding
     clip_mode: ClipMode
     sounds: tuple[str, ...]
-    """Stems to write, without extension, in the order of `SOUNDS`."""
+    """Stems to write, without extension, in the order of the voices; the residual last."""
     practice: PracticeConfig | None
     template: Template | None
     has_score: bool
     plot: bool
+    voices: tuple[str, ...] = VOICES
+    """All of them, the highest first."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Stems that are not written."""
+        return tuple(name for name in sounds_of(self.voices) if name not in self.sounds)
 
     @property
     def mixes(self) -> tuple[str, ...]:
         """Practice files, without extension."""
         if self.practice is None:
             return ()
-        return tuple(mix.name for mix in practice_mixes(self.sounds, self.practice))
+        return tuple(mix.name for mix in practice_mixes(self.sounds, self.practice, self.voices))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -113,8 +122,10 @@ def wants_track(
     return wants_files(targets, recording, overwrite, skip_existing)
 
 
-def request_of(options: StemOptions, has_score: bool = False) -> Request:
-    """Checks options before anything is read.
+def request_of(
+    options: StemOptions, has_score: bool = False, voices: tuple[str, ...] = VOICES
+) -> Request:
+    """Checks options before anything is read; the voices are those that will be separated.
 
     Raises:
         UsageError: they contradict each other, or ask for what there is not or is not installed.
@@ -131,23 +142,32 @@ def request_of(options: StemOptions, has_score: bool = False) -> Request:
         )
     if options.plot:
         need_package("--plot", "matplotlib", "plot")
-    sounds = _sounds(options.stems)
+    sounds = _sounds(options.stems, sounds_of(voices))
     if options.practice is not None:
-        check_practice(options.practice, sounds)
+        check_practice(options.practice, any(name != RESIDUAL for name in sounds))
     template = None if options.filename is None else parse_template(options.filename)
     clip_mode = ClipMode(options.clip_mode)
-    return Request(encoding, clip_mode, sounds, options.practice, template, has_score, options.plot)
+    return Request(
+        encoding,
+        clip_mode,
+        sounds,
+        options.practice,
+        template,
+        has_score,
+        options.plot,
+        voices,
+    )
 
 
-def _sounds(stems: tuple[str, ...] | None) -> tuple[str, ...]:
+def _sounds(stems: tuple[str, ...] | None, known: tuple[str, ...]) -> tuple[str, ...]:
     """The sounds to write, in their usual order."""
     if stems is None:
-        return SOUNDS
+        return known
     for name in stems:
-        if name not in SOUNDS:
+        if name not in known:
             raise UsageError(
-                f"--stems has no {brief(name)} to write", f"choose from {', '.join(SOUNDS)}"
+                f"--stems has no {brief(name)} to write", f"choose from {', '.join(known)}"
             )
     if not stems:
-        raise UsageError("--stems names none", f"choose from {', '.join(SOUNDS)}")
-    return tuple(name for name in SOUNDS if name in stems)
+        raise UsageError("--stems names none", f"choose from {', '.join(known)}")
+    return tuple(name for name in known if name in stems)

@@ -138,7 +138,7 @@ def write_alignment(path: Path, fit: Fit) -> None:
             ]
             rows.append((onset_s if is_placed else np.inf, number, row))
     rows.sort(key=lambda one: one[:2])
-    with path.open("w", newline="", encoding="ascii") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(_COLUMNS)
         table.writerows(row for _, _, row in rows)

@@ -27,7 +27,7 @@ from umss_jax.separation.config import ClipMode
 from umss_jax.separation.encodings import Encoding, check_encoding
 from umss_jax.separation.high_band import BandSharer
 from umss_jax.separation.high_masks import Plan
-from umss_jax.separation.outputs import SOUNDS
+from umss_jax.separation.outputs import RESIDUAL, sounds_of
 from umss_jax.separation.stream import Progress
 
 _RIFF_LIMIT_BYTES = 0xFFFF_0000
@@ -89,6 +89,7 @@ class Separated16k(NamedTuple):
     """Rate and hop of the model."""
     full_band: bool
     """Whether stems get their part of what lies above the model's band."""
+    voices: tuple[str, ...] = VOICES
 
 
 class Level(NamedTuple):
@@ -116,12 +117,15 @@ def write_stems(
     ``tags`` names those that are written, with the texts of each; None: all, without texts. What a
     sound holds, the residual too, does not depend on which others are written.
     """
-    tags = {name: {} for name in SOUNDS} if tags is None else tags
+    sounds = sounds_of(separated.voices)
+    tags = {name: {} for name in sounds} if tags is None else tags
 
     def write(gain: float, progress: Progress | None) -> _Written:
         sharer = _sharer(recording, separated)
         stems = full_band_stems(recording, separated, sharer)
-        written = _write_at(recording, stems, folder, encoding, gain, clip_mode, progress, tags)
+        written = _write_at(
+            recording, stems, folder, encoding, gain, clip_mode, progress, tags, sounds
+        )
         return written._replace(residual=sharer.residual)
 
     gain = 1.0
@@ -133,7 +137,7 @@ def write_stems(
 
 
 class _Written(NamedTuple):
-    """Of the five files at one gain: peak before cutting, samples cut, share of the residual."""
+    """Of the files at one gain: peak before cutting, samples cut, share of the residual."""
 
     peak: float
     clipped: int
@@ -156,15 +160,16 @@ def full_band_stems(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The recording by blocks ``[C, n]``, each with its stems ``[J, C, n]``, float32."""
     sharer = sharer or _sharer(recording, separated)
-    upsampled = _upsampled(recording, separated.scratch, separated.audio.sample_rate_hz)
+    upsampled = _upsampled(recording, separated)
     # Decoded once for both: the sharer is ahead of its stems by a few blocks.
     ahead, blocks = itertools.tee(read_blocks(recording))
     full_band = sharer.share_out(ahead, upsampled)
-    ready = np.zeros((len(VOICES) * recording.channels, 0), np.float32)
+    voices = len(separated.voices)
+    ready = np.zeros((voices * recording.channels, 0), np.float32)
     for block in blocks:
         while ready.shape[1] < block.shape[1]:
             ready = np.concatenate([ready, next(full_band)], axis=1)
-        stems = ready[:, : block.shape[1]].reshape(len(VOICES), recording.channels, -1)
+        stems = ready[:, : block.shape[1]].reshape(voices, recording.channels, -1)
         ready = ready[:, block.shape[1] :]
         yield block, stems
 
@@ -178,6 +183,7 @@ def _write_at(
     clip_mode: ClipMode,
     progress: Progress | None,
     tags: Mapping[str, Mapping[str, str]],
+    sounds: tuple[str, ...],
 ) -> _Written:
     """Writes the sounds at one gain."""
     rescale = clip_mode == ClipMode.RESCALE
@@ -191,8 +197,8 @@ def _write_at(
             stack.callback(writers[name].close)
         for block, stems in full_band:
             left = _to_full_scale(block, gain, encoding)
-            for voice, name in enumerate(SOUNDS):
-                is_residual = voice == len(VOICES)
+            for voice, name in enumerate(sounds):
+                is_residual = name == RESIDUAL
                 exact = left if is_residual else _to_full_scale(stems[voice], gain, encoding)
                 written, block_peak, cut = _limit(exact, encoding, clip_mode)
                 if name in writers:
@@ -205,14 +211,15 @@ def _write_at(
     return _Written(peak, clipped)
 
 
-def _upsampled(recording: Recording, scratch: Path, rate_16k: int) -> Iterator[np.ndarray]:
+def _upsampled(recording: Recording, separated: Separated16k) -> Iterator[np.ndarray]:
     """The stems at the recording's rate, ``[J · C, n]``."""
-    width = len(VOICES) * recording.channels
+    rate_16k = separated.audio.sample_rate_hz
+    width = len(separated.voices) * recording.channels
     resampler = StreamResampler(rate_16k, recording.sample_rate_hz, width, recording.samples)
     at_most = FileConfig.block_samples // 4
     length = block_length(width, rate_16k, recording.sample_rate_hz, at_most)
     block_bytes = length * width * 4
-    with scratch.open("rb") as file:
+    with separated.scratch.open("rb") as file:
         while data := file.read(block_bytes):
             yield resampler.push(np.frombuffer(data, np.float32).reshape(-1, width).T)
     yield resampler.finish()

@@ -73,9 +73,9 @@ def separate_file(
 ) -> Track:
     """Separates one file into ``OUT/<model>/<track>/``.
 
-    Writes ``soprano``, ``alto``, ``tenor``, ``bass`` and ``residual`` (.wav, .flac, .ogg or .mp3)
-    with the input's rate, channels and number of samples, ``f0.csv`` and ``manifest.json``. The
-    five audio files sum to the input times the manifest's ``gain``, which is 1 unless they had to
+    Writes a file for each voice (``soprano`` to ``bass``) and ``residual`` (.wav, .flac, .ogg or
+    .mp3) with the input's rate, channels and number of samples, ``f0.csv`` and ``manifest.json``.
+    The audio files sum to the input times the manifest's ``gain``, which is 1 unless they had to
     be turned down; with 24-bit files and an input of at most 24 bits, to the last bit. With a score
     there is ``alignment.csv`` as well, and the F0 are by its notes. Of the options, ``practice``
     adds mixes to practise with, ``stems`` leaves sounds out, and ``filename`` names all files.
@@ -101,7 +101,7 @@ def separate_file(
         UsageError: Options that exclude each other.
     """
     options = options or StemOptions()
-    request = request_of(options, score is not None)
+    request = request_of(options, score is not None, engine.config.voices.names)
     out, path = Path(out), Path(path)
     track = recording.track if recording is not None else ""
     wants_track(request, path, out, engine.name, options.overwrite, track=track)
@@ -130,13 +130,13 @@ def _write_all(
 ) -> tuple[dict[str, Any], Likeness, Fit | None]:
     """Writes all files into the working folder, by their usual names."""
     scratch = work / "stems_16k.f32"
-    likening = Likening(recording.peak, engine.config.audio)
+    likening = Likening(recording.peak, engine.config.audio, engine.config.voices)
     table = work / F0_TABLE
     fit, known = None, None
     if score is not None:
         fit, known = _fit_files(recording, work, engine, config, request, score, progress)
     f0 = _separate_to_scratch(recording, scratch, table, likening, engine, config, progress, known)
-    separated = Separated16k(scratch, f0, engine.config.audio, config.full_band)
+    separated = Separated16k(scratch, f0, engine.config.audio, config.full_band, request.voices)
     tags = sound_tags(recording, request)
     stem_tags = {name: tags[name] for name in request.sounds}
     encoding, clip_mode = request.encoding, request.clip_mode
@@ -146,7 +146,7 @@ def _write_all(
         mix_tags = {name: tags[name] for name in request.mixes}
         blocks = functools.partial(full_band_stems, recording, separated)
         practice_gain = write_practice(
-            recording, blocks, work, encoding, request.practice, mix_tags, progress
+            recording, blocks, work, encoding, request.practice, mix_tags, progress, request.voices
         )
     scratch.unlink()
     likeness = likening.result(level.residual)
@@ -209,8 +209,8 @@ def _separate_to_scratch(
     """
     audio = engine.config.audio
     frame, tracks = 0, []
-    with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="ascii") as table:
-        table.write(voices_header())
+    with scratch.open("wb") as stems_file, f0_csv.open("w", newline="", encoding="utf-8") as table:
+        table.write(voices_header(engine.config.voices.names))
         for block in separate_blocks(read_16k(recording, audio), engine, config, known):
             stems_file.write(np.ascontiguousarray(np.moveaxis(block.stems_16k, -1, 0)).tobytes())
             likening.add(*block)

@@ -77,7 +77,7 @@ class Separation(NamedTuple):
     """
 
     stems: np.ndarray
-    """float32 ``[J, ...]``, each shaped like the input; voices S A T B."""
+    """float32 ``[J, ...]``, each shaped like the input, the highest voice first."""
     residual: np.ndarray
     """float32, shaped like the input: what no voice was given, and all in silence."""
     f0_hz_synth: np.ndarray
@@ -89,11 +89,13 @@ class Separation(NamedTuple):
     """How much the recording looks like what the model is for."""
     fit: Fit | None = None
     """Of the score, where there is one."""
+    names: tuple[str, ...] = VOICES
+    """Of the voices."""
 
     @property
     def voices(self) -> dict[str, np.ndarray]:
         """Stems by name."""
-        return dict(zip(VOICES, self.stems, strict=True))
+        return dict(zip(self.names, self.stems, strict=True))
 
 
 class PitchTracks(NamedTuple):
@@ -142,8 +144,9 @@ def separate_blocks(
         unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
         return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
-    stems = Layer("stems", (len(VOICES), len(sound.downmix)), samples_each=1, is_faded=True)
-    f0 = Layer("F0", (len(VOICES),), samples_each=hop, is_faded=False)
+    voices = len(engine.config.voices)
+    stems = Layer("stems", (voices, len(sound.downmix)), samples_each=1, is_faded=True)
+    f0 = Layer("F0", (voices,), samples_each=hop, is_faded=False)
     pitches = Layer("pitches", (1,), samples_each=hop, is_faded=False)
     for joined in joined_segments(sound, engine, config, ask, (stems, f0, pitches)):
         yield SeparatedBlock(joined[0], joined[1], joined[2][0])
@@ -203,7 +206,8 @@ def separate_sound(
     sound = array_16k(passed, engine.config.audio)
     count, samples = passed.channels.shape
     separated = list(separate_blocks(sound, engine, config, known))
-    likening = Likening(sound.peak, engine.config.audio)
+    names = engine.config.voices.names
+    likening = Likening(sound.peak, engine.config.audio, engine.config.voices)
     for block in separated:
         likening.add(*block)
     stems_16k = np.concatenate([block.stems_16k for block in separated], axis=-1)
@@ -219,12 +223,13 @@ def separate_sound(
         # In place, for the memory: what is overwritten has been read by then.
         stems[:, done : done + full.shape[1]] = full
         done += full.shape[1]
-    stems = stems.reshape(len(VOICES), count, samples)
+    stems = stems.reshape(len(names), count, samples)
     residual = (passed.channels - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
     times = frame_times_s(f0.shape[-1], engine.config.audio)
     stems, residual = passed.shaped(stems), passed.shaped(residual)
     likeness = likening.result(sharer.residual)
-    return Separation(stems, residual, f0, times, passed.sample_rate_hz, likeness)
+    rate_hz = passed.sample_rate_hz
+    return Separation(stems, residual, f0, times, rate_hz, likeness, names=names)
 
 
 def track_array(

@@ -197,9 +197,10 @@ def check_adaptation(
     """
     if config.train_assignment and not config.steps:
         raise UsageError("--adapt-assignment needs --adapt", "add --adapt 200")
-    if config.train_assignment and assigner is Assigner.HEURISTIC:
+    if config.train_assignment and assigner in (Assigner.HEURISTIC, Assigner.RANGES):
         raise UsageError(
-            "--adapt-assignment has nothing to train with --assigner heuristic", "drop one of them"
+            f"--adapt-assignment has nothing to train with --assigner {assigner}",
+            "drop one of them",
         )
     if not name:
         return
@@ -226,7 +227,7 @@ def adapt_to_recording(
     Raises:
         UsageError: the assignment is to be trained of a model that has no network for it.
     """
-    if config.train_assignment and engine.assigner == Assigner.HEURISTIC:
+    if config.train_assignment and engine.assigner in (Assigner.HEURISTIC, Assigner.RANGES):
         raise UsageError(
             f"--adapt-assignment has nothing to train in model {engine.name}", "drop it"
         )

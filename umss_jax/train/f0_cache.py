@@ -9,7 +9,7 @@ of the mixture, so that another run over the same examples finds them. Damaged o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ _VERSION = 2  # of the format
 
 
 class AnalysisCache:
-    """Batches that begin where a strategy wants them to.
+    """Batches that begin where a strategy wants them to; F0 that is known is taken as it is.
 
     With ``at_once`` 1 every example is analysed by itself, so that its values do not depend on its
     neighbours; more keep an accelerator busy, and are one program for any number of examples. The
@@ -62,14 +62,18 @@ class AnalysisCache:
             arrays["sources"] = examples.sources
         if start != "mixture":
             name = "salience" if start == "salience" else "f0_hz_synth"
-            arrays[name] = np.stack(self._all(examples.mixture, start))
+            known = examples.f0_hz_synth if start == "f0" else ()
+            arrays[name] = np.stack(self._all(examples.mixture, start, known))
         return Batch(**arrays)
 
-    def _all(self, mixtures: np.ndarray, start: Start) -> list[np.ndarray]:
-        """What is kept of each mixture, and what is not, computed and kept."""
+    def _all(
+        self, mixtures: np.ndarray, start: Start, known: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray]:
+        """What is known or kept of each mixture, and what is not, computed and kept."""
         keys = [_key(mixture, start) for mixture in mixtures] if self._kept else []
         kept = {n: self._kept.get(key) for n, key in enumerate(keys)} if self._kept else {}
         found = {n: one.array for n, one in kept.items() if one is not None}
+        found |= {n: f0_hz for n, f0_hz in enumerate(known) if f0_hz is not None}
         missing = [n for n in range(len(mixtures)) if n not in found]
         engine = self._engine
         analyse = engine.salience if start == "salience" else engine.f0_hz_synth

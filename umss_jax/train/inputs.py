@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from umss_jax.config import VoicesConfig
 from umss_jax.data.config import SetConfig
+from umss_jax.data.piece_scores import score_of
 from umss_jax.data.pieces import find_pieces
 from umss_jax.data.references import f0_files
 from umss_jax.errors import DatasetError, WeightsError
@@ -39,6 +41,8 @@ class Inputs(NamedTuple):
     weights: str
     """Initial ones; empty for none."""
     with_f0: bool = False
+    voices: VoicesConfig = VoicesConfig()
+    with_scores: bool = False
 
 
 def check_inputs(run: RunFolder, inputs: Inputs) -> None:
@@ -70,7 +74,7 @@ def fingerprint(inputs: Inputs) -> dict[str, str]:
     """
     found = {}
     for name, chosen in inputs.sets.items():
-        for file in _files(chosen, inputs.with_f0):
+        for file in _files(chosen, inputs):
             try:
                 found[_key(name, chosen, file)] = file_sha256(file)
             except OSError as error:
@@ -83,10 +87,13 @@ def fingerprint(inputs: Inputs) -> dict[str, str]:
     return found
 
 
-def _files(chosen: SetConfig, with_f0: bool) -> list[Path]:
-    """Recordings of a set, and the F0 that is read with them."""
-    recordings = [file for piece, _ in find_pieces(chosen) for file in piece.files]
-    if not with_f0:
+def _files(chosen: SetConfig, inputs: Inputs) -> list[Path]:
+    """Recordings of a set, and the F0 or the scores that are read with them."""
+    pieces = [piece for piece, _ in find_pieces(chosen, inputs.voices)]
+    recordings = [file for piece in pieces for file in piece.files]
+    if inputs.with_scores:
+        recordings += [score for score in map(score_of, pieces) if score is not None]
+    if not inputs.with_f0:
         return recordings
     table_or_arrays = [f0_files(file) for file in recordings]
     f0 = [(table,) if table.is_file() else arrays for table, arrays in table_or_arrays]

@@ -40,12 +40,17 @@ from umss_jax.train.objectives import Loss, LossInput
 from umss_jax.train.optimiser import make_optimiser
 from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.run_folder import RunFolder, RunResult
-from umss_jax.train.run_weights import WEIGHTS, keep_phase, merged, phase_weights
+from umss_jax.train.run_weights import (
+    WEIGHTS,
+    keep_phase,
+    merged,
+    phase_weights,
+    starting_weights,
+)
 from umss_jax.train.step import TrainState, init_state, step_body
 from umss_jax.train.tensorboard import Board
 from umss_jax.trees import parts, select_parts
 from umss_jax.weights import store
-from umss_jax.weights.combine import load_weights
 
 PHASES = model.F0_PARTS
 _PHASE_EXAMPLES = 100_000_000  # apart in the stream of examples
@@ -76,9 +81,9 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunRe
     steps, best_loss = 0, math.inf
     sets = {"train": config.train, "validation": config.validation}
     with files.going():
-        check_inputs(files, Inputs(sets, config.weights, with_f0=True))
-        pieces = open_pitched(config.train, config.model.audio)
-        held_out = open_pitched(config.validation, config.model.audio)
+        check_inputs(files, Inputs(sets, config.weights, with_f0=True, voices=config.model.voices))
+        pieces = open_pitched(config.train, config.model.audio, config.model.voices)
+        held_out = open_pitched(config.validation, config.model.audio, config.model.voices)
         run = _Run(config, files, pieces, held_out, quiet)
         variables = _initial(config)
         for number, part in enumerate(PHASES):
@@ -97,7 +102,7 @@ def _initial(config: PretrainConfig) -> dict[str, Any]:
     """Both networks: those of ``config.weights``, or initialised from the seed."""
     known: dict[str, Any] = {}
     if config.weights:
-        known = load_weights(config.weights, config.model).variables
+        known = starting_weights(config.weights, config.model).variables
     missing = tuple(part for part in PHASES if part not in parts(known))
     initialise = partial(model.init_variables, config=config.model, parts=missing)
     fresh = jax.jit(initialise)(jax.random.key(config.seed))

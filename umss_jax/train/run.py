@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,8 @@ import jax
 
 from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
+from umss_jax.data.pieces import OpenPiece
+from umss_jax.inference import ModelEngine
 from umss_jax.networks.parts import resolve_assigner
 from umss_jax.train.config import OptimiserConfig, TrainConfig
 from umss_jax.train.f0_cache import AnalysisCache
@@ -32,6 +34,7 @@ from umss_jax.train.phase_files import PhaseFiles, PhaseProgress
 from umss_jax.train.resuming import phase_epochs
 from umss_jax.train.run_folder import RunFolder, RunResult
 from umss_jax.train.run_weights import WEIGHTS, initial_variables, keep_phase, merged
+from umss_jax.train.scored_pieces import scored_pieces
 from umss_jax.train.sharding import Devices, ParallelStep
 from umss_jax.train.step import TrainState, init_state
 from umss_jax.train.strategies import SCHEDULES, Phase, cached, weighted
@@ -77,9 +80,14 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     with_sources = any(phase.with_sources for phase in schedule)
     steps, best_loss = 0, math.inf
     sets = {"train": config.data.train, "validation": config.data.validation}
+    known = partial(_with_scores, config=config) if config.data.scores else list
+    voices, by_score = config.model.voices, config.data.scores
+    inputs = Inputs(sets, config.weights, voices=voices, with_scores=by_score)
     with files.going():
-        check_inputs(files, Inputs(sets, config.weights))
-        mixes, excerpts = open_sets(config.data, config.seed, with_sources, config.model.audio)
+        check_inputs(files, inputs)
+        mixes, excerpts = open_sets(
+            config.data, config.seed, with_sources, config.model.audio, voices, known
+        )
         variables = initial_variables(config)
         with closing(Board(board_folder)) as board:
             run = _Run(config, files, board, mixes, excerpts, quiet)
@@ -163,6 +171,14 @@ def _analysis(
     keep = config.cache_salience or config.data.pool > 0
     at_once = 1 if jax.default_backend() == "cpu" else min(share, _ANALYSED_AT_ONCE)
     return AnalysisCache(variables, config.model, assigner, keep, at_once)
+
+
+def _with_scores(pieces: Sequence[OpenPiece], config: TrainConfig) -> list[OpenPiece]:
+    """The pieces with F0 by their scores, as the F0 networks at the beginning hear them."""
+    variables = initial_variables(config)
+    assigner = resolve_assigner(config.f0_assigner, True, config.model, config.weights)
+    engine = ModelEngine("scores", variables, assigner, config=config.model)
+    return scored_pieces(pieces, engine, config.cache_salience)
 
 
 def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> OptimiserConfig:

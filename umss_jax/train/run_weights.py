@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from umss_jax import model
+from umss_jax.config import ModelConfig
 from umss_jax.errors import UsageError
 from umss_jax.train.config import TrainConfig
 from umss_jax.train.run_folder import WEIGHTS
@@ -20,6 +21,7 @@ from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
 from umss_jax.weights.combine import load_weights
 from umss_jax.weights.recognise import expected_shapes
+from umss_jax.weights.store import StoredWeights
 
 
 def initial_variables(config: TrainConfig) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
     wanted = (*model.F0_PARTS, *model.voice_model(trained).parts, *refiner)
     known: dict[str, Any] = {}
     if config.weights:
-        loaded = load_weights(config.weights, config.model)
+        loaded = starting_weights(config.weights, config.model)
         there = [part for part in wanted if part in parts(loaded.variables)]
         known = select_parts(loaded.variables, there)
         if "unet" in there and loaded.config.unet.condition != config.model.unet.condition:
@@ -58,6 +60,21 @@ def initial_variables(config: TrainConfig) -> dict[str, Any]:
             "set model.encoder and model.decoder to theirs",
         )
     return jax.tree.map(np.asarray, complete)
+
+
+def starting_weights(weights: str, config: ModelConfig) -> StoredWeights:
+    """What weights bring for a model: all but an assignment network of other voices.
+
+    Raises:
+        UnknownModelError, WeightsError: there are no such weights, or they are damaged.
+    """
+    loaded = load_weights(weights, config)
+    known = [
+        part
+        for part in parts(loaded.variables)
+        if part != "assignment" or loaded.config.voices.are_those_of(config.voices)
+    ]
+    return loaded._replace(variables=select_parts(loaded.variables, known))
 
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:

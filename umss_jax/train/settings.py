@@ -7,18 +7,20 @@ What is not set of the model is as the weights have it that the run begins with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from umss_jax.config import ModelConfig, with_networks
-from umss_jax.config_tree import build, with_overrides
+from umss_jax.config import HcqtConfig, ModelConfig, VoicesConfig, with_networks, with_voices
+from umss_jax.config_tree import build, plain, with_overrides
 from umss_jax.errors import UsageError, brief
 from umss_jax.train.config import PretrainConfig, TrainConfig
 from umss_jax.train.reference_settings import read_reference
 from umss_jax.train.settings_file import settings_tree
 from umss_jax.train.strategies import SCHEDULES
+from umss_jax.voice_sets import as_voices
 from umss_jax.words import counted
 
 Config = TypeVar("Config", TrainConfig, PretrainConfig)
@@ -104,6 +106,18 @@ def build_run(
             "let an epoch hold at least one batch, and give no negative number of epochs",
         )
     bins = config.model.hcqt.bins
+    if config.data.scores and all(phase.step.start != "f0" for phase in schedule):
+        known = [name for name, phases in SCHEDULES.items() if phases[0].step.start == "f0"]
+        raise UsageError(
+            f"data.scores is of no use with strategy {config.strategy}, which finds F0 itself",
+            f"choose from {', '.join(known)}, or leave it out",
+        )
+    voices = len(config.model.voices)
+    if len(config.loss.voice_bands_bins) != voices:
+        raise UsageError(
+            f"loss.voice_bands_bins has {len(config.loss.voice_bands_bins)} values",
+            f"give {voices}, one for each voice",
+        )
     if max(last for _, last in config.loss.voice_bands_bins) >= bins:
         raise UsageError(
             f"loss.voice_bands_bins is {brief(config.loss.voice_bands_bins)}",
@@ -128,8 +142,13 @@ def build_pretraining(
 
 def _built(default: Config, tree: Mapping[str, Any], model: ModelConfig | None) -> Config:
     """The tree over the defaults, with a model that has the thresholds of the tree's networks."""
+    tree = _with_ranges(tree)
     model = _default_model(tree, model or default.model)
-    config = build(type(default), tree, default=replace(default, model=model))
+    default = replace(default, model=model)
+    if isinstance(default, TrainConfig) and not model.voices.is_usual:
+        bands = _bands(model.voices, model.hcqt)
+        default = replace(default, loss=replace(default.loss, voice_bands_bins=bands))
+    config = build(type(default), tree, default=default)
     name = config.name
     is_file_name = Path(name).name == name and len(name.encode()) <= _LONGEST_NAME
     if not name or not is_file_name or name.startswith("."):
@@ -147,11 +166,35 @@ def _model_of(weights: str, base: ModelConfig) -> ModelConfig:
     return stored_configuration(weights, base) if weights else base
 
 
+def _with_ranges(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tree with the ranges of voices that it names (``model.voices = "ttbb"``)."""
+    named = tree.get("model")
+    if not isinstance(named, Mapping) or not isinstance(named.get("voices"), str | list):
+        return tree
+    voices = as_voices(named["voices"])
+    return {**tree, "model": {**named, "voices": plain(voices)}}
+
+
+def _bands(voices: VoicesConfig, grid: HcqtConfig) -> tuple[tuple[int, int], ...]:
+    """First and last bin of the range of each voice."""
+
+    def bin_of(note: int) -> int:
+        octaves = math.log2(440 / grid.fmin_hz) + (note - 69) / 12
+        return min(max(round(octaves * grid.bins_per_octave), 0), grid.bins - 1)
+
+    ranges = zip(voices.lowest_notes, voices.highest_notes, strict=True)
+    return tuple((bin_of(low), bin_of(high)) for low, high in ranges)
+
+
 def _default_model(tree: Mapping[str, Any], model: ModelConfig) -> ModelConfig:
-    """The model with the thresholds of the networks that the tree names."""
+    """The model with the thresholds of the networks and voices that the tree names."""
     named = tree.get("model")
     if not isinstance(named, Mapping):
         return model
+    if isinstance(named.get("voices"), Mapping):
+        model = with_voices(
+            model, build(VoicesConfig, named["voices"], "model.voices.", model.voices)
+        )
     others = []
     for key in ("salience_network", "assignment_network"):
         other = named.get(key)

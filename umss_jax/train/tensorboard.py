@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from umss_jax.config import VOICES, ModelConfig
+from umss_jax.config import ModelConfig
 from umss_jax.model import (
     SOURCE_FILTER,
     ModelOutput,
@@ -25,7 +25,12 @@ from umss_jax.model import (
 
 log = logging.getLogger("umss_jax")
 
-_COLOURS = np.asarray([[1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]])
+_COLOURS = np.asarray(
+    [
+        *([1, 0.3, 0.3], [1, 0.8, 0.2], [0.3, 0.9, 0.4], [0.4, 0.6, 1]),
+        *([1, 0.5, 1], [0.4, 1, 1], [0.8, 0.8, 0.8], [0.8, 0.5, 0.2]),
+    ]
+)
 
 
 class Board:
@@ -84,10 +89,13 @@ class Board:
         sounds = {
             "mixture": output.mixture[0],
             "reconstruction": output.mixture_hat[0],
-            **{f"{voice}/synthesised": output.sources[0, j] for j, voice in enumerate(VOICES)},
+            **{
+                f"{voice}/synthesised": output.sources[0, j]
+                for j, voice in enumerate(config.voices.names)
+            },
         }
         if sources is not None:
-            sounds |= {f"{voice}/true": sources[j] for j, voice in enumerate(VOICES)}
+            sounds |= {f"{voice}/true": sources[j] for j, voice in enumerate(config.voices.names)}
         rate = config.audio.sample_rate_hz
         for name, sound in sounds.items():
             samples = np.asarray(sound)
@@ -154,7 +162,7 @@ def f0_picture(f0_hz_synth: np.ndarray, config: ModelConfig) -> np.ndarray:
     """
     grid = config.hcqt
     picture = np.zeros((grid.bins, f0_hz_synth.shape[-1], 3))
-    for colour, track in zip(_COLOURS, f0_hz_synth, strict=True):
+    for colour, track in zip(_COLOURS, f0_hz_synth, strict=False):
         voiced = np.flatnonzero(track >= grid.fmin_hz * 0.99)
         octaves = np.log2(track[voiced] / grid.fmin_hz)
         bins = np.clip(np.round(octaves * grid.bins_per_octave).astype(int), 1, grid.bins - 2)

@@ -6,11 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from umss_jax.config import ModelConfig
+from umss_jax.config import ModelConfig, VoicesConfig
 from umss_jax.errors import UsageError
 from umss_jax.trees import parts
 from umss_jax.weights import store
-from umss_jax.weights.configuration import Source, join, restore
+from umss_jax.weights.configuration import (
+    Source,
+    join,
+    restore,
+    voices_of,
+    without_other_voices,
+)
 from umss_jax.weights.store import StoredWeights
 
 
@@ -20,7 +26,7 @@ def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
     Of a part that several bring (salience, assignment, encoder, decoder, unet) the last one's is
     taken, and with it the settings that it was trained with: ``published+my-unet`` separates by a
     U-Net on the published networks' F0, and ``published+my-assigner`` replaces the published
-    assignment network.
+    assignment network. An assignment network of other voices than what synthesises is left out.
 
     What the weights do not bring, and how to compute, is as in ``base``. Metadata of one model are
     as stored, of several by name under ``combined``.
@@ -42,8 +48,12 @@ def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
                 trees.pop(part, None)
                 if part in loaded.variables.get(collection, {}):
                     trees[part] = loaded.variables[collection][part]
+    fitting = without_other_voices(sources)
+    for part in sources.keys() - fitting.keys():
+        for trees in variables.values():
+            trees.pop(part, None)
     about = {"combined": metadata} if len(metadata) > 1 else next(iter(metadata.values()))
-    return StoredWeights(variables, join(sources, base or ModelConfig()), about)
+    return StoredWeights(variables, join(fitting, base or ModelConfig()), about)
 
 
 def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelConfig:
@@ -55,7 +65,22 @@ def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelCon
             return load_weights(name, base).config
         config = restore(metadata.get("configuration"), one)
         sources |= {part: Source(one, config) for part in metadata["parts"]}
-    return join(sources, base or ModelConfig())
+    return join(without_other_voices(sources), base or ModelConfig())
+
+
+def stored_voices(name: str) -> VoicesConfig:
+    """The voices that weights were trained with; the usual ones where they do not say.
+
+    Raises:
+        UnknownModelError, WeightsError: as :func:`load_weights`.
+    """
+    sources: dict[str, Source] = {}
+    for one in names_of(name):
+        metadata = store.read_metadata(one)
+        if metadata["format"] != 1:
+            config = restore(metadata.get("configuration"), one)
+            sources |= {part: Source(one, config) for part in metadata["parts"]}
+    return voices_of(sources, VoicesConfig())
 
 
 def model_name(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from umss_jax.config import ModelConfig
+from umss_jax.config import ModelConfig, VoicesConfig, with_voices
 from umss_jax.config_tree import build, leaves, nested
 from umss_jax.errors import UsageError, WeightsError
 
@@ -24,7 +24,7 @@ _GRID = tuple(
 )
 _F0_NETWORK = ("audio", "conv.norm_epsilon", *_GRID)
 _OWN: Mapping[str, tuple[str, ...]] = {
-    "assignment": (*_F0_NETWORK, "assignment_network", "f0.thresholds"),
+    "assignment": (*_F0_NETWORK, "assignment_network", "f0.thresholds", "voices"),
     "salience": (*_F0_NETWORK, "hcqt", "salience_network", "f0.multi_f0_threshold"),
     "encoder": ("audio", "encoder"),
     "decoder": ("audio", "decoder", "synth", "mask", "f0.floor_hz"),
@@ -33,6 +33,9 @@ _OWN: Mapping[str, tuple[str, ...]] = {
 }
 """Settings that come with a part, by dotted name or all below it; later rows count where both do
 (only a U-Net separates where there is a decoder too)."""
+
+_OF_VOICES = ("assignment", "decoder", "unet", "encoder")
+"""Parts that were trained for an ensemble; the first that is there says which."""
 
 _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_epsilon", *_GRID})
 """Settings in which parts must agree that are combined."""
@@ -74,12 +77,13 @@ def restore(tree: Any, name: str) -> ModelConfig:
 def join(sources: Mapping[str, Source], base: ModelConfig) -> ModelConfig:
     """The configuration of parts that were trained with different ones.
 
-    Each part brings its own settings; ``base`` holds where none does, and says how to compute.
+    Each part brings its own settings; ``base`` holds where none does, and says how to compute. The
+    parts are those of :func:`without_other_voices`.
 
     Raises:
         UsageError: two parts cannot stand together.
     """
-    values = leaves(base)
+    values = leaves(with_voices(base, voices_of(sources, base.voices)))
     brought: dict[str, Source] = {}
     for part in (part for part in _OWN if part in sources):
         source = sources[part]
@@ -94,6 +98,26 @@ def join(sources: Mapping[str, Source], base: ModelConfig) -> ModelConfig:
                 )
             values[name], brought[name] = value, source
     return build(ModelConfig, nested(values))
+
+
+def voices_of(sources: Mapping[str, Source], default: VoicesConfig) -> VoicesConfig:
+    """The voices of parts: those of the assignment network, or else of what synthesises.
+
+    Others than the usual ones go first, since what synthesises is often of these by default alone.
+    """
+    found = [sources[one].config.voices for one in _OF_VOICES if one in sources]
+    special = [voices for voices in found if not voices.is_usual]
+    return next(iter(special or found), default)
+
+
+def without_other_voices(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """The parts without an assignment network of other voices than the rest."""
+    voices = voices_of(sources, VoicesConfig())
+    return {
+        part: source
+        for part, source in sources.items()
+        if part != "assignment" or source.config.voices.are_those_of(voices)
+    }
 
 
 def differences(config: ModelConfig, other: ModelConfig, parts: tuple[str, ...]) -> list[str]:

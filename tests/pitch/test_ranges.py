@@ -1,0 +1,140 @@
+"""Assignment by ranges: against every possible way, and in plain cases."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from umss_jax.config import HcqtConfig, VoicesConfig
+from umss_jax.pitch.config import RangesConfig
+from umss_jax.pitch.grid import bin_frequencies_hz, midi_to_hz
+from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0_synth
+from umss_jax.voice_sets import parse_voices
+
+CONFIG = RangesConfig()
+SELDOM_SHARED = RangesConfig(shared_cost=3.0)
+
+
+def peaks_of(*frames):
+    """Peaks in Hz of frames of MIDI notes, all equally salient."""
+    most = max(map(len, frames))
+    hz = np.zeros((len(frames), most))
+    for row, notes in zip(hz, frames, strict=True):
+        row[: len(notes)] = [midi_to_hz(note) for note in notes]
+    return hz, np.where(hz > 0, 0.9, 0.0)
+
+
+def notes_of(assigned):
+    with np.errstate(divide="ignore"):
+        midi = 69 + 12 * np.log2(assigned / 440)
+    return np.where(np.isfinite(midi), np.round(midi), 0).astype(int).T.tolist()
+
+
+def cost_of(path, hz, heights, voices, config):
+    """What a path costs, written out: one number of a peak (or None) for each frame and voice."""
+    total, pitch = 0.0, []
+    for frame, way in enumerate(path):
+        used, row = set(), []
+        for voice, peak in enumerate(way):
+            if peak is None:
+                total += config.silent_cost
+                row.append(None)
+                continue
+            midi = 69 + 12 * np.log2(hz[frame, peak] / 440)
+            low, high = voices.lowest_notes[voice], voices.highest_notes[voice]
+            total += config.centre_cost * ((midi - (low + high) / 2) / ((high - low) / 2)) ** 2
+            total += config.outside_cost * max(low - midi, midi - high, 0)
+            total += config.shared_cost if peak in used else -config.reward * heights[frame, peak]
+            used.add(peak)
+            row.append(midi)
+        pitch.append(row)
+    for before, here in itertools.pairwise(pitch):
+        for one, other in zip(before, here, strict=True):
+            if (one is None) != (other is None):
+                total += config.change_cost
+            elif one is not None:
+                far = max(abs(one - other) - config.still_semitones, 0)
+                total += min(config.step_cost * far, config.leap_cost)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_way_through_the_frames_costs_less(seed):
+    rng = np.random.default_rng(seed)
+    voices = parse_voices("duet" if seed % 2 else "tb")
+    hz = midi_to_hz(rng.uniform(42, 72, (3, 3)))
+    hz[rng.uniform(size=hz.shape) < 0.2] = 0
+    heights = np.where(hz > 0, rng.uniform(0.3, 1, hz.shape), 0)
+    found = assign_by_ranges(hz, heights, voices)
+    options = []
+    for row in hz:
+        there = [n for n in np.argsort(-row) if row[n] > 0]
+        ways = []
+        for way in itertools.product([None, *range(len(there))], repeat=2):
+            sung = [place for place in way if place is not None]
+            if sung == sorted(sung):  # voices do not cross
+                ways.append([None if place is None else int(there[place]) for place in way])
+        options.append(ways)
+    paths = list(itertools.product(*options))
+    costs = [cost_of(path, hz, heights, voices, CONFIG) for path in paths]
+    best = paths[int(np.argmin(costs))]
+    expected = [
+        [0.0 if peak is None else hz[frame, peak] for peak in way] for frame, way in enumerate(best)
+    ]
+    np.testing.assert_allclose(found.T, expected)
+
+
+def test_a_full_chord_is_given_out_in_order():
+    hz, heights = peaks_of(*[(43, 55, 60, 67)] * 5)
+    assert notes_of(assign_by_ranges(hz, heights, parse_voices("ttbb"))) == [[67, 60, 55, 43]] * 5
+
+
+def test_the_range_tells_who_is_silent():
+    hz, heights = peaks_of(*[(43, 72)] * 30)
+    found = notes_of(assign_by_ranges(hz, heights, VoicesConfig(), SELDOM_SHARED))
+    assert found == [[72, 0, 0, 43]] * 30
+
+
+def test_two_may_sing_one_pitch():
+    hz, heights = peaks_of(*[(60,)] * 30)
+    assert notes_of(assign_by_ranges(hz, heights, parse_voices("duet"))) == [[60, 60]] * 30
+
+
+def test_what_was_sung_before_tells_who_goes_on():
+    frames = [(48, 64)] * 20 + [(64,)] * 20
+    found = notes_of(assign_by_ranges(*peaks_of(*frames), parse_voices("duet"), SELDOM_SHARED))
+    assert found == [[64, 48]] * 20 + [[64, 0]] * 20
+
+
+def test_one_frame_of_noise_is_nobody_s():
+    hz, heights = peaks_of(*[(50, 62)] * 10, (50, 62, 77), *[(50, 62)] * 10)
+    heights[10, 2] = 0.4
+    assert notes_of(assign_by_ranges(hz, heights, parse_voices("duet"))) == [[62, 50]] * 21
+
+
+def test_the_order_of_the_peaks_does_not_matter():
+    rng = np.random.default_rng(1)
+    hz = midi_to_hz(rng.uniform(45, 75, (20, 4)))
+    heights = rng.uniform(0.3, 1, hz.shape)
+    order = rng.permuted(np.tile(np.arange(4), (20, 1)), axis=1)
+    shuffled = [np.take_along_axis(one, order, axis=1) for one in (hz, heights)]
+    voices = parse_voices("ssa")
+    np.testing.assert_array_equal(
+        assign_by_ranges(hz, heights, voices), assign_by_ranges(*shuffled, voices)
+    )
+
+
+@pytest.mark.parametrize("preset", ["duet", "sab", "ssatb", "ssaattbb"])
+def test_silence_and_few_frames(preset):
+    voices = parse_voices(preset)
+    salience = np.zeros((HcqtConfig().bins, 12), np.float32)
+    found = ranges_f0_synth(salience, 9, voices)
+    assert found.shape == (len(voices), 9)
+    assert found.dtype == np.float32
+    assert not found.any()
+    salience[100] = 0.8
+    hz = bin_frequencies_hz()[100]
+    found = ranges_f0_synth(salience, 9, voices)
+    assert np.allclose(found.max(axis=0), hz)
+    assert np.isin(found, [0, np.float32(hz)]).all()
+    assert assign_by_ranges(np.zeros((0, 1)), np.zeros((0, 1)), voices).shape == (len(voices), 0)
