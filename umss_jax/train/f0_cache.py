@@ -97,6 +97,7 @@ def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigne
         for name, leaf in flatten(variables).items()
         if name.split("/")[1] in ("salience", "assignment")
     }
-    settings = (config.salience_network, config.assignment_network, config.audio, config.hcqt)
-    about = repr((arrays_sha256(tensors), settings, config.f0, str(assigner)))
+    networks = (config.salience_network, config.assignment_network)
+    settings = (*networks, config.audio, config.hcqt, config.f0, config.voices)
+    about = repr((arrays_sha256(tensors), settings, str(assigner)))
     return hashlib.sha256(about.encode()).hexdigest()[:32]
