@@ -88,11 +88,13 @@ def test_names_of_other_people_stay(monkeypatch):
 def test_weights_list_has_a_header(home, capsys):
     (home / "weights" / "mine.safetensors").unlink()
     assert run(["weights", "list"]) == 0
-    header, starter = capsys.readouterr().out.splitlines()
+    header, starter, small = capsys.readouterr().out.splitlines()
     assert header.split("\t") == ["name", "architecture", "parameters", "origin"]
     assert starter.split("\t")[0] == "starter"
+    assert small.split("\t")[0] == "starter-small"
     assert run(["weights", "list", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    row, other = json.loads(capsys.readouterr().out)
+    assert other["name"] == "starter-small"
     assert set(row) == {"name", "architecture", "parameters", "origin"}
     assert row["name"] == "starter"
     assert str(row["parameters"]) == starter.split("\t")[2]

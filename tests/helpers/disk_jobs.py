@@ -32,7 +32,7 @@ JOBS = (
 )
 
 
-def sung(score, seed, config, bank):
+def sung(score, seed, config, bank, voices):
     """Four tones in place of the synthesiser."""
     time_s = np.arange(2 * 16_000) / 16_000
     hz = np.float32([440, 300, 200, 110])

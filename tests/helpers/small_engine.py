@@ -5,7 +5,7 @@ import numpy as np
 
 from umss_jax import model
 from umss_jax.config import DecoderConfig, EncoderConfig, ModelConfig
-from umss_jax.inference import ModelEngine
+from umss_jax.inference import Heard, ModelEngine
 
 SMALL = ModelConfig(encoder=EncoderConfig(hidden=8, latent=4), decoder=DecoderConfig(hidden=8))
 F0_HZ = np.float32([440.0, 330.0, 220.0, 110.0])
@@ -22,6 +22,9 @@ class KnownPitch(ModelEngine):
     def analyse(self, mixture_16k):
         known = self.known_f0(mixture_16k)
         return model.Analysis(None, self.salience(mixture_16k), None, None, None, known)
+
+    def _heard_pitches(self, mixture_16k):
+        return Heard(self.salience(mixture_16k), None, self.known_f0(mixture_16k))
 
     def salience(self, mixture_16k):
         frames = mixture_16k.shape[-1] * 22050 // 16000 // 256

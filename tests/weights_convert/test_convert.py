@@ -340,7 +340,7 @@ def test_command_group(tmp_path, store):
     assert stored == str(store / "mine.safetensors")
     listed = [line.split("\t")[:3] for line in run("list").splitlines()]
     assert ["mine", "voas-cnn", "189830"] in listed
-    assert [name for name, *_ in listed] == ["name", "starter", "mine"]
+    assert [name for name, *_ in listed] == [*("name", "starter", "starter-small", "mine")]
     about = json.loads(run("show", "mine", "--arrays"))
     assert about["kind"] == "npy-voas-cnn"
     assert about["licence"].startswith("Apache-2.0")

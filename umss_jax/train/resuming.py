@@ -17,7 +17,10 @@ from umss_jax.train.strategies import SCHEDULES
 
 FORMAT_2 = "# umss-jax run, format 2: the model's settings are those that its weights carry"
 
-_HARMLESS = {"name", "patience", "tensorboard", "parallel", "checkpoint_steps", "validation_steps"}
+_HARMLESS = {
+    *("name", "patience", "tensorboard", "parallel", "checkpoint_steps", "validation_steps"),
+    "model.conv.batching",
+}
 """Settings that never change the steps done before."""
 
 _LENGTHS = {"epochs", "max_epochs", "steps"}
