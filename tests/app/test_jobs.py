@@ -3,11 +3,15 @@
 import json
 
 import pytest
+from app_parts import write_song
+from stub_engine import StubEngine
 
 from umss_jax.app.jobs import Job, Outcome, Page, State, as_tree, from_tree, kept_name
 from umss_jax.app.shelf import Shelf
 from umss_jax.app.stages import FACTORS, Told, learnt, progress_of, stages_of
-from umss_jax.app.work import grouped
+from umss_jax.app.work import Task, do, grouped
+from umss_jax.config import VOICES, ModelConfig, with_voices
+from umss_jax.voice_sets import parse_voices
 
 OUTCOME = Outcome("made/starter/song", ("bass.flac",), (Page("listen-1.html", ""),), ("loud",))
 JOB = Job("1-a", "song.m4a", 12.5, "song.mid", False, State.DONE, "", OUTCOME)
@@ -119,7 +123,9 @@ def test_it_learns_how_long_stages_take():
 
 def test_files_are_offered_by_kind_in_the_order_of_the_voices():
     files = ["alto.flac", "residual.flac", "soprano.flac", "soprano_missing.flac", "manifest.json"]
-    kinds = {one.kind: [name for name, _ in one.links] for one in grouped([*files, "notes.mid"])}
+    kinds = {
+        one.kind: [name for name, _ in one.links] for one in grouped([*files, "notes.mid"], VOICES)
+    }
     assert kinds == {
         "Voices": ["soprano.flac", "alto.flac", "residual.flac"],
         "Practice": ["soprano_missing.flac"],
@@ -127,3 +133,26 @@ def test_files_are_offered_by_kind_in_the_order_of_the_voices():
         "How it was made": ["manifest.json"],
         "Everything": ["all.zip"],
     }
+
+
+def test_voices_may_have_names_like_those_of_practice_files():
+    files = ["voice_1.wav", "voice_2_missing.wav", "residual.wav", "voice_2.wav"]
+    offered = grouped(files, ("voice_1", "voice_2"))
+    kinds = {one.kind: [name for name, _ in one.links] for one in offered}
+    assert kinds["Voices"] == ["voice_1.wav", "voice_2.wav", "residual.wav"]
+    assert kinds["Practice"] == ["voice_2_missing.wav"]
+
+
+def test_a_job_of_other_voices_names_all_its_files_after_them(tmp_path):
+    class Men(StubEngine):
+        config = with_voices(ModelConfig(), parse_voices("ttbb"))
+
+    song = write_song(tmp_path / "song.wav", seconds=2.0)
+    outcome = do(Task(song, None, tmp_path, "made", True, 60.0), Men, lambda told: None)
+    names = ("tenor1", "tenor2", "bass1", "bass2")
+    assert {f"{name}.flac" for name in (*names, "residual")} <= set(outcome.files)
+    assert {f"{name}_missing.flac" for name in names} <= set(outcome.files)
+    assert "notes.mid" in outcome.files
+    page = (tmp_path / outcome.place / outcome.pages[0].file).read_text(encoding="utf-8")
+    assert "Tenor1" in page
+    assert "Soprano" not in page

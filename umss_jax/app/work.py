@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from umss_jax.app.jobs import Outcome, Page
 from umss_jax.app.stages import LOADING, PAGES, READING, Told, stage_name
 from umss_jax.audio.recording import Recording, scan
-from umss_jax.config import VOICES
 from umss_jax.errors import AudioError, UmssError
 from umss_jax.files import make_whole
 from umss_jax.pitch.tables import read_voices
@@ -24,11 +23,19 @@ from umss_jax.scores.fit import open_score
 from umss_jax.separation.config import PracticeConfig, SeparationConfig, SoundFormat
 from umss_jax.separation.encodings import check_encoding
 from umss_jax.separation.midi import notes, write_midi
-from umss_jax.separation.outputs import ALIGNMENT, F0_TABLE, MANIFEST
+from umss_jax.separation.outputs import (
+    ALIGNMENT,
+    F0_TABLE,
+    IN_FRONT,
+    MANIFEST,
+    MISSING,
+    sounds_of,
+)
 from umss_jax.separation.request import StemOptions, request_of
 from umss_jax.separation.stems import Track, separate_file
 
 if TYPE_CHECKING:
+    from umss_jax.config import VoicesConfig
     from umss_jax.inference import ModelEngine
 
 ARCHIVE = "all.zip"
@@ -61,9 +68,10 @@ def do(task: Task, engine: Callable[[], ModelEngine], tell: Tell) -> Outcome:
     tell(Told(READING))
     recording = scan(task.recording)
     duration_s = recording.duration_s
-    score = None if task.score is None else open_score(task.score)
     tell(Told(LOADING, 0.0, duration_s))
     model = engine()
+    voices = model.config.voices
+    score = None if task.score is None else open_score(task.score, voices.names)
     track = separate_file(
         task.recording,
         task.job_folder / task.made,
@@ -75,12 +83,13 @@ def do(task: Task, engine: Callable[[], ModelEngine], tell: Tell) -> Outcome:
         score,
     )
     if importlib.util.find_spec("mido") is not None:
-        _write_notes(track.folder)
+        _write_notes(track.folder, voices.names)
     files = _files(track.folder)
     tell(Told(PAGES, 0.0, duration_s))
-    pages = _write_pages(track.folder, files, duration_s, task.page_s, tell)
+    offered = grouped(files, voices.names)
+    pages = _write_pages(track.folder, offered, duration_s, task.page_s, tell)
     place = track.folder.relative_to(task.job_folder).as_posix()
-    return Outcome(place, files, pages, _notes(track, task.recording.name))
+    return Outcome(place, files, pages, _notes(track, task.recording.name, voices))
 
 
 def _options(recording: Recording, practice: bool) -> StemOptions:
@@ -105,11 +114,11 @@ def _advance(total_s: float, tell: Tell) -> Callable[[str, float], None]:
     return advance
 
 
-def _write_notes(folder: Path) -> None:
+def _write_notes(folder: Path, voices: Sequence[str]) -> None:
     """The notes of all voices as MIDI, from the pitches that were written."""
-    table = read_voices(folder / F0_TABLE)
+    table = read_voices(folder / F0_TABLE, voices)
     frame_s = float(table.time_s[1] - table.time_s[0]) if len(table.time_s) > 1 else 0.016
-    sung = {v: notes(hz, frame_s) for v, hz in zip(VOICES, table.f0_hz, strict=True)}
+    sung = {v: notes(hz, frame_s) for v, hz in zip(voices, table.f0_hz, strict=True)}
     make_whole(folder / _MIDI, lambda path: write_midi(path, sung))
 
 
@@ -118,13 +127,14 @@ def _files(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.iterdir() if path.is_file()))
 
 
-def grouped(files: Sequence[str]) -> tuple[Files, ...]:
-    """The files of a job by kind, as its page offers them."""
-    sounds = [name for name in files if Path(name).suffix[1:] in list(SoundFormat)]
-    stems = [name for name in sounds if "_" not in name]
+def grouped(files: Sequence[str], voices: Sequence[str]) -> tuple[Files, ...]:
+    """The files of a job by kind, as its page offers them, in the order of the voices."""
+    sounds = {name: Path(name) for name in files if Path(name).suffix[1:] in list(SoundFormat)}
+    stems = sounds_of(voices)
+    mixes = [voice + kind for voice in voices for kind in (IN_FRONT, MISSING)]
     kinds = {
-        "Voices": sorted(stems, key=_place),
-        "Practice": sorted(set(sounds) - set(stems), key=_place),
+        "Voices": [name for stem in stems for name, path in sounds.items() if path.stem == stem],
+        "Practice": [name for mix in mixes for name, path in sounds.items() if path.stem == mix],
         "Notes and pitches": [name for name in _NOTES if name in files],
         "How it was made": [name for name in (MANIFEST,) if name in files],
         "Everything": [ARCHIVE],
@@ -134,14 +144,8 @@ def grouped(files: Sequence[str]) -> tuple[Files, ...]:
     )
 
 
-def _place(name: str) -> tuple[int, str]:
-    """The order of the voices, and what is none after them."""
-    voice = Path(name).stem.partition("_")[0]
-    return (VOICES.index(voice) if voice in VOICES else len(VOICES), name)
-
-
 def _write_pages(
-    folder: Path, files: Sequence[str], duration_s: float, page_s: float, tell: Tell
+    folder: Path, files: tuple[Files, ...], duration_s: float, page_s: float, tell: Tell
 ) -> tuple[Page, ...]:
     """Pages to listen to, each of a part that a browser can hold."""
     parts = max(1, math.ceil(duration_s / page_s - 1e-6))
@@ -153,7 +157,7 @@ def _write_pages(
         sources = Sources(
             start_s=start_s,
             duration_s=None if last else length_s,
-            files=grouped(files),
+            files=files,
             home=HOME,
         )
         (written,) = write_reports(folder, sources, config=ReportConfig(most_megabytes=1000.0))
@@ -165,9 +169,9 @@ def _write_pages(
     return tuple(pages)
 
 
-def _notes(track: Track, name: str) -> tuple[str, ...]:
+def _notes(track: Track, name: str, voices: VoicesConfig) -> tuple[str, ...]:
     """What the owner should read."""
-    lines = [track.likeness.warning(name), track.score_warning]
+    lines = [track.likeness.warning(name, voices), track.score_warning]
     gain = track.manifest["gain"]
     if gain != 1.0:
         lines.append(f"All files were turned down by {gain:.4f} so that none clips.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from umss_jax.app.jobs import Outcome
 from umss_jax.app.stages import Told
 from umss_jax.app.work import Task, Tell, do, told_of
-from umss_jax.config import Assigner, Chain
+from umss_jax.config import Assigner, Chain, VoicesConfig
 from umss_jax.errors import UmssError
 from umss_jax.weights.config import DEFAULT_MODEL
 
@@ -54,6 +54,8 @@ class ModelChoice(NamedTuple):
     assigner: str = Assigner.AUTO
     chain: str = Chain.IMPROVED
     device: str = "auto"
+    voices: VoicesConfig | None = None
+    """None: those that the weights were trained with."""
 
 
 class ProcessWorker:
@@ -143,6 +145,4 @@ def _load(choice: ModelChoice) -> ModelEngine:
     enable_compilation_cache()
     from umss_jax.api import load
 
-    return load(
-        choice.name, assigner=choice.assigner, chain=choice.chain, device=choice.device
-    ).engine
+    return load(**choice._asdict()).engine

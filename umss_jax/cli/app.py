@@ -15,11 +15,13 @@ from umss_jax.cli.common import (
     DeviceOption,
     NameOption,
     QuietOption,
+    VoicesOption,
     exit_at_once,
     say,
 )
 from umss_jax.config import Assigner, Chain
 from umss_jax.device import Device
+from umss_jax.voice_sets import as_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 
 _DEFAULTS = AppConfig()
@@ -49,6 +51,7 @@ def app(
     device: DeviceOption = Device.AUTO,
     assigner: AssignerOption = Assigner.AUTO,
     chain: ChainOption = Chain.IMPROVED,
+    voices: VoicesOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Open a page on this computer: drop a recording, listen to its voices, take the files.
@@ -66,6 +69,7 @@ def app(
         from umss_jax.app.worker import ModelChoice
         from umss_jax.cli.weights import bring_published
 
+    choice = ModelChoice(name, assigner, chain, device, as_voices(voices))
     bring_published(name)
     folder = out or usual_folder()
 
@@ -74,4 +78,4 @@ def app(
             say(f"results are kept in {folder}; Ctrl-C ends")
         typer.echo(address)
 
-    run_app(folder, config, ModelChoice(name, assigner, chain, device), tell, browser)
+    run_app(folder, config, choice, tell, browser)

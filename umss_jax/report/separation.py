@@ -29,7 +29,7 @@ from umss_jax.report.sounds import (
     read_sound,
 )
 from umss_jax.separation.outputs import RESIDUAL, sounds_of, track_name
-from umss_jax.words import counted
+from umss_jax.words import NUMBERS, counted
 
 _AGAIN = "separate the recording again"
 _LONGEST_NAME = 255
@@ -108,18 +108,23 @@ def separation_page(
         ),
         "scores": scores,
         "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
-        "words": _words(bool(targets), salience is not None, scores),
+        "words": _words(len(voices), bool(targets), salience is not None, scores),
         "files": sources.files,
         "home": sources.home,
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
     }
 
 
-def _words(has_targets: bool, has_salience: bool, scores: list[VoiceScores]) -> list[Word]:
+def _words(
+    voices: int, has_targets: bool, has_salience: bool, scores: list[VoiceScores]
+) -> list[Word]:
     """What a reader of the page may not know."""
     words = [
         Word("Stem", "One voice alone, as the program took it out of the recording."),
-        Word("Residual", "What is left of the recording when all four voices are taken out."),
+        Word(
+            "Residual",
+            f"What is left of the recording when all {NUMBERS[voices]} voices are taken out.",
+        ),
         Word(
             "Cents",
             "Hundredths of a semitone: how far what is sung is from the note named, high or low. "
