@@ -19,15 +19,14 @@ from experiments.device_programs import (
     Found,
     about_device,
     compiled,
-    copy_gib_s,
     kernels,
     on_cpu,
-    rate_gflops,
     timed,
     with_default_precision,
 )
 from experiments.device_setting import Setting, known_f0, seeded_variables, sung
 from umss_jax import model
+from umss_jax.bench.ceilings import PRODUCTS, copy_ceiling_gib_s, product_ceiling_gflops
 from umss_jax.bench.measure import count_products
 from umss_jax.bench.stages import STAGES
 from umss_jax.inference import ModelEngine
@@ -52,11 +51,10 @@ def run_case(name: str, setting: Setting) -> Iterator[Found]:
 
 
 def _ceilings(setting: Setting) -> Iterator[Found]:
-    size, products = (256, 4) if setting.small else (8192, 32)
-    for kind in ("float32", "tf32", "bfloat16"):
-        yield {f"{kind}_gflops": rate_gflops(size, kind, products)}
+    for kind in PRODUCTS:
+        yield {f"{kind}_gflops": product_ceiling_gflops(kind)}
     if not setting.compile_only:
-        yield {"copy_gib_s": copy_gib_s(0.05 if setting.small else 4.0)}
+        yield {"copy_gib_s": copy_ceiling_gib_s()}
 
 
 def _parity(setting: Setting) -> Iterator[Found]:

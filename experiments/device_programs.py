@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from umss_jax.bench.rows import program_bytes
 
 Found = dict[str, Any]
 """Part of a row."""
@@ -43,15 +44,8 @@ def compiled(jitted: Any, *arguments: Any) -> tuple[Any, Found]:
     started = time.perf_counter()
     program = jitted.lower(*arguments).compile()
     found: Found = {"compile_s": time.perf_counter() - started}
-    memory = program.memory_analysis()
-    if memory is not None:
-        found["program_bytes"] = int(
-            memory.temp_size_in_bytes
-            + memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes
-        )
-    return program, found
+    taken = program_bytes(program)
+    return program, found if taken is None else {**found, "program_bytes": taken}
 
 
 def timed(call: Callable[[], Any], budget_s: float, least: int = 3, most: int = 30) -> Found:
@@ -142,33 +136,3 @@ def _relaxed(jaxpr: Any) -> Any:
             params["precision"] = None
         equations.append(equation.replace(params=params))
     return jaxpr.replace(eqns=equations)
-
-
-def rate_gflops(size: int, kind: str, products: int) -> float:
-    """Best rate of chained products of square matrices: ``float32``, ``tf32`` or ``bfloat16``."""
-    dtype = jnp.bfloat16 if kind == "bfloat16" else jnp.float32
-    precision = "highest" if kind == "float32" else None
-    matrix = jnp.full((size, size), 1.0 / size, dtype)
-
-    @jax.jit
-    def chain(x: jax.Array) -> jax.Array:
-        def once(_: int, y: jax.Array) -> jax.Array:
-            return jnp.dot(y, matrix, precision=precision)
-
-        return jax.lax.fori_loop(0, products, once, x)
-
-    best_s = timed(lambda: chain(matrix), 2.0)["step_s_spread"][0]
-    return 2e-9 * products * size**3 / best_s
-
-
-def copy_gib_s(gib: float) -> float:
-    """Best rate of reading and writing memory, by adding 1 in place."""
-    add = jax.jit(lambda x: x + 1, donate_argnums=0)
-    array = jnp.zeros(int(gib * 2**28))
-    held = [array]
-
-    def call() -> Any:
-        held[0] = add(held[0])
-        return held[0]
-
-    return 2 * array.nbytes / 2**30 / timed(call, 2.0)["step_s_spread"][0]

@@ -15,29 +15,20 @@ import typer
 
 from umss_jax.chorales.scores import Score, music21_scores
 from umss_jax.config import VOICES
+from umss_jax.separation.config import NoteConfig
+from umss_jax.separation.midi import Note, write_midi
 
-_TICKS = 480  # a quarter note
 _MOST = 300
 
 
-def write_midi(score: Score, path: Path) -> None:
+def write_score(score: Score, path: Path) -> None:
     """A score as one track a voice, named after it, at the score's tempo."""
-    import mido
-
-    file = mido.MidiFile(ticks_per_beat=_TICKS)
-    for voice, notes in zip(VOICES, score.voices, strict=True):
-        track = mido.MidiTrack([mido.MetaMessage("track_name", name=voice)])
-        track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(score.beats_per_minute)))
-        # What ends comes before what begins at the same moment.
-        events = [(round(n.start * _TICKS), True, n.midi) for n in notes]
-        events += [(round(n.end * _TICKS), False, n.midi) for n in notes]
-        now = 0
-        for tick, begins, midi in sorted(events):
-            kind = "note_on" if begins else "note_off"
-            track.append(mido.Message(kind, note=midi, velocity=64, time=tick - now))
-            now = tick
-        file.tracks.append(track)
-    file.save(path)
+    beat_s = 60 / score.beats_per_minute
+    voices = {
+        voice: [Note(n.start * beat_s, n.end * beat_s, n.midi) for n in notes]
+        for voice, notes in zip(VOICES, score.voices, strict=True)
+    }
+    write_midi(path, voices, NoteConfig(microseconds_per_beat=round(1e6 * beat_s)))
 
 
 def main(
@@ -49,7 +40,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     count = 0
     for score in music21_scores(composer):
-        write_midi(score, out / f"{score.title}.mid")
+        write_score(score, out / f"{score.title}.mid")
         count += 1
         if count == most:
             break

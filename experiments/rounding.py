@@ -24,7 +24,7 @@ import typer
 
 from umss_jax import model
 from umss_jax.config import ModelConfig
-from umss_jax.networks import dense, frequency_conv, gru
+from umss_jax.networks import dense, frequency_conv, frequency_lines, gru
 from umss_jax.train.losses import spectral_loss
 from weights_convert import import_file
 
@@ -94,6 +94,7 @@ def _convolutions(bits: int) -> Iterator[None]:
 
     with (
         patch.object(frequency_conv, "_einsum", rounding(frequency_conv._einsum)),
+        patch.object(frequency_lines, "_einsum", rounding(frequency_lines._einsum)),
         patch.object(frequency_conv, "_plain_conv", rounding(frequency_conv._plain_conv)),
     ):
         yield

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from page_browser import start_browser
 from places import FIXTURES, ROOT, SHARED
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -23,6 +24,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "shared" in item.fixturenames or "golden" in item.fixturenames:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium without a window; for tests that are skipped where there is none."""
+    driver = start_browser(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,17 @@ def for_accelerator() -> bool:
     told = _told.get()
     if told is not None:
         return told
+    return preferred_device().platform != "cpu"
+
+
+def preferred_device() -> jax.Device:
+    """Where JAX computes what is said to be computed nowhere else; of this process."""
     settings: Any = jax.config  # whose attributes type checkers do not see
     chosen = settings.jax_default_device
-    platform = jax.default_backend() if chosen is None else getattr(chosen, "platform", chosen)
-    return str(platform) != "cpu"
+    if isinstance(chosen, jax.Device):
+        return chosen
+    device: jax.Device = jax.local_devices(backend=chosen)[0]
+    return device
 
 
 @contextmanager

@@ -21,7 +21,15 @@ from numpy.typing import ArrayLike
 from umss_jax.audio.arguments import of_kind, path_of, text_of
 from umss_jax.audio.arrays import Sound, sound_of
 from umss_jax.audio.recording import scan
-from umss_jax.config import Assigner, Chain, TrackAssigner, VoicesConfig, with_chain, with_voices
+from umss_jax.config import (
+    RULES,
+    Assigner,
+    Chain,
+    TrackAssigner,
+    VoicesConfig,
+    with_chain,
+    with_voices,
+)
 from umss_jax.device import own_settings
 from umss_jax.errors import UsageError
 from umss_jax.networks.parts import resolve_assigner, voice_model
@@ -38,9 +46,13 @@ from umss_jax.separation.stream import (
     separate_sound,
     track_array,
 )
-from umss_jax.trees import parts, select_parts
 from umss_jax.voice_sets import as_voices
-from umss_jax.weights.combine import load_weights, model_name, stored_voices
+from umss_jax.weights.combine import (
+    fitting_parts,
+    load_weights,
+    model_name,
+    stored_voices,
+)
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -342,10 +354,8 @@ def _open(
     variables, config, metadata = load_weights(name)
     chosen = resolve_assigner(assigner, "assignment" in variables["params"], config, name, voices)
     if voices is not None:
-        if not voices.are_those_of(config.voices):
-            # A network that assigns to other voices; what is kept of the model must not hold it.
-            kept = [part for part in parts(variables) if part != "assignment"]
-            variables = select_parts(variables, kept)
+        # What is kept of the model must not hold a network that assigns to others.
+        variables = fitting_parts(variables, config.voices, voices)
         config = with_voices(config, voices)
     recorded = metadata.get("combined")
     source = _recorded(metadata)
@@ -366,7 +376,7 @@ def _recorded(metadata: dict[str, Any]) -> dict[str, object]:
 
 def _assigning_parts(assigner: Assigner | TrackAssigner) -> set[str]:
     """What an assigner needs of the weights besides the salience network."""
-    return set() if assigner.value in ("heuristic", "ranges", "none") else {"assignment"}
+    return set() if assigner in (*RULES, TrackAssigner.NONE) else {"assignment"}
 
 
 def _refuse_missing(name: str, variables: dict[str, Any], needed: set[str]) -> None:

@@ -256,6 +256,10 @@ class Assigner(enum.StrEnum):
     RANGES = "ranges"
 
 
+RULES = frozenset({"heuristic", "ranges"})
+"""Assigners that need no network."""
+
+
 class TrackAssigner(enum.StrEnum):
     """As :class:`Assigner`, or *none*: the peaks of every frame, given to nobody."""
 

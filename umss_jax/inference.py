@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.audio.segments import SegmentPitches, SegmentStems
-from umss_jax.config import Assigner, ModelConfig, TrackAssigner
+from umss_jax.config import RULES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
 from umss_jax.kept_programs import results
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
@@ -107,12 +107,16 @@ class ModelEngine:
         """
         return self.separated(mixture_16k, seeds, f0_hz_synth).output
 
+    @own_settings
     def separated(
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
     ) -> model.Separated:
         """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
         known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
-        return self._separated(mixture_16k, mixture_16k[:, None], seeds, known)
+        voices: model.Separated = _voices(
+            self._on_device, mixture_16k, mixture_16k[:, None], seeds, known, self.config
+        )
+        return voices
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
@@ -150,7 +154,7 @@ class ModelEngine:
     @property
     def _has_rule(self) -> bool:
         """Whether no network gives the pitches to the voices."""
-        return self.assigner in (Assigner.HEURISTIC, Assigner.RANGES)
+        return self.assigner in RULES
 
     def _tracks(self, salience: np.ndarray, frames: int) -> list[np.ndarray]:
         """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several."""
@@ -209,19 +213,6 @@ class ModelEngine:
         threshold, grid = self.config.f0.multi_f0_threshold, self.config.hcqt
         peaks = [multi_f0_peaks(one, threshold, grid) for one in nearest]
         return np.stack([np.count_nonzero(one, axis=1) for one in peaks])
-
-    @own_settings
-    def _separated(
-        self,
-        mixture: np.ndarray,
-        channels: np.ndarray,
-        seeds: np.ndarray,
-        known: np.ndarray | None,
-    ) -> model.Separated:
-        voices: model.Separated = _voices(
-            self._on_device, mixture, channels, seeds, known, self.config
-        )
-        return voices
 
 
 def _heard(found: Mapping[str, Any], before: str = "") -> Heard:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from umss_jax.accelerators import preferred_device
 from umss_jax.config import ModelConfig
 from umss_jax.device import compile_ahead, is_writable
 from umss_jax.environment import cores, instruction_sets, processor
@@ -131,7 +132,7 @@ def _key(name: str, arguments: tuple[Any, ...], config: ModelConfig) -> str | No
     """What tells a program from all others; None where arrays lie on other devices than one."""
     import jax
 
-    device = _device()
+    device = preferred_device()
     leaves, tree = jax.tree.flatten(arguments)
     for leaf in leaves:
         if isinstance(leaf, jax.Array) and leaf.devices() != {device}:
@@ -173,22 +174,11 @@ def _machine() -> tuple[str, ...]:
         for name, value in sorted(os.environ.items())
         if name.startswith(_VARIABLES) and name != "JAX_COMPILATION_CACHE_DIR"
     ]
-    device = _device()
+    device: Any = preferred_device()
     client = device.client
     described = (client.platform, client.platform_version, device.device_kind)
     counts = (str(cores()), str(client.device_count()))
     return (*described, *counts, processor(), *instruction_sets(), *chosen)
-
-
-def _device() -> Any:
-    """Where JAX computes what is said to be computed nowhere else."""
-    import jax
-
-    settings: Any = jax.config
-    chosen = settings.jax_default_device
-    if chosen is None or isinstance(chosen, str):
-        return jax.devices(chosen)[0]
-    return chosen
 
 
 def _program(
@@ -219,7 +209,7 @@ def _opened(content: bytes, arguments: tuple[Any, ...]) -> Program:
     names = tuple(json.loads(content[_LENGTH : _LENGTH + length]))
     takes, gives = jax.tree.structure((arguments, {})), jax.tree.structure(names)
     call = serialize_executable.deserialize_and_load(
-        content[_LENGTH + length :], takes, gives, execution_devices=[_device()]
+        content[_LENGTH + length :], takes, gives, execution_devices=[preferred_device()]
     )
     return Program(names, call)
 

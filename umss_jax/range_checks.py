@@ -181,13 +181,18 @@ def check_voices(names: Sequence[str], lowest: Sequence[int], highest: Sequence[
             )
 
 
-def check_voice_names(names: Sequence[str]) -> None:
-    """Refuses names that voices cannot have together; errors as :func:`check_voices`."""
-    if not 2 <= len(names) <= ranges.MOST_VOICES:
+def check_voice_count(count: int) -> None:
+    """Refuses what is no number of voices; errors as :func:`check_voices`."""
+    if not 2 <= count <= ranges.MOST_VOICES:
         raise UsageError(
-            f"{len(names)} {'voice is' if len(names) == 1 else 'voices are'} asked for",
+            f"{count} {'voice is' if count == 1 else 'voices are'} asked for",
             f"name 2 to {ranges.MOST_VOICES} (--voices)",
         )
+
+
+def check_voice_names(names: Sequence[str]) -> None:
+    """Refuses names that voices cannot have together; errors as :func:`check_voices`."""
+    check_voice_count(len(names))
     seen: dict[str, str] = {}
     for name in names:
         folded = name.casefold()

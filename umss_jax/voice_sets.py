@@ -25,6 +25,7 @@ from umss_jax.documents import (
     read_bytes,
 )
 from umss_jax.errors import UsageError, brief
+from umss_jax.range_checks import check_voice_count
 from umss_jax.voice_names import voice_of
 
 _USUAL = VoicesConfig()
@@ -87,14 +88,14 @@ def parse_voices(text: str) -> VoicesConfig:
     if preset in _NAMED:
         return _config(_NAMED[preset])
     if preset and set(preset) <= set(_LETTERS):
-        _refuse_number(len(preset))
+        check_voice_count(len(preset))
         if list(preset) != sorted(preset, key="satb".index):
             raise UsageError(
                 f"{brief(given)} is no ensemble", "write the letters from the highest to the lowest"
             )
         return _of_sections([_LETTERS[letter] for letter in preset])
     if section_of(given) is not None:
-        raise UsageError("1 voice is asked for", "name 2 to 8, apart by commas")
+        check_voice_count(1)
     raise UsageError(
         f"no ensemble is called {brief(given)}",
         f"choose from {', '.join(PRESETS)}, list the voices apart by commas, or give a .toml file",
@@ -118,16 +119,9 @@ def as_voices(given: object) -> VoicesConfig | None:
     raise UsageError(f"voices is {brief(given)}", "give a preset, names or a .toml file")
 
 
-def _refuse_number(number: int) -> None:
-    """Refuses what the configuration would, before ranges are looked for."""
-    if not 2 <= number <= 8:
-        noun = "voice is" if number == 1 else "voices are"
-        raise UsageError(f"{number} {noun} asked for", "name 2 to 8")
-
-
 def _of_number(number: int) -> VoicesConfig:
     """So many voices that are told by their order alone; four are the usual ones."""
-    _refuse_number(number)
+    check_voice_count(number)
     if number == len(VOICES):
         return VoicesConfig()
     named = {2: "duet", 3: "trio"}.get(number)
@@ -177,7 +171,7 @@ def _between(first: tuple[int, int], last: tuple[int, int], part: float) -> tupl
 
 def _of_names(names: list[str]) -> VoicesConfig:
     """Voices by names that tell their ranges."""
-    _refuse_number(len(names))
+    check_voice_count(len(names))
     sections = []
     for name in names:
         section = section_of(name)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from app_parts import StubWorker, served, wait_until, write_song
-from page_browser import BROWSER, DRIVER, start_browser
+from page_browser import BROWSER, DRIVER
 
 pytest.importorskip("selenium.webdriver", reason="needs selenium")
 pytestmark = pytest.mark.skipif(
@@ -15,13 +15,6 @@ pytestmark = pytest.mark.skipif(
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    driver = start_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

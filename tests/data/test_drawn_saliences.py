@@ -9,8 +9,10 @@ from umss_jax.config import HcqtConfig
 from umss_jax.data.config import DrawnSalienceConfig, SungScoreConfig
 from umss_jax.data.drawn_saliences import BlendedSaliences, DrawnSaliences
 from umss_jax.data.sung_scores import open_scores, sung_pitch, wander
-from umss_jax.errors import DatasetError
+from umss_jax.errors import DatasetError, UsageError
 from umss_jax.scores.notes import part_of
+from umss_jax.train.inputs import Inputs, fingerprint
+from umss_jax.train.settings import build_pretraining
 
 GRID = HcqtConfig()
 FRAME_S = GRID.hop_samples / GRID.sample_rate_hz
@@ -145,3 +147,23 @@ def test_folders_give_the_scores_that_have_four_parts(tmp_path):
     (tmp_path / "four.mid").unlink()
     with pytest.raises(DatasetError, match="holds no score in four parts"):
         open_scores(tmp_path)
+
+
+def test_a_run_notices_that_its_scores_have_changed(tmp_path):
+    (tmp_path / "below").mkdir()
+    score = tmp_path / "below" / "one.mid"
+    score.write_bytes(b"one")
+    (tmp_path / "notes.txt").write_bytes(b"of no matter")
+    inputs = Inputs({}, "", drawn=str(tmp_path))
+    before = fingerprint(inputs)
+    assert list(before) == ["drawn/below/one.mid"]
+    score.write_bytes(b"another")
+    assert fingerprint(inputs) != before
+    assert fingerprint(inputs._replace(drawn="")) == {}
+
+
+def test_scores_in_four_parts_teach_no_other_voices():
+    settings = {"model": {"voices": "ttbb"}, "drawn": {"folder": "scores"}}
+    with pytest.raises(UsageError, match=r"drawn.folder is of soprano.*model.voices tenor1"):
+        build_pretraining(settings)
+    assert build_pretraining({"drawn": {"folder": "scores"}}).drawn.folder == "scores"

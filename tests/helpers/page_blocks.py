@@ -14,8 +14,6 @@ PAGES = (
 """Those whose blocks are tried; notebooks are run as they are."""
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-PENDING = re.compile(r"^<!-- after merge: check -->\n.*?(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
-"""Paragraphs about what another branch brings."""
 
 
 def name_of(path):
@@ -28,8 +26,8 @@ def blocks(text, *languages):
 
 
 def inline(text):
-    """What stands between single marks, outside of blocks and of what is still to come."""
-    return re.findall(r"`([^`\n]+)`", PENDING.sub("", FENCE.sub("", text)))
+    """What stands between single marks, outside of blocks."""
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
 
 
 def shell_commands(block):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts
-from page_browser import BROWSER, DRIVER, start_browser
+from page_browser import BROWSER, DRIVER
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.config import VOICES
@@ -92,13 +92,6 @@ def pages(tmp_path_factory):
     kept = flac.path.rename(folder / "flac.html")
     (mp3,) = write_reports(folder, config=ReportConfig(lossless_megabytes=0.0))
     return {"flac": kept, "mp3": mp3.path}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    driver = start_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from umss_jax.app.jobs import Job
 from umss_jax.app.shelf import Shelf
 from umss_jax.app.uploads import UploadError, drain, read_headers, receive
 from umss_jax.app.work import ARCHIVE
-from umss_jax.scores.reading import MIDI_SUFFIXES, MUSIC21_SUFFIXES
+from umss_jax.scores.reading import SUFFIXES
 from umss_jax.separation.outputs import track_name
 
 _TICK_S = 1.0
@@ -207,5 +207,5 @@ def _rendered(most_megabytes: float) -> str:
     return environment.get_template("app.html").render(
         version=umss_jax.__version__,
         most_megabytes=most_megabytes,
-        score_suffixes=(*MIDI_SUFFIXES, *MUSIC21_SUFFIXES),
+        score_suffixes=SUFFIXES,
     )

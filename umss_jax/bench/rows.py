@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from umss_jax.bench.ceilings import Ceilings
 from umss_jax.bench.machine import commit, described, device_label, peak_memory_bytes
 from umss_jax.bench.timing import Timing
 from umss_jax.config import Compute
@@ -73,7 +74,7 @@ def row(
         "gflop_per_example": gflop,
         "gflop_direct_per_example": measured.products_direct / batch / 1e9,
         "achieved_gflops": gflop * batch / timing.step_s,
-        **dict.fromkeys(CEILINGS),
+        **Ceilings().in_rows(),
         "peak_memory_bytes": peak_memory_bytes(),
         "program_memory_bytes": measured.program_bytes,
         "compile_s": timing.compile_s,
@@ -81,13 +82,6 @@ def row(
         **described(),
         "commit": commit(),
     }
-
-
-CEILINGS = (
-    *("ceiling_gflops", "ceiling_tf32_gflops", "ceiling_bfloat16_gflops"),
-    "ceiling_copy_gib_s",
-)
-"""Of a row: rates of one device that nothing can pass."""
 
 
 def program_bytes(program: Any) -> int | None:

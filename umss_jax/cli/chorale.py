@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from umss_jax.cli.common import VoicesOption, check_writable, print_path
+from umss_jax.config import VoicesConfig
 from umss_jax.device import enable_compilation_cache, start_jax
 from umss_jax.progress import progress_bar
-from umss_jax.voice_sets import parse_voices
+from umss_jax.voice_sets import as_voices
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,7 +54,7 @@ def make(
     """
     from dataclasses import replace
 
-    ensemble = parse_voices(voices or "satb")
+    ensemble = as_voices(voices) or VoicesConfig()
     check_writable(out)
     start_jax()
     from umss_jax.chorales.bank import load_bank

@@ -127,13 +127,12 @@ def heavy_imports() -> Iterator[None]:
                 gc.enable()
 
 
-def voices_asked(voices: str | None, name: str) -> VoicesConfig:
-    """The voices of an option, or else of the model; the usual ones where it is not there yet."""
-    from umss_jax.voice_sets import parse_voices
+def voices_asked(voices: VoicesConfig | None, name: str) -> VoicesConfig:
+    """Those asked for, or else of the model; the usual ones where it is not there yet."""
     from umss_jax.weights.combine import stored_voices
 
     if voices is not None:
-        return parse_voices(voices)
+        return voices
     with contextlib.suppress(UmssError):
         return stored_voices(name)
     return VoicesConfig()

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from umss_jax.cli.common import NoProgressOption, VoicesOption, say
+from umss_jax.config import VoicesConfig
 from umss_jax.interruption import checked
 from umss_jax.progress import progress_bar
-from umss_jax.voice_sets import parse_voices
+from umss_jax.voice_sets import as_voices
 from umss_jax.words import counted
 
 app = typer.Typer(help="Look at datasets.", no_args_is_help=True, rich_markup_mode=None)
@@ -34,7 +35,7 @@ def check(
     from umss_jax.errors import DatasetError, printable
     from umss_jax.train.config import TrainConfig
 
-    layout = find_layout(folder, parse_voices(voices or "satb"))
+    layout = find_layout(folder, as_voices(voices) or VoicesConfig())
     whole = counted(len(layout.pieces), "complete piece")
     typer.echo(f"layout: {layout.kind}, {whole}")
     for note in layout.notes:
@@ -95,7 +96,7 @@ def f0(
     from umss_jax.errors import AudioError, DatasetError
     from umss_jax.evaluate.config import EvaluationConfig
 
-    layout = find_layout(folder, parse_voices(voices or "satb"))
+    layout = find_layout(folder, as_voices(voices) or VoicesConfig())
     layout.warn()
     recordings = [file for piece in layout.pieces for voice in piece.voices for file in voice]
     if not recordings:

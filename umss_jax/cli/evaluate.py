@@ -28,7 +28,7 @@ from umss_jax.evaluate.config import F0Source, F0Windows
 from umss_jax.files import check_place
 from umss_jax.progress import progress_bar
 from umss_jax.report.config import ReportConfig
-from umss_jax.voice_sets import parse_voices
+from umss_jax.voice_sets import as_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def evaluate(
         from umss_jax.evaluate import run
         from umss_jax.evaluate.rows import label_and_name
     groups = _groups(by or [])
-    ensemble = None if voices is None else parse_voices(voices)
+    ensemble = as_voices(voices)
     chosen = [] if baselines else models or [DEFAULT_MODEL]
     heard = ReportConfig().excerpts if audio is None else audio
     if chosen:

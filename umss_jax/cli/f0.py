@@ -31,11 +31,12 @@ from umss_jax.cli.common import (
     say,
     voices_asked,
 )
-from umss_jax.config import Chain, TrackAssigner
+from umss_jax.config import Chain, TrackAssigner, VoicesConfig
 from umss_jax.device import Device
 from umss_jax.errors import UsageError, brief, printable
 from umss_jax.range_checks import refuse_outside
 from umss_jax.separation.config import BarConfig, NoteConfig, SeparationConfig
+from umss_jax.voice_sets import as_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def f0(
         bars=_bar_config(metre),
     )
     pitch_files.check_options(options, assigner is not TrackAssigner.NONE)
-    names = voices_asked(voices, name).names
+    asked = as_voices(voices)
+    names = voices_asked(asked, name).names
     opened = open_score(score, names) if score is not None else None
 
     def wanted(path: Path, track: str) -> bool:
@@ -187,8 +189,7 @@ def f0(
             )
 
     tell = None if quiet else say
-    others = {} if voices is None else {"voices": voices}
-    load = functools.partial(load_engine, name, assigner, chain, device, config, **others)
+    load = functools.partial(load_engine, name, assigner, chain, device, config, asked)
     return run_recordings(files, out, quiet, verbose, wanted, load, one)
 
 
@@ -241,7 +242,7 @@ def load_engine(
     chain: Chain,
     device: Device,
     config: SeparationConfig,
-    voices: str | None = None,
+    voices: VoicesConfig | None = None,
 ) -> ModelEngine:
     """The F0 networks of this name on this device."""
     prepare_jax()

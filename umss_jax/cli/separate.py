@@ -46,11 +46,12 @@ from umss_jax.cli.separate_options import (
     practice_config,
     stem_names,
 )
-from umss_jax.config import Assigner, Chain
+from umss_jax.config import Assigner, Chain, VoicesConfig
 from umss_jax.device import Device
 from umss_jax.errors import printable
 from umss_jax.separation.config import ClipMode, SeparationConfig
 from umss_jax.train.config import AdaptationConfig
+from umss_jax.voice_sets import as_voices
 from umss_jax.weights.config import DEFAULT_MODEL
 from umss_jax.words import counted
 
@@ -179,7 +180,8 @@ def separate(
         start,
         duration,
     )
-    ensemble = voices_asked(voices, name)
+    asked = as_voices(voices)
+    ensemble = voices_asked(asked, name)
     request = request_of(options, score is not None, ensemble.names)
 
     def places(path: Path, track: str = "") -> dict[str, Path]:
@@ -213,10 +215,7 @@ def separate(
                 say(track.score_warning)
         return [track.folder] if request.template is None else list(track.files)
 
-    others = {} if voices is None else {"voices": voices}
-    load = functools.partial(
-        load_engine, name, assigner, chain, device, config, adapt > 0, **others
-    )
+    load = functools.partial(load_engine, name, assigner, chain, device, config, adapt > 0, asked)
     named = None if request.template is None else places
     return run_recordings(files, out, quiet, verbose, wanted, load, one, listen, named)
 
@@ -228,7 +227,7 @@ def load_engine(
     device: Device,
     config: SeparationConfig,
     init_missing: bool,
-    voices: str | None = None,
+    voices: VoicesConfig | None = None,
 ) -> ModelEngine:
     """The model of this name on this device."""
     prepare_jax()

@@ -16,7 +16,7 @@ import typer
 
 from umss_jax.config import VOICES, VoicesConfig, with_voices
 from umss_jax.errors import OutputError, UmssError, UsageError, printable
-from umss_jax.voice_sets import parse_voices
+from umss_jax.voice_sets import as_voices
 from umss_jax.words import counted
 
 app = typer.Typer(
@@ -66,7 +66,7 @@ def import_(
         raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
     imported = import_file(file, kind)
     metadata = dict(imported.metadata)
-    ensemble = parse_voices(voices) if voices is not None else VoicesConfig()
+    ensemble = as_voices(voices) or VoicesConfig()
     if "assignment" in imported.variables["params"] and not ensemble.is_usual:
         raise UsageError(
             f"{file} has an assignment network of {', '.join(VOICES)}", "leave --voices out"

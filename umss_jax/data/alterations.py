@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import fft, signal
 
@@ -22,7 +24,7 @@ def altered(
     What the mixture holds besides the voices is a disturbance.
     """
     voices = np.array(sources, np.float64)
-    voices[silent_voices(len(voices), rng, augmentation)] = 0
+    voices[silent_voices(len(voices), rng, augmentation.voices_probability)] = 0
     voices *= 10 ** (rng.normal(0, augmentation.level_db, (len(voices), 1)) / 20)
     voices = coloured(voices, rng, augmentation, audio)
     mixture = voices.sum(axis=0)
@@ -36,9 +38,11 @@ def altered(
     return voices.astype(np.float32), mixture.astype(np.float32)
 
 
-def silent_voices(count: int, rng: np.random.Generator, config: AugmentationConfig) -> np.ndarray:
+def silent_voices(
+    count: int, rng: np.random.Generator, probabilities: Sequence[float]
+) -> np.ndarray:
     """Numbers of the voices that do not sing; the last probability is that of all singing."""
-    probability = np.asarray(config.voices_probability)
+    probability = np.asarray(probabilities)
     probability = np.pad(probability, (max(0, count - len(probability)), 0), mode="edge")[-count:]
     sounding = 1 + int(rng.choice(count, p=probability / probability.sum()))
     silent: np.ndarray = rng.permutation(count)[sounding:]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from umss_jax.config import VOICES, HcqtConfig
+from umss_jax.config import HcqtConfig
+from umss_jax.data.alterations import silent_voices
 from umss_jax.data.config import DrawnSalienceConfig
 from umss_jax.data.pitched_mixes import SalienceExample, SalienceMixes, stacked
 from umss_jax.data.sung_scores import Voices, sung_pitch, wander
@@ -66,8 +67,7 @@ class DrawnSaliences:
         rng = np.random.default_rng([self._seed, index])
         frame_s = grid.hop_samples / grid.sample_rate_hz
         pitch = sung_pitch(self._scores, rng, self._frames, frame_s, config.sung)
-        heard = 1 + rng.choice(len(VOICES), p=config.voices_probability)
-        pitch[rng.permutation(len(VOICES))[heard:]] = 0
+        pitch[silent_voices(len(pitch), rng, config.voices_probability)] = 0
         f0_hz = np.where(pitch > 0, 440.0 * 2 ** ((pitch - 69.0) / 12.0), 0.0)
         salience = self._drawn(pitch, f0_hz, rng)
         return SalienceExample(salience.astype(np.float32), f0_hz.astype(np.float32))

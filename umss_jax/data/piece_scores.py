@@ -6,9 +6,7 @@ from pathlib import Path
 
 from umss_jax.data.layouts import Piece
 from umss_jax.errors import DatasetError
-from umss_jax.scores.reading import MIDI_SUFFIXES, MUSIC21_SUFFIXES
-
-_SUFFIXES = (*MIDI_SUFFIXES, *MUSIC21_SUFFIXES)
+from umss_jax.scores.reading import SUFFIXES
 
 
 def score_of(piece: Piece) -> Path | None:
@@ -26,7 +24,7 @@ def score_of(piece: Piece) -> Path | None:
     found = sorted(
         one
         for one in file.parent.iterdir()
-        if one.stem.casefold() in folded and one.suffix.lower() in _SUFFIXES
+        if one.stem.casefold() in folded and one.suffix.lower() in SUFFIXES
     )
     if len(found) > 1:
         raise DatasetError(

@@ -132,7 +132,7 @@ class PitchedMixes:
             sources, f0_hz = stacked(picked)
         else:
             sources, f0_hz = self._aligned_voices(rng, speed)
-        silent = silent_voices(len(sources), rng, config)
+        silent = silent_voices(len(sources), rng, config.voices_probability)
         sources[silent], f0_hz[silent] = 0, 0
         sources = sources * 10 ** (rng.normal(0, config.level_db, (len(sources), 1)) / 20)
         return self._example(coloured(sources, rng, config, self._audio), f0_hz, rng)

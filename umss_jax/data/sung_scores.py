@@ -16,7 +16,7 @@ from umss_jax.data.config import SungScoreConfig
 from umss_jax.errors import DatasetError, ScoreError
 from umss_jax.scores.notes import Part
 from umss_jax.scores.parts import cast_voices
-from umss_jax.scores.reading import MIDI_SUFFIXES, MUSIC21_SUFFIXES, read_score
+from umss_jax.scores.reading import SUFFIXES, read_score
 
 Voices = tuple[Part, ...]
 """The parts of a score that are sung, highest first."""
@@ -28,6 +28,11 @@ _UNISON_FRAMES = 40  # at least
 _PAIRS = ((0, 1), (1, 2), (2, 3))
 
 
+def score_files(folder: Path) -> list[Path]:
+    """All scores of a folder and of those in it, by name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
 def open_scores(folder: Path) -> list[Voices]:
     """The scores of a folder and of those in it that have a part for each voice, by file name.
 
@@ -35,9 +40,8 @@ def open_scores(folder: Path) -> list[Voices]:
         DatasetError: there is none.
         UsageError: the package that reads them is not installed.
     """
-    suffixes = (*MIDI_SUFFIXES, *MUSIC21_SUFFIXES)
     found = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes):
+    for path in score_files(folder):
         try:
             cast = cast_voices(read_score(path)[0], str(path))
         except ScoreError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from umss_jax.config import Assigner, ModelConfig, TrackAssigner, VoicesConfig
+from umss_jax.config import RULES, Assigner, ModelConfig, TrackAssigner, VoicesConfig
 from umss_jax.errors import UsageError
 
 AssignerKind = TypeVar("AssignerKind", Assigner, TrackAssigner)
@@ -66,7 +66,7 @@ def resolve_assigner(
     """
     kind = type(assigner)
     is_other = voices is not None and not voices.are_those_of(config.voices)
-    if assigner in (kind.HEURISTIC, kind.RANGES, "none") or not has_network:
+    if assigner in (*RULES, TrackAssigner.NONE) or not has_network:
         if assigner is not kind.AUTO:
             return assigner
         return kind.HEURISTIC if (voices or config.voices).is_usual else kind.RANGES

@@ -11,15 +11,11 @@ statistics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from umss_jax.accelerators import for_accelerator
 from umss_jax.config import VOICES, ConvConfig
 from umss_jax.dsp.interpolation import interpolation_matrix
 from umss_jax.networks.conv import Conv, over_batch, worth_keeping
@@ -34,18 +30,6 @@ _DILATIONS = (1, 2, 4, 8)
 _HELD_DILATIONS = (2, 4, 8)
 _PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
 _FLOOR = 1e-4
-
-
-def _over_batch(
-    network: nn.Module,
-    compute: Callable[..., jax.Array],
-    inputs: jax.Array,
-    config: ConvConfig,
-) -> jax.Array:
-    """As `over_batch`, but accelerators, which one example leaves idle, take the whole batch."""
-    if for_accelerator():
-        config = replace(config, batching="whole")
-    return over_batch(network, compute, inputs, config=config)
 
 
 class _Harmonics(nn.Module):
@@ -79,7 +63,7 @@ class SmallSalience(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         """Magnitudes [B, 5, 360, T] in dB of the maximum → salience [B, 360, T] in (0, 1)."""
-        return _over_batch(self, SmallSalience._compute, features, config=self.config)
+        return over_batch(self, SmallSalience._compute, features, config=self.config)
 
     def _compute(self, features: jax.Array) -> jax.Array:
         batch, harmonics, bins, frames = features.shape
@@ -121,7 +105,7 @@ class SmallVoices(nn.Module):
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
         """Assign the salience to voices, as :class:`umss_jax.networks.assignment.VoasNetwork`."""
-        return _over_batch(self, SmallVoices._compute, salience, config=self.config)
+        return over_batch(self, SmallVoices._compute, salience, config=self.config)
 
     def _compute(self, salience: jax.Array) -> jax.Array:
         frames = salience.shape[-1]

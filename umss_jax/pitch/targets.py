@@ -30,11 +30,6 @@ def mixture_target(voices: jax.Array) -> jax.Array:
     return jnp.max(voices, axis=-3)
 
 
-def binary_cross_entropy(estimate: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean of :func:`cross_entropies`."""
-    return jnp.mean(cross_entropies(estimate, target))
-
-
 def cross_entropies(estimate: jax.Array, target: jax.Array) -> jax.Array:
     """−t log p − (1 − t) log(1 − p) of every number, p kept off 0 and 1 by 1e-6."""
     p = jnp.clip(estimate, _LEAST, 1.0 - _LEAST)

@@ -15,6 +15,8 @@ from umss_jax.scores.notes import Score
 
 MIDI_SUFFIXES = (".mid", ".midi", ".smf", ".kar")
 MUSIC21_SUFFIXES = (".musicxml", ".xml", ".mxl", ".krn", ".abc")
+SUFFIXES = (*MIDI_SUFFIXES, *MUSIC21_SUFFIXES)
+"""Of all files that :func:`read_score` reads."""
 _MOST_BYTES, _MOST_MIDI_BYTES = 2**25, 2**22
 _MOST_UNPACKED_BYTES = 2**28
 _MOST_NOTES = 100_000
@@ -35,8 +37,8 @@ def read_score(path: str | os.PathLike[str]) -> tuple[Score, ...]:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (*MIDI_SUFFIXES, *MUSIC21_SUFFIXES):
-        known = ", ".join((*MIDI_SUFFIXES, *MUSIC21_SUFFIXES))
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
         raise ScoreError(f"{path} is no score that can be read", f"give one of {known}")
     try:
         is_midi = suffix in MIDI_SUFFIXES

@@ -14,7 +14,7 @@ import numpy as np
 from umss_jax.audio.recording import Recording, scan
 from umss_jax.audio.resampling import read_16k
 from umss_jax.audio.segments import SegmentPlan, cut_segments
-from umss_jax.config import Assigner, AudioConfig
+from umss_jax.config import RULES, Assigner, AudioConfig
 from umss_jax.device import compile_at_first_call, own_settings
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.interruption import checked
@@ -197,7 +197,7 @@ def check_adaptation(
     """
     if config.train_assignment and not config.steps:
         raise UsageError("--adapt-assignment needs --adapt", "add --adapt 200")
-    if config.train_assignment and assigner in (Assigner.HEURISTIC, Assigner.RANGES):
+    if config.train_assignment and assigner in RULES:
         raise UsageError(
             f"--adapt-assignment has nothing to train with --assigner {assigner}",
             "drop one of them",
@@ -227,7 +227,7 @@ def adapt_to_recording(
     Raises:
         UsageError: the assignment is to be trained of a model that has no network for it.
     """
-    if config.train_assignment and engine.assigner in (Assigner.HEURISTIC, Assigner.RANGES):
+    if config.train_assignment and engine.assigner in RULES:
         raise UsageError(
             f"--adapt-assignment has nothing to train in model {engine.name}", "drop it"
         )

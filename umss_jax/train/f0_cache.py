@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from umss_jax.config import Assigner, ModelConfig
+from umss_jax.config import Assigner, ModelConfig, TrackAssigner
 from umss_jax.files import arrays_sha256, home
 from umss_jax.inference import ModelEngine
 from umss_jax.interruption import checked
@@ -52,7 +52,7 @@ class AnalysisCache:
         workers = worker_count(at_once) if assigner == Assigner.HEURISTIC else 0
         rule = RuleWorkers(workers).tracks if workers else heuristic_tracks
         self._engine = ModelEngine("analysis", variables, assigner, config=config, continuity=rule)
-        folder = home() / "analysis" / _digest(variables, config, assigner)
+        folder = home() / "analysis" / f0_digest(variables, config, assigner)
         self._kept = KeptArrays(folder, "analyses of examples") if keep else None
 
     def batch(self, examples: Examples, start: Start, with_sources: bool = False) -> Batch:
@@ -90,8 +90,10 @@ def _key(mixture: np.ndarray, start: Start) -> str:
     return f"{start}-{content[:32]}-v{_VERSION}"
 
 
-def _digest(variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner) -> str:
-    """Of everything that salience and F0 depend on."""
+def f0_digest(
+    variables: Mapping[str, Any], config: ModelConfig, assigner: Assigner | TrackAssigner
+) -> str:
+    """Of everything that salience and F0 of a mixture depend on, in 32 digits."""
     tensors = {
         name: leaf
         for name, leaf in flatten(variables).items()

@@ -20,6 +20,7 @@ from umss_jax.data.config import SetConfig
 from umss_jax.data.piece_scores import score_of
 from umss_jax.data.pieces import find_pieces
 from umss_jax.data.references import f0_files
+from umss_jax.data.sung_scores import score_files
 from umss_jax.errors import DatasetError, WeightsError
 from umss_jax.files import file_sha256, write_text
 from umss_jax.train.resuming import Change, refuse
@@ -43,6 +44,8 @@ class Inputs(NamedTuple):
     with_f0: bool = False
     voices: VoicesConfig = VoicesConfig()
     with_scores: bool = False
+    drawn: str = ""
+    """Folder of scores that saliences are drawn from; empty for none."""
 
 
 def check_inputs(run: RunFolder, inputs: Inputs) -> None:
@@ -72,15 +75,22 @@ def fingerprint(inputs: Inputs) -> dict[str, str]:
         DatasetError: recordings are missing, or one cannot be read.
         WeightsError: weights are missing or damaged.
     """
+    files = {
+        _key(name, chosen, file): file
+        for name, chosen in inputs.sets.items()
+        for file in _files(chosen, inputs)
+    }
+    scores = Path(inputs.drawn)
+    for file in score_files(scores) if inputs.drawn else ():
+        files[f"drawn/{file.relative_to(scores).as_posix()}"] = file
     found = {}
-    for name, chosen in inputs.sets.items():
-        for file in _files(chosen, inputs):
-            try:
-                found[_key(name, chosen, file)] = file_sha256(file)
-            except OSError as error:
-                raise DatasetError(
-                    f"{file} cannot be read ({error.strerror or error})", "mend it or leave it out"
-                ) from error
+    for key, file in files.items():
+        try:
+            found[key] = file_sha256(file)
+        except OSError as error:
+            raise DatasetError(
+                f"{file} cannot be read ({error.strerror or error})", "mend it or leave it out"
+            ) from error
     names = names_of(inputs.weights) if inputs.weights else []
     for number, one in enumerate(names):
         found[f"weights[{number}]"] = read_metadata(one)["tensors_sha256"]

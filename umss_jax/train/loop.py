@@ -104,7 +104,7 @@ def run_loop(loop: Loop, fresh: TrainState) -> tuple[TrainState, PhaseProgress]:
     state, progress = fresh, PhaseProgress()
     with ExitStack() as stack:
         if files:
-            stack.enter_context(files)
+            stack.enter_context(files.opened())
             state, progress = files.resumed(fresh)
         done = int(state.step)
         if _is_over(loop, done, progress):

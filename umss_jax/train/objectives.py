@@ -46,6 +46,11 @@ class Padded(NamedTuple):
     """[B], float32, 0 of the copies, else equal; their mean over all devices is 1."""
 
 
+def unpadded(batch: Any) -> tuple[Any, jax.Array | None]:
+    """The examples of a batch, filled up or not, and their weights; None: all count alike."""
+    return batch if isinstance(batch, Padded) else (batch, None)
+
+
 class LossInput(NamedTuple):
     """What the loss of a batch depends on."""
 

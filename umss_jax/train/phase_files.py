@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ log = logging.getLogger("umss_jax")
 
 @dataclass(frozen=True)
 class PhaseFiles:
-    """One phase of a run on disk; in a ``with``, at whose end all is written."""
+    """One phase of a run on disk."""
 
     folder: RunFolder
     board: Board
@@ -44,19 +44,11 @@ class PhaseFiles:
     steps_before: int = 0
     """Of the phases before."""
 
-    def __enter__(self) -> PhaseFiles:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.writing.__exit__(kind, error, trace)
-        finally:
-            self.checkpoints.close()
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """While the phase goes on; at the end all is written."""
+        with contextlib.closing(self.checkpoints), self.writing:
+            yield
 
     @cached_property
     def writing(self) -> Background:

@@ -81,7 +81,8 @@ def pretrain(config: PretrainConfig, folder: Path, quiet: bool = False) -> RunRe
     steps, best_loss = 0, math.inf
     sets = {"train": config.train, "validation": config.validation}
     with files.going():
-        check_inputs(files, Inputs(sets, config.weights, with_f0=True, voices=config.model.voices))
+        inputs = Inputs(sets, config.weights, with_f0=True, voices=config.model.voices)
+        check_inputs(files, inputs._replace(drawn=config.drawn.folder))
         pieces = open_pitched(config.train, config.model.audio, config.model.voices)
         held_out = open_pitched(config.validation, config.model.audio, config.model.voices)
         run = _Run(config, files, pieces, held_out, quiet)

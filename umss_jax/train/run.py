@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 
+from umss_jax.accelerators import for_accelerator
 from umss_jax.config import Assigner
 from umss_jax.data.mixes import Example, Examples, RandomMixes, open_sets, stack
 from umss_jax.data.pieces import OpenPiece
@@ -80,15 +81,15 @@ def train(config: TrainConfig, folder: Path, quiet: bool = False) -> RunResult:
     with_sources = any(phase.with_sources for phase in schedule)
     steps, best_loss = 0, math.inf
     sets = {"train": config.data.train, "validation": config.data.validation}
-    known = partial(_with_scores, config=config) if config.data.scores else list
     voices, by_score = config.model.voices, config.data.scores
     inputs = Inputs(sets, config.weights, voices=voices, with_scores=by_score)
     with files.going():
         check_inputs(files, inputs)
+        variables = initial_variables(config)
+        known = _by_scores(config, variables) if by_score else list
         mixes, excerpts = open_sets(
             config.data, config.seed, with_sources, config.model.audio, voices, known
         )
-        variables = initial_variables(config)
         with closing(Board(board_folder)) as board:
             run = _Run(config, files, board, mixes, excerpts, quiet)
             for number, phase in enumerate(schedule):
@@ -169,16 +170,17 @@ def _analysis(
     has_network = "assignment" in variables["params"]
     assigner = resolve_assigner(wanted, has_network, config.model, config.weights)
     keep = config.cache_salience or config.data.pool > 0
-    at_once = 1 if jax.default_backend() == "cpu" else min(share, _ANALYSED_AT_ONCE)
+    at_once = min(share, _ANALYSED_AT_ONCE) if for_accelerator() else 1
     return AnalysisCache(variables, config.model, assigner, keep, at_once)
 
 
-def _with_scores(pieces: Sequence[OpenPiece], config: TrainConfig) -> list[OpenPiece]:
-    """The pieces with F0 by their scores, as the F0 networks at the beginning hear them."""
-    variables = initial_variables(config)
+def _by_scores(
+    config: TrainConfig, variables: dict[str, Any]
+) -> Callable[[Sequence[OpenPiece]], list[OpenPiece]]:
+    """What gives pieces F0 by their scores, as the F0 networks at the beginning hear them."""
     assigner = resolve_assigner(config.f0_assigner, True, config.model, config.weights)
     engine = ModelEngine("scores", variables, assigner, config=config.model)
-    return scored_pieces(pieces, engine, config.cache_salience)
+    return partial(scored_pieces, engine=engine, keep=config.cache_salience)
 
 
 def _optimiser_config(config: TrainConfig, epoch_steps: int, epochs: int) -> OptimiserConfig:

@@ -19,7 +19,7 @@ from umss_jax.train.step import TrainState
 from umss_jax.train.strategies import SCHEDULES
 from umss_jax.trees import flatten, parts, select_parts, tree_problems
 from umss_jax.weights import store
-from umss_jax.weights.combine import load_weights
+from umss_jax.weights.combine import fitting_parts, load_weights
 from umss_jax.weights.recognise import expected_shapes
 from umss_jax.weights.store import StoredWeights
 
@@ -69,12 +69,8 @@ def starting_weights(weights: str, config: ModelConfig) -> StoredWeights:
         UnknownModelError, WeightsError: there are no such weights, or they are damaged.
     """
     loaded = load_weights(weights, config)
-    known = [
-        part
-        for part in parts(loaded.variables)
-        if part != "assignment" or loaded.config.voices.are_those_of(config.voices)
-    ]
-    return loaded._replace(variables=select_parts(loaded.variables, known))
+    known = fitting_parts(loaded.variables, loaded.config.voices, config.voices)
+    return loaded._replace(variables=known)
 
 
 def merged(variables: Mapping[str, Any], state: TrainState) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from umss_jax.audio.resampling import array_16k
 from umss_jax.data.piece_scores import score_of
 from umss_jax.data.pieces import OpenPiece
 from umss_jax.errors import DatasetError, UmssError
-from umss_jax.files import arrays_sha256, file_sha256, home
+from umss_jax.files import file_sha256, home
 from umss_jax.inference import ModelEngine
 from umss_jax.kept_arrays import KeptArrays
 from umss_jax.scores.fit import open_score
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.scored import fit_sound
-from umss_jax.trees import flatten, select_parts
+from umss_jax.train.f0_cache import f0_digest
 from umss_jax.words import warn_once
 
 log = logging.getLogger("umss_jax")
@@ -47,7 +47,8 @@ def scored_pieces(
     Raises:
         DatasetError: a score is damaged, of another piece or of other voices.
     """
-    kept = KeptArrays(home() / "scored" / _digest(engine), "F0 by scores") if keep else None
+    digest = f0_digest(engine.variables, engine.config, engine.assigner)
+    kept = KeptArrays(home() / "scored" / digest, "F0 by scores") if keep else None
     found = [_scored(one, engine, kept) for one in pieces]
     by_score = sum(one.f0_hz_synth is not None for one in found)
     log.info("%d of %d pieces have their F0 from a score", by_score, len(found))
@@ -84,11 +85,3 @@ def _scored(one: OpenPiece, engine: ModelEngine, kept: KeptArrays | None) -> Ope
         warn_once(warning)
     f0_hz = np.asarray(scored.known.f0_hz_synth, np.float32)
     return one._replace(f0_hz_synth=kept.put(name, f0_hz).array if kept else f0_hz)
-
-
-def _digest(engine: ModelEngine) -> str:
-    """Of everything that the F0 depend on but recording and score."""
-    f0_parts = [part for part in ("salience", "assignment") if part in engine.variables["params"]]
-    tensors = arrays_sha256(flatten(select_parts(engine.variables, f0_parts)))
-    about = repr((tensors, engine.config, str(engine.assigner)))
-    return hashlib.sha256(about.encode()).hexdigest()[:32]

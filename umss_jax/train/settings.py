@@ -13,7 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from umss_jax.config import HcqtConfig, ModelConfig, VoicesConfig, with_networks, with_voices
+from umss_jax.config import (
+    VOICES,
+    HcqtConfig,
+    ModelConfig,
+    VoicesConfig,
+    with_networks,
+    with_voices,
+)
 from umss_jax.config_tree import build, plain, with_overrides
 from umss_jax.errors import UsageError, brief
 from umss_jax.train.config import PretrainConfig, TrainConfig
@@ -136,6 +143,12 @@ def build_pretraining(
         raise UsageError(
             f"steps {config.steps}, batch {config.batch}, crop_s {config.crop_s}",
             "give two of each: for the salience network and for the assignment network",
+        )
+    voices = config.model.voices
+    if config.drawn.folder and not voices.is_usual:
+        raise UsageError(
+            f"drawn.folder is of {', '.join(VOICES)}, and model.voices {', '.join(voices.names)}",
+            "leave it out for other voices",
         )
     return config
 

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from umss_jax.accelerators import preferred_device
 from umss_jax.config import ModelConfig
 from umss_jax.device import compile_at_first_call
 from umss_jax.errors import DeviceError
@@ -38,7 +39,7 @@ class Devices:
     def __init__(
         self, devices: Sequence[jax.Device] | None = None, method: Parallel = Parallel.PMAP
     ) -> None:
-        self._devices = list(devices or [_preferred()])
+        self._devices = list(devices or [preferred_device()])
         hosts = [one.process_index for one in self._devices]
         self._local_count = hosts.count(jax.process_index())
         self._before = hosts.index(jax.process_index()) if self._local_count else 0
@@ -140,14 +141,6 @@ class Devices:
         if self.count > 1 and self._method is Parallel.PMAP:
             rows = rows.reshape(self._local_count, share, *rows.shape[1:])
         return jax.make_array_from_process_local_data(self._divided, rows)
-
-
-def _preferred() -> jax.Device:
-    chosen: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
-    if isinstance(chosen, jax.Device):
-        return chosen
-    device: jax.Device = jax.local_devices(backend=chosen)[0]
-    return device
 
 
 def _filled(leaf: Any, rows: int) -> np.ndarray:

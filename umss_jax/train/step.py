@@ -14,7 +14,7 @@ import optax
 
 from umss_jax.config import ModelConfig
 from umss_jax.train.config import LossConfig
-from umss_jax.train.objectives import Loss, LossInput, Objective, Padded, objective_for
+from umss_jax.train.objectives import Loss, LossInput, Objective, objective_for, unpadded
 
 
 class TrainState(NamedTuple):
@@ -112,7 +112,7 @@ def step_body(
     def step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Scalars]:
         share = len(jax.tree.leaves(batch)[0])
         first = 0 if axis is None else jax.lax.axis_index(axis) * share
-        examples, weights = batch if isinstance(batch, Padded) else (batch, None)
+        examples, weights = unpadded(batch)
 
         def loss_of(trained: dict[str, Any]) -> tuple[jax.Array, Loss]:
             variables = {"params": {**state.params, **trained}, "batch_stats": state.batch_stats}

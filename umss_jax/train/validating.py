@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from umss_jax.interruption import checked
-from umss_jax.train.objectives import LossInput, Objective, Padded
+from umss_jax.train.objectives import LossInput, Objective, unpadded
 from umss_jax.train.sharding import Devices
 from umss_jax.train.step import Scalars, TrainState
 
@@ -76,7 +76,7 @@ def _terms_of(objective: Objective, axis: str | None) -> Any:
     """The function that devices run on their share of a batch."""
 
     def terms(variables: tuple[Any, Any], batch: Any, begin: _Begin) -> Scalars:
-        examples, weights = batch if isinstance(batch, Padded) else (batch, None)
+        examples, weights = unpadded(batch)
         first = begin.first
         if axis is not None:
             first = first + jax.lax.axis_index(axis) * len(jax.tree.leaves(batch)[0])

@@ -8,7 +8,7 @@ from typing import Any
 
 from umss_jax.config import ModelConfig, VoicesConfig
 from umss_jax.errors import UsageError
-from umss_jax.trees import parts
+from umss_jax.trees import Variables, parts, select_parts
 from umss_jax.weights import store
 from umss_jax.weights.configuration import (
     Source,
@@ -66,6 +66,15 @@ def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelCon
         config = restore(metadata.get("configuration"), one)
         sources |= {part: Source(one, config) for part in metadata["parts"]}
     return join(without_other_voices(sources), base or ModelConfig())
+
+
+def fitting_parts(
+    variables: Variables, trained: VoicesConfig, wanted: VoicesConfig
+) -> dict[str, Any]:
+    """Variables for some voices: all but an assignment network that was trained for others."""
+    fits = trained.are_those_of(wanted)
+    kept = [part for part in parts(variables) if fits or part != "assignment"]
+    return select_parts(variables, kept)
 
 
 def stored_voices(name: str) -> VoicesConfig:
