@@ -143,7 +143,7 @@ def load(
             combined (:func:`umss_jax.weights.combine.load_weights`).
         assigner: ``auto`` (the model's own network, ``ranges`` where that is of other voices, or
             ``heuristic`` where it has none), ``voas-cnn``, ``voas-clstm``, ``small-voices``,
-            ``ranges`` or ``heuristic``.
+            ``wide-voices``, ``ranges`` or ``heuristic``.
         device: ``auto``, ``cpu``, ``gpu`` or ``tpu``.
         config: Segments, overlap and seed.
         init_missing: Initialise encoder and decoder at random where the model has none: they must

@@ -141,6 +141,7 @@ VOICE_THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "voas-cnn": (0.23, 0.17, 0.15, 0.17),
         "voas-clstm": (0.29, 0.20, 0.17, 0.23),
         "small-voices": (0.15, 0.15, 0.15, 0.15),
+        "wide-voices": (0.15, 0.15, 0.15, 0.15),
     }
 )
 """Minimum assigned salience of a voiced frame, S A T B, by assignment network; for other voices the
@@ -252,6 +253,7 @@ class Assigner(enum.StrEnum):
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
+    WIDE_VOICES = "wide-voices"
     HEURISTIC = "heuristic"
     RANGES = "ranges"
 
@@ -267,6 +269,7 @@ class TrackAssigner(enum.StrEnum):
     VOAS_CNN = "voas-cnn"
     VOAS_CLSTM = "voas-clstm"
     SMALL_VOICES = "small-voices"
+    WIDE_VOICES = "wide-voices"
     HEURISTIC = "heuristic"
     RANGES = "ranges"
     NONE = "none"

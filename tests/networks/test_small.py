@@ -14,6 +14,7 @@ from umss_jax.networks.conv import Conv
 from umss_jax.networks.small import (
     SmallSalience,
     SmallVoices,
+    WideVoices,
     _dilated,
     _Harmonics,
 )
@@ -53,7 +54,7 @@ def test_outputs_fit_the_interfaces(variables, frames):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [SmallSalience, SmallVoices])
+@pytest.mark.parametrize("network", [SmallSalience, SmallVoices, WideVoices])
 @pytest.mark.parametrize("recompute", ["none", "elementwise", "everything"])
 def test_one_example_after_another_changes_no_gradient(network, recompute):
     shape = (2, 5, 360, 16) if network is SmallSalience else (2, 360, 16)
@@ -86,6 +87,25 @@ def test_frames_of_padding_change_nothing(variables):
     longer = np.concatenate([salience, np.zeros((1, 360, 31), np.float32)], axis=-1)
     short = assign(variables, salience)
     np.testing.assert_allclose(short, assign(variables, longer)[..., :33], atol=1e-5)
+
+
+def test_wide_voices_see_twice_as_far_as_small_ones():
+    """A frame's assignment depends on so many frames on either side, and on no others."""
+    rng = np.random.default_rng(8)
+    salience = peaky(rng, 1, 360, 640)
+    reach = {}
+    for network in (SmallVoices, WideVoices):
+        own = jax.jit(network().init)(jax.random.key(9), salience)
+
+        def at_320(salience, network=network, own=own):
+            return jnp.sum(network().apply(own, salience)[..., 320])
+
+        slope = jax.jit(jax.grad(at_320))(salience)
+        frames = np.flatnonzero(np.abs(np.asarray(slope)).max(axis=(0, 1)))
+        reach[network] = (320 - frames.min(), frames.max() - 320)
+    # Cells of four frames: one for the first convolution and one for interpolation, and dilations.
+    for network, dilations in ((SmallVoices, 15), (WideVoices, 30)):
+        assert all(4 * dilations < found <= 4 * (dilations + 3) for found in reach[network])
 
 
 def test_dilated_convolution_equals_the_backends():
@@ -144,6 +164,8 @@ def test_weights_are_recognised_by_name_and_shape(variables, tmp_path):
         "small-salience",
         "small-voices",
     )
+    wide = jax.jit(WideVoices().init)(jax.random.key(1), jnp.zeros((1, 360, 8)))
+    assert recognise({"params": {"assignment": wide["params"]}}, "assignment") == "wide-voices"
     one = {"params": {"salience": variables["params"]["salience"]}}
     save_recognised(tmp_path / "one", one)
     assert weights.load(tmp_path / "one").variables["params"].keys() == {"salience"}

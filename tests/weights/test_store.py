@@ -296,6 +296,27 @@ def test_the_small_networks_go_with_the_starter_weights(store):
     )
 
 
+def test_models_are_combined_into_one(store, capsys):
+    """What is stored is what their names joined by + give, each part with its own settings."""
+    words = ["weights", "combine", "starter+starter-small", "-o", "both"]
+    assert run([*words, "--origin", "two of the package", "--licence", "as theirs"]) == 0
+    assert capsys.readouterr().out == f"{store / 'both.safetensors'}\n"
+    expected, found = load_weights("starter+starter-small"), weights.load("both")
+    assert found.config == expected.config
+    mine, theirs = flatten(found.variables), flatten(expected.variables)
+    assert mine.keys() == theirs.keys()
+    for name, leaf in theirs.items():
+        np.testing.assert_array_equal(mine[name], leaf)
+    assert found.metadata["origin"] == "two of the package"
+    assert found.metadata["licence"] == "as theirs"
+    assert run(words) == 1
+    assert "'both': add --overwrite" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == 0
+    assert weights.load("both").metadata["origin"] == "starter+starter-small"
+    assert run(["weights", "combine", "starter+nobody", "-o", "other"]) == 2
+    assert not (store / "other.safetensors").exists()
+
+
 @pytest.mark.parametrize("name", ["starter", "starter-small"])
 def test_the_starter_weights_are_not_replaced(tmp_path, capsys, name):
     before = weights.store_path(name).read_bytes()

@@ -38,6 +38,7 @@ SHOWN = {
     "weights list": Shown("List weights.", "--json"),
     "weights show": Shown("Print what is known of weights, as JSON.", "starter"),
     "weights verify": Shown("Check stored weights.", "starter"),
+    "weights combine": Shown("Store several models as one.", "starter+my-assigner -o mine"),
     "weights export": Shown("Write weights for another program.", "starter umss.pth --to torch"),
     "weights fetch": Shown("Download published weights.", "published"),
     "data": Shown("Look at data sets."),

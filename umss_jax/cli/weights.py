@@ -1,4 +1,4 @@
-"""``umss-jax weights``: import, list, show, verify, export, fetch.
+"""``umss-jax weights``: import, list, show, verify, combine, export, fetch.
 
 Results go to stdout, messages to stderr; what a user can put right is raised as `UmssError` and
 printed by the main command.
@@ -199,6 +199,33 @@ def verify(name: NameArgument) -> None:
         known = "no configuration (format 1): networks told from names and shapes"
     count = counted(len(flatten(stored.variables)), "array")
     typer.echo(f"{name}: ok, {count}, hash, finite values, {known}")
+
+
+@app.command()
+def combine(
+    names: Annotated[
+        str, typer.Argument(metavar="NAME+NAME", help="Models; of a part the last one's counts.")
+    ],
+    name: Annotated[str, typer.Option("--output", "-o", help="Name to store them under.")],
+    origin: Annotated[
+        str | None, typer.Option(help="Where they come from; by default what was combined.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="What they may be used for.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace weights of this name.")] = False,
+) -> None:
+    """Store several models as one: of each part the last one's, with its settings."""
+    from umss_jax.weights import store
+    from umss_jax.weights.combine import load_weights
+
+    tensors = store.store_path(name)
+    if not overwrite and tensors.exists():
+        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
+    for one in names.split("+"):
+        bring_published(one)
+    combined = load_weights(names)
+    said = {"origin": origin or names, "licence": licence}
+    metadata = {key: text for key, text in said.items() if text is not None}
+    typer.echo(store.save(name, combined.variables, combined.config, metadata))
 
 
 @app.command()

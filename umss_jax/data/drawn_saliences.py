@@ -18,6 +18,7 @@ from umss_jax.data.pitched_mixes import SalienceExample, SalienceMixes, stacked
 from umss_jax.data.sung_scores import Voices, sung_pitch, wander
 
 _FAR = -1000.0  # bins, of what is silent
+_REACH = 9  # bins to either side of a peak; beyond is less than 2e-8 of its height
 
 
 class BlendedSaliences:
@@ -77,7 +78,7 @@ class DrawnSaliences:
         config, grid, frames = self._config, self._grid, self._frames
         octaves = np.log2(np.maximum(f0_hz, 1.0) / grid.fmin_hz)
         places = np.where(f0_hz > 0, octaves * grid.bins_per_octave, _FAR)
-        salience = np.zeros((grid.bins, frames))
+        padded = np.zeros((grid.bins + 4 * _REACH, frames))
         ease = rng.normal(0, config.example_logit)
         for voice in range(len(places)):
             is_sung = f0_hz[voice] > 0
@@ -88,9 +89,15 @@ class DrawnSaliences:
             width = rng.uniform(*config.width_bins)
 
             def peak(logit: np.ndarray, place: np.ndarray, is_seen: np.ndarray) -> None:
-                height = np.where(is_seen, 1.0 / (1.0 + np.exp(-logit)), 0.0)
-                distance = (np.arange(grid.bins)[:, None] - place) / width  # noqa: B023
-                np.maximum(salience, height * np.exp(-0.5 * distance**2), out=salience)
+                nearest = np.round(place).astype(int)
+                seen = np.flatnonzero(
+                    is_seen & (nearest > -_REACH) & (nearest < grid.bins + _REACH)
+                )
+                bins = nearest[seen] + np.arange(-_REACH, _REACH + 1)[:, None]
+                distance = (bins - place[seen]) / width  # noqa: B023
+                value = np.exp(-0.5 * distance**2) / (1.0 + np.exp(-logit[seen]))
+                at = (bins + 2 * _REACH, seen)
+                padded[at] = np.maximum(padded[at], value)
 
             peak(logit, places[voice] + offset, is_sung)
             for ratio, share in zip(config.ghost_ratios, config.ghost_shares, strict=True):
@@ -101,6 +108,7 @@ class DrawnSaliences:
                     step = grid.bins_per_octave * np.log2(ratio)
                     logit = config.ghost_logit + 1.2 * above
                     peak(logit, places[voice] + offset + step, is_sung & (above > 0))
+        salience = padded[2 * _REACH : -2 * _REACH]
         salience *= 1.0 - 0.05 * rng.uniform(size=salience.shape)
         if rng.uniform() < config.dropout_probability:
             first, length = int(rng.integers(frames)), int(rng.integers(4, 14))

@@ -30,7 +30,7 @@ from umss_jax.networks.salience import (
     LateDeepMagnitude,
     SalienceNetwork,
 )
-from umss_jax.networks.small import SmallSalience, SmallVoices
+from umss_jax.networks.small import SmallSalience, SmallVoices, WideVoices
 from umss_jax.networks.unet import Unet, condition_f0
 from umss_jax.trees import Shape, flatten, select_parts
 
@@ -44,7 +44,12 @@ SALIENCE_NETWORKS: Mapping[str, Any] = MappingProxyType(
     }
 )
 ASSIGNMENT_NETWORKS: Mapping[str, Any] = MappingProxyType(
-    {"voas-cnn": VoasCnn, "voas-clstm": VoasClstm, "small-voices": SmallVoices}
+    {
+        "voas-cnn": VoasCnn,
+        "voas-clstm": VoasClstm,
+        "small-voices": SmallVoices,
+        "wide-voices": WideVoices,
+    }
 )
 UNETS = MappingProxyType({f"unet-{condition}": condition for condition in UnetCondition})
 

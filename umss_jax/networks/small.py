@@ -5,8 +5,8 @@ This project's own, with the interfaces of :mod:`umss_jax.networks.salience` and
 pitch where they lie on the logarithmic grid (after HarmoF0: Wei, Li, Yu, Li 2022) instead of
 learning long filters, takes two frames at once, and follows what is held for a second.
 `SmallVoices` works on a coarse grid, where it counts the voices above and below each pitch and sees
-a second and a half, and adds what it finds to the salience. Neither has normalisation with
-statistics.
+a second and a half, and adds what it finds to the salience. `WideVoices` is the same with more
+channels and twice the context. None has normalisation with statistics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ _RATIOS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0)
 _OFFSETS = tuple(round(_BINS_PER_OCTAVE * float(np.log2(ratio))) for ratio in _RATIOS)
 _PAIR = 2  # frames in one step of the salience network
 _POOL = 4  # bins, and frames, in one cell of the assignment network
-_DILATIONS = (1, 2, 4, 8)
 _HELD_DILATIONS = (2, 4, 8)
 _PEAK_MASS = 2.5  # of a pitch blurred by a Gaussian of one bin
 _FLOOR = 1e-4
@@ -101,6 +100,7 @@ class SmallVoices(nn.Module):
     config: ConvConfig = ConvConfig()
     voices: int = len(VOICES)
     channels: int = 32
+    dilations: tuple[int, ...] = (1, 2, 4, 8)
 
     @nn.compact
     def __call__(self, salience: jax.Array) -> jax.Array:
@@ -109,12 +109,12 @@ class SmallVoices(nn.Module):
 
     def _compute(self, salience: jax.Array) -> jax.Array:
         frames = salience.shape[-1]
-        whole = _POOL * max(_DILATIONS)
+        whole = _POOL * max(self.dilations)
         padded = jnp.pad(salience, ((0, 0), (0, 0), (0, -frames % whole)))
         x = self._cells(padded)
         x = jax.nn.relu(Conv((3, 3, self.channels), self.config, name="conv_1")(x))
         x = x + jax.nn.relu(Conv((15, 1, self.channels), self.config, name="conv_2")(x))
-        for number, dilation in enumerate(_DILATIONS, start=1):
+        for number, dilation in enumerate(self.dilations, start=1):
             conv = Conv((3, 3, self.channels), self.config, name=f"dilated_{number}")
             x = x + jax.nn.relu(_dilated(conv, x, dilation))
         x = Conv((1, 1, self.voices), self.config, name="output")(x)
@@ -140,6 +140,13 @@ class SmallVoices(nn.Module):
         place = self.param("place", nn.initializers.normal(0.1), (bins // _POOL, 4))
         place = jnp.broadcast_to(place[None, :, None], (*mass.shape, 4))
         return jnp.concatenate([known, place], axis=-1)
+
+
+class WideVoices(SmallVoices):
+    """Assignment of a salience to voices (205 376 parameters for four)."""
+
+    channels: int = 48
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8)
 
 
 def _dilated(conv: Conv, x: jax.Array, dilation: int) -> jax.Array:
