@@ -158,6 +158,9 @@ class F0Config:
     mean_bins: int = 0
     """F0 is the mean position of the salience over this many bins on either side of a peak; 0, as
     in the paper, is the frequency of the peak's bin."""
+    across_notes: bool = True
+    """Whether F0 is interpolated between frames across the borders of notes too, as in the
+    reference; that makes pitches up that nobody sings."""
 
 
 @dataclass(frozen=True)
@@ -233,8 +236,8 @@ class Chain(enum.StrEnum):
     """What is done with what the networks say.
 
     *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
-    between bins, and the masks are those of the refiner where the weights have one, else in the
-    ratio of the voices' powers.
+    between bins but not between notes, and the masks are those of the refiner where the weights
+    have one, else in the ratio of the voices' powers.
     """
 
     PAPER = "paper"
@@ -359,7 +362,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
     is_improved = chain == Chain.IMPROVED
     return replace(
         config,
-        f0=replace(config.f0, mean_bins=2 if is_improved else 0),
+        f0=replace(config.f0, mean_bins=2 if is_improved else 0, across_notes=not is_improved),
         mask=replace(config.mask, power=2.0 if is_improved else 1.0, refine=is_improved),
     )
 

@@ -41,7 +41,7 @@ from umss_jax.networks.registry import (
     unet_network,
 )
 from umss_jax.networks.unet import UnetOutput, estimate_voices, separate_channels
-from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames
+from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames, f0_within_notes
 from umss_jax.synth.noise import sample_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 from umss_jax.trees import part_of
@@ -149,13 +149,14 @@ def analyse(
     assigned = assign(variables, salience, config)
     tracks = extract_f0(assigned, config.f0, config.hcqt, salience)
     synth_frames = mixture.shape[-1] // config.audio.hop_samples
+    to_synth = f0_to_synth_frames if config.f0.across_notes else f0_within_notes
     return Analysis(
         features=hcqt_features,
         salience=salience,
         assigned=assigned,
         binary=tracks.binary,
         f0_hz_cqt=tracks.f0_hz_cqt,
-        f0_hz_synth=f0_to_synth_frames(tracks.f0_hz_cqt, synth_frames, config.f0.floor_hz),
+        f0_hz_synth=to_synth(tracks.f0_hz_cqt, synth_frames, config.f0.floor_hz),
     )
 
 

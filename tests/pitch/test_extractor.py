@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames, nearest_frames
+from umss_jax.pitch.extractor import (
+    extract_f0,
+    f0_to_synth_frames,
+    f0_within_notes,
+    nearest_frames,
+)
 from umss_jax.pitch.grid import bin_frequencies_hz
 
 CONFIG = F0Config()
@@ -85,6 +91,32 @@ def test_constant_f0_stays():
     got = f0_to_synth_frames(jnp.full((2, 3, 344), 440.0), 250, CONFIG.floor_hz)
     assert got.shape == (2, 3, 250)
     np.testing.assert_allclose(got, 440.0, rtol=2e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
+def test_within_notes_no_pitch_is_made_up(source, target, seed):
+    """A frame is linear between two of one note; else it is one that was there."""
+    rng = np.random.default_rng(seed)
+    note = np.repeat(rng.choice([0.0, 220.0, 330.0, 440.0], source), 3)[:source]
+    f0_hz = (note * 2 ** rng.uniform(-0.02, 0.02, source)).astype(np.float32)
+    got = np.asarray(f0_within_notes(jnp.asarray(f0_hz), target, CONFIG.floor_hz))
+    floored = np.maximum(f0_hz.astype(np.float64), CONFIG.floor_hz)
+    at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(at).astype(int)
+    pair = np.stack([floored[low], floored[np.minimum(low + 1, source - 1)]])
+    is_joined = np.abs(np.log2(pair[1] / pair[0])) < 1 / 12
+    straight = interpolate_float64(floored, target)
+    np.testing.assert_allclose(got[is_joined], straight[is_joined], rtol=2e-5)
+    nearest = np.where(at - low < 0.5, *pair)
+    clear = ~is_joined & (np.abs(at - low - 0.5) > 1e-3)
+    np.testing.assert_allclose(got[clear], nearest[clear], rtol=1e-6)
+
+
+def test_within_notes_the_gradient_is_that_of_the_frames_taken():
+    f0_hz = jnp.asarray([0.0, 220.0, 221.0, 440.0, 0.0, 300.0, 301.0, 302.0], jnp.float32)
+    check_grads(lambda f: f0_within_notes(f, 5, CONFIG.floor_hz), (f0_hz + 0.25,), 1, ["rev"],
+                eps=1e-2, atol=1e-2, rtol=1e-2)  # fmt: skip
 
 
 def test_gradient_at_synth_frames():

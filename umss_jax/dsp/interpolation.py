@@ -17,14 +17,22 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
     Returns:
         [target, source] float32, rows that sum to 1.
     """
-    half = np.float32(0.5)
-    position = np.float32(source / target) * (np.arange(target, dtype=np.float32) + half) - half
-    low, high, share = _neighbours(position, source)
+    low, high, share = neighbours(source, target)
     weights = np.zeros((target, source), np.float32)
     rows = np.arange(target)
     weights[rows, low] = 1 - share
     weights[rows, high] += share
     return weights
+
+
+def neighbours(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The frames before and after each of ``target``, and the share of the later one, [target].
+
+    Positions are rounded as in :func:`interpolation_matrix`.
+    """
+    half = np.float32(0.5)
+    position = np.float32(source / target) * (np.arange(target, dtype=np.float32) + half) - half
+    return _neighbours(position, source)
 
 
 def resample_linear(values: np.ndarray, target: int) -> np.ndarray:

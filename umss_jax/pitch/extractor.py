@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from umss_jax.config import F0Config, HcqtConfig
-from umss_jax.dsp.interpolation import interpolation_matrix
+from umss_jax.dsp.interpolation import interpolation_matrix, neighbours
 from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.precision import SIGNALS
+
+_SEMITONE_OCTAVES = 1.0 / 12.0
 
 
 class F0Tracks(NamedTuple):
@@ -91,6 +93,20 @@ def f0_to_synth_frames(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float)
     weights = jnp.asarray(interpolation_matrix(f0_hz_cqt.shape[-1], synth_frames))
     floored = jnp.maximum(f0_hz_cqt, floor_hz)
     return jnp.einsum("...s,ts->...t", floored, weights, precision=SIGNALS)
+
+
+def f0_within_notes(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float) -> jax.Array:
+    """As :func:`f0_to_synth_frames`, but interpolated only within notes.
+
+    Between frames that are both voiced and less than a semitone apart F0 is linear; elsewhere it is
+    that of the nearest frame, so that no pitch lies between two notes, or between one and silence.
+    """
+    low, high, share = neighbours(f0_hz_cqt.shape[-1], synth_frames)
+    floored = jnp.maximum(f0_hz_cqt, floor_hz)
+    before, after = floored[..., low], floored[..., high]
+    apart = jnp.abs(jnp.log2(jax.lax.stop_gradient(after / before)))
+    linear = before + share.astype(np.float32) * (after - before)
+    return jnp.where(apart < _SEMITONE_OCTAVES, linear, jnp.where(share < 0.5, before, after))
 
 
 def nearest_frames(source: int, target: int) -> np.ndarray:

@@ -41,8 +41,8 @@ _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_eps
 """Settings in which parts must agree that are combined."""
 
 _OF_THE_RUN = frozenset(
-    {"conv.method", "conv.batching", "conv.recompute", "f0.mean_bins", "mask.power"}
-    | {"mask.refine"}
+    {"conv.method", "conv.batching", "conv.recompute"}
+    | {"f0.mean_bins", "f0.across_notes", "mask.power", "mask.refine"}
     | {f"{name}.compute" for name in ("conv", "encoder", "decoder")}
 )
 """How something is computed, not what, and the chain: never taken from weights."""
