@@ -317,6 +317,32 @@ def test_models_are_combined_into_one(store, capsys):
     assert not (store / "other.safetensors").exists()
 
 
+def test_the_mean_of_models_is_stored(store, capsys):
+    """Of the parts that all have, each array by itself; settings are the first's."""
+    moved = jax.tree.map(lambda leaf: np.asarray(leaf + 2.0, np.float32), VARIABLES)
+    weights.save("before", VARIABLES, CONFIG)
+    weights.save("after", select_parts(moved, ["encoder"]), CONFIG)
+    assert run(["weights", "average", "before", "after", "-o", "between"]) == 0
+    found = weights.load("between")
+    assert parts(found.variables) == ("encoder",)
+    assert found.config == CONFIG
+    assert found.metadata["origin"] == "mean of before, after"
+    expected = flatten(select_parts(VARIABLES, ["encoder"]))
+    assert expected
+    for name, leaf in flatten(found.variables).items():
+        np.testing.assert_allclose(leaf, np.float64(expected[name]) + 1.0, rtol=1e-6, atol=1e-6)
+    capsys.readouterr()
+    for others, code, words in (
+        (["before"], 2, "two models or more"),
+        (["after", "starter-small"], 2, "no part in common"),
+        (["after", "starter"], 1, "other networks in encoder"),
+        (["after", "nobody"], 2, "no weights are stored as 'nobody'"),
+    ):
+        assert run(["weights", "average", *others, "-o", "wrong"]) == code, others
+        assert words in capsys.readouterr().err
+        assert not (store / "wrong.safetensors").exists()
+
+
 @pytest.mark.parametrize("name", ["starter", "starter-small"])
 def test_the_starter_weights_are_not_replaced(tmp_path, capsys, name):
     before = weights.store_path(name).read_bytes()

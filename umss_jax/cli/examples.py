@@ -39,6 +39,7 @@ SHOWN = {
     "weights show": Shown("Print what is known of weights, as JSON.", "starter"),
     "weights verify": Shown("Check stored weights.", "starter"),
     "weights combine": Shown("Store several models as one.", "starter+my-assigner -o mine"),
+    "weights average": Shown("Store the mean of models.", "before after -o between"),
     "weights export": Shown("Write weights for another program.", "starter umss.pth --to torch"),
     "weights fetch": Shown("Download published weights.", "published"),
     "data": Shown("Look at data sets."),

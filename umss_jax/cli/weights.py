@@ -1,4 +1,4 @@
-"""``umss-jax weights``: import, list, show, verify, combine, export, fetch.
+"""``umss-jax weights``: import, list, show, verify, combine, average, export, fetch.
 
 Results go to stdout, messages to stderr; what a user can put right is raised as `UmssError` and
 printed by the main command.
@@ -29,6 +29,13 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Name in the store, or a .safetensors file.")
 ]
 
+OutputOption = Annotated[str, typer.Option("--output", "-o", help="Name to store them under.")]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace weights of this name.")]
+OriginOption = Annotated[
+    str | None, typer.Option(help="Where they come from; by default the models named.")
+]
+LicenceOption = Annotated[str | None, typer.Option(help="What they may be used for.")]
+
 
 def _say(text: str) -> None:
     typer.echo(printable(text), err=True)
@@ -39,7 +46,7 @@ def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="HDF5 or PyTorch file, or folder of .npy files.")
     ],
-    name: Annotated[str, typer.Option("--output", "-o", help="Name to store it under.")],
+    name: OutputOption,
     kind: Annotated[
         str | None, typer.Option(help="Kind of file; by default told from its contents.")
     ] = None,
@@ -51,19 +58,15 @@ def import_(
             "or as of `umss-jax separate`.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace weights of this name.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Read a published weight file, check it, and store it under a name.
 
     Nothing in the file is run, and nothing is stored unless every array fits.
     """
-    from umss_jax.weights.store import metadata_path, refuse_packaged, store_path
     from weights_convert import import_file
 
-    refuse_packaged(name)
-    tensors = store_path(name)
-    if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
-        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
+    _refuse_stored(name, overwrite)
     imported = import_file(file, kind)
     metadata = dict(imported.metadata)
     ensemble = as_voices(voices) or VoicesConfig()
@@ -206,26 +209,58 @@ def combine(
     names: Annotated[
         str, typer.Argument(metavar="NAME+NAME", help="Models; of a part the last one's counts.")
     ],
-    name: Annotated[str, typer.Option("--output", "-o", help="Name to store them under.")],
-    origin: Annotated[
-        str | None, typer.Option(help="Where they come from; by default what was combined.")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="What they may be used for.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace weights of this name.")] = False,
+    name: OutputOption,
+    origin: OriginOption = None,
+    licence: LicenceOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Store several models as one: of each part the last one's, with its settings."""
-    from umss_jax.weights import store
     from umss_jax.weights.combine import load_weights
 
-    tensors = store.store_path(name)
-    if not overwrite and tensors.exists():
-        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
-    for one in names.split("+"):
+    _refuse_stored(name, overwrite)
+    bring_published(names)
+    _keep(name, load_weights(names), origin or names, licence)
+
+
+@app.command()
+def average(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME NAME...", help="Models of the same networks.")
+    ],
+    name: OutputOption,
+    origin: OriginOption = None,
+    licence: LicenceOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Store the mean of models: of one before and after further training, for instance.
+
+    It often does better than either on recordings of another kind. Of parts that not all have,
+    nothing is stored.
+    """
+    from umss_jax.weights.combine import average_weights
+
+    _refuse_stored(name, overwrite)
+    for one in names:
         bring_published(one)
-    combined = load_weights(names)
-    said = {"origin": origin or names, "licence": licence}
+    _keep(name, average_weights(names), origin or f"mean of {', '.join(names)}", licence)
+
+
+def _refuse_stored(name: str, overwrite: bool) -> None:
+    from umss_jax.weights.store import metadata_path, refuse_packaged, store_path
+
+    refuse_packaged(name)
+    tensors = store_path(name)
+    if not overwrite and (tensors.exists() or metadata_path(tensors).exists()):
+        raise OutputError(f"weights are already stored as {name!r}", "add --overwrite")
+
+
+def _keep(name: str, model: Any, origin: str, licence: str | None) -> None:
+    """Stores weights under a name, and prints where."""
+    from umss_jax.weights import store
+
+    said = {"origin": origin, "licence": licence}
     metadata = {key: text for key, text in said.items() if text is not None}
-    typer.echo(store.save(name, combined.variables, combined.config, metadata))
+    typer.echo(store.save(name, model.variables, model.config, metadata))
 
 
 @app.command()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from umss_jax.config import ModelConfig, VoicesConfig
-from umss_jax.errors import UsageError
-from umss_jax.trees import Variables, parts, select_parts
+from umss_jax.errors import UsageError, WeightsError
+from umss_jax.networks.parts import ALL_PARTS
+from umss_jax.trees import Variables, flatten, parts, select_parts, unflatten
 from umss_jax.weights import store
 from umss_jax.weights.configuration import (
     Source,
@@ -54,6 +58,37 @@ def load_weights(name: str, base: ModelConfig | None = None) -> StoredWeights:
             trees.pop(part, None)
     about = {"combined": metadata} if len(metadata) > 1 else next(iter(metadata.values()))
     return StoredWeights(variables, join(fitting, base or ModelConfig()), about)
+
+
+def average_weights(names: Sequence[str]) -> StoredWeights:
+    """The mean of the weights of several models of the same networks, of the parts that all have.
+
+    The mean of a network before and after further training keeps more of what it knew, and often
+    does better than either on recordings of other kinds (Wortsman et al., *Robust fine-tuning of
+    zero-shot models*, CVPR 2022). Settings are those of the first.
+
+    Raises:
+        UnknownModelError, WeightsError: as :func:`load_weights`, or the networks differ.
+        UsageError: fewer than two models, or no part that all have.
+    """
+    if len(names) < 2:
+        raise UsageError("a mean needs two models or more", "name another")
+    models = [load_weights(name) for name in names]
+    common = [part for part in ALL_PARTS if all(part in parts(m.variables) for m in models)]
+    if not common:
+        raise UsageError(f"{' and '.join(names)} have no part in common", "name other models")
+    flat = [flatten(select_parts(one.variables, common)) for one in models]
+    shapes = [{name: np.shape(leaf) for name, leaf in leaves.items()} for leaves in flat]
+    for name, found in zip(names[1:], shapes[1:], strict=True):
+        if found != shapes[0]:
+            raise WeightsError(
+                f"{name} and {names[0]} have other networks in {', '.join(common)}",
+                "take the mean of models of the same networks",
+            )
+    mean = {name: sum(np.float64(leaves[name]) for leaves in flat) / len(flat) for name in flat[0]}
+    variables = unflatten({name: np.asarray(leaf, np.float32) for name, leaf in mean.items()})
+    about = {name: model.metadata for name, model in zip(names, models, strict=True)}
+    return StoredWeights(variables, models[0].config, {"mean": about})
 
 
 def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelConfig:
