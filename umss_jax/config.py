@@ -211,6 +211,9 @@ class MaskConfig:
     power: float = 1.0
     """Of the magnitudes that the masks are in the ratio of: 1 in the paper, 2 for a Wiener filter
     of the voices' powers."""
+    rest: bool = False
+    """Whether steady sound that nobody sings (noise, hum, a DC offset) is left out of the masks, so
+    that it goes to the residual; see :mod:`umss_jax.dsp.rest`."""
     refine: bool = False
     """Whether the refiner of the weights makes the masks, where they have one."""
 
@@ -236,8 +239,8 @@ class Chain(enum.StrEnum):
     """What is done with what the networks say.
 
     *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
-    between bins but not between notes, and the masks are those of the refiner where the weights
-    have one, else in the ratio of the voices' powers.
+    between bins but not between notes; the masks are those of the refiner where the weights have
+    one, else in the ratio of the voices' powers, less what is steady and sung by nobody.
     """
 
     PAPER = "paper"
@@ -363,7 +366,12 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
     return replace(
         config,
         f0=replace(config.f0, mean_bins=2 if is_improved else 0, across_notes=not is_improved),
-        mask=replace(config.mask, power=2.0 if is_improved else 1.0, refine=is_improved),
+        mask=replace(
+            config.mask,
+            power=2.0 if is_improved else 1.0,
+            rest=is_improved,
+            refine=is_improved,
+        ),
     )
 
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from umss_jax.config import MaskConfig, ModelConfig
 from umss_jax.device import own_settings
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
-from umss_jax.dsp.masks import apply_masks_to_channels, soft_mask_channels
+from umss_jax.dsp.masks import apply_masks_to_channels, soft_masks
 from umss_jax.dsp.resample import resample
+from umss_jax.dsp.rest import voice_gains
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
@@ -247,7 +248,8 @@ def separate(
     """Stems of every channel of a mixture whose F0 is known, by soft masks.
 
     The masks come from the voices that the voice model of the weights synthesises, or from the
-    magnitudes that it estimates.
+    magnitudes that it estimates. With ``config.mask.rest`` stems do not sum to the mixture: what is
+    steady and sung by nobody is in none.
 
     Args:
         variables: needs the parts of the voice model.
@@ -272,7 +274,11 @@ def separate(
         masks = refined_masks(variables, mixture, output.sources, config)[:, :-1]
         grid = MaskConfig(config.refiner.fft_size, config.refiner.hop_samples)
         return Separated(apply_masks_to_channels(channels, masks, grid), output)
-    return Separated(soft_mask_channels(channels, output.sources, config.mask), output)
+    masks = soft_masks(output.sources, config.mask)
+    if config.mask.rest:
+        rate_hz = config.audio.sample_rate_hz
+        masks *= voice_gains(mixture, analysis.f0_hz_synth, rate_hz, config.mask)[:, None]
+    return Separated(apply_masks_to_channels(channels, masks, config.mask), output)
 
 
 def refined_masks(

@@ -10,7 +10,7 @@ from comparison import relative_error
 from umss_jax.config import MaskConfig
 from umss_jax.dsp.masks import (
     apply_masks,
-    soft_mask_channels,
+    apply_masks_to_channels,
     soft_mask_stems,
     soft_masks,
 )
@@ -65,7 +65,7 @@ def test_channels_share_the_masks(voices):
     sources = jnp.asarray(voices)
     left = sources.sum(axis=0)
     channels = jnp.stack([left, 0.5 * left, jnp.asarray(voices[1])])
-    stems = soft_mask_channels(channels, sources)
+    stems = apply_masks_to_channels(channels, soft_masks(sources))
     assert stems.shape == (4, 3, 9000)
     assert relative_error(stems[:, 0], soft_mask_stems(left, sources)) < 1e-6
     assert relative_error(stems[:, 1], 0.5 * soft_mask_stems(left, sources)) < 1e-6

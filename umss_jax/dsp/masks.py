@@ -85,10 +85,3 @@ def soft_mask_stems(
     and sum to the mixture.
     """
     return apply_masks(mixture, soft_masks(sources, config), config)
-
-
-def soft_mask_channels(
-    channels: jax.Array, sources: jax.Array, config: MaskConfig = MaskConfig()
-) -> jax.Array:
-    """As :func:`soft_mask_stems`, of channels ``[..., C, S]``: stems ``[..., J, C, S]``."""
-    return apply_masks_to_channels(channels, soft_masks(sources, config), config)

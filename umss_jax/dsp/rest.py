@@ -1,0 +1,95 @@
+"""What nobody sings, as far as it is steady: noise, hum and a DC offset, kept out of the voices.
+
+The masks of the voices add up to 1, so whatever a recording holds is somebody's. Noise is told from
+singing by two signs. It lies between the harmonics of all voices, whose F0 is known; and its level
+stays: over some seconds the median power of a bin is a few times its tenth percentile (6.6 times
+for Gaussian noise, whose power is exponentially distributed; once for hum), where that of music
+changes a hundredfold. What is found so is subtracted from all voices alike, as a Wiener filter does
+it, and thereby left to the residual.
+
+This project's own; the quantile as the floor of noise is that of Stahl, Fischer, Bippus (2000).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from umss_jax.config import MaskConfig
+from umss_jax.dsp.stft import centred_stft
+
+_LOW, _MIDDLE = 0.1, 0.5  # quantiles of a bin's power
+_LOW_SHARE, _MIDDLE_SHARE = 0.10536, 0.69315  # of the mean power of Gaussian noise: -ln(1 - q)
+_STEADIEST = 16.0  # median to lowest tenth: 6.6 of noise, and what 60 independent frames add to it
+_LEAST_FRAMES = 24  # in which a bin must be free of harmonics
+_LOBE_BINS = 2.5  # half the main lobe of a Hann window, and half a bin
+_SPREAD = 0.005  # of the frequency: vibrato, and singers who do not quite agree
+_HIGHEST_HZ = 3000.0  # above, vibrato smears harmonics over all bins, and voices are weak
+_NEAR_BINS = 16  # to either side, which tell of a bin that is never free
+_AT, _BETWEEN = 2.0, 6.0  # times the noise is subtracted at harmonics, and between them
+_FLOOR = 1e-20
+
+
+def voice_gains(
+    mixture: jax.Array, f0_hz_synth: jax.Array, rate_hz: int, config: MaskConfig
+) -> jax.Array:
+    """What part of each bin is the voices', all together.
+
+    Args:
+        mixture: ``[B, S]``.
+        f0_hz_synth: ``[B, J, S / hop]``, Hz; below 1 Hz is unvoiced.
+        rate_hz: of the mixture.
+        config: of the masks.
+
+    Returns:
+        float32 ``[B, F, T]`` in [0, 1], for the frames of the masks.
+    """
+    power = jnp.abs(centred_stft(mixture, config.fft_size, config.hop_samples)) ** 2
+    sung = _near_harmonics(f0_hz_synth, power.shape[-2], power.shape[-1], rate_hz)
+    noise = _steady_power(power, sung)[..., None]
+    subtracted = jnp.where(sung, _AT, _BETWEEN) * noise
+    return jnp.clip(1.0 - subtracted / (power + _FLOOR), 0.0, 1.0)
+
+
+def _near_harmonics(f0_hz: jax.Array, bins: int, frames: int, rate_hz: int) -> jax.Array:
+    """Whether a harmonic of any voice may lie near each bin: ``[B, F, T]``."""
+    bin_hz = rate_hz / (2 * (bins - 1))
+    hz = (jnp.arange(bins) * bin_hz).reshape(1, 1, bins, 1)
+    # Frames of masks are centred where those of F0 begin and end: both count.
+    padded = jnp.pad(f0_hz, ((0, 0), (0, 0), (1, 1)), mode="edge")
+    near = jnp.zeros((f0_hz.shape[0], bins, frames), bool)
+    for first in (0, 1):
+        f0 = padded[:, :, None, first : first + frames]
+        is_voiced = f0 > 1.0
+        f0 = jnp.where(is_voiced, f0, 1e9)
+        harmonic = jnp.maximum(jnp.round(hz / f0), 1.0) * f0
+        close = jnp.abs(hz - harmonic) < _LOBE_BINS * bin_hz + _SPREAD * hz
+        near |= jnp.any(close & is_voiced, axis=1)
+    return near & (hz[0] < _HIGHEST_HZ)
+
+
+def _steady_power(power: jax.Array, sung: jax.Array) -> jax.Array:
+    """Mean power of the noise in each bin, ``[B, F]``: 0 where the level changes as music does."""
+    ordered = jnp.sort(jnp.where(sung, jnp.inf, power), axis=-1)
+    free = jnp.sum(~sung, axis=-1)
+
+    def quantile(share: float) -> jax.Array:
+        at = jnp.floor(share * jnp.maximum(free - 1, 0)).astype(int)
+        found: jax.Array = jnp.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]
+        return found
+
+    low, middle = quantile(_LOW), quantile(_MIDDLE)
+    is_known = free >= _LEAST_FRAMES
+    is_steady = is_known & (middle < _STEADIEST * low)
+    noise = jnp.where(is_steady, jnp.minimum(low / _LOW_SHARE, middle / _MIDDLE_SHARE), 0.0)
+    # A bin that is never free has the noise of those around it: the geometric mean, so that a line
+    # of hum among them counts little.
+    level = jnp.where(is_known, jnp.log(noise + _FLOOR), 0.0)
+    around = jnp.exp(_sum_around(level) / jnp.maximum(_sum_around(is_known.astype(float)), 1.0))
+    return jnp.where(is_known, noise, jnp.where(_sum_around(is_known * 1.0) > 0, around, 0.0))
+
+
+def _sum_around(values: jax.Array) -> jax.Array:
+    """Sum over the bins within reach, ``[B, F]``."""
+    total = jnp.cumsum(jnp.pad(values, ((0, 0), (_NEAR_BINS + 1, _NEAR_BINS))), axis=-1)
+    return total[:, 2 * _NEAR_BINS + 1 :] - total[:, : -2 * _NEAR_BINS - 1]
