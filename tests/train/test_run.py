@@ -197,7 +197,7 @@ def test_without_weights_all_is_drawn_with_the_networks_of_the_configuration():
     networks = {"salience_network": "small-salience", "assignment_network": "small-voices"}
     config = open_run({"strategy": "sft_sft", "weights": "", "model": networks})
     variables = initial_variables(config)
-    starter = weights.load("starter").variables
+    starter = load_weights("starter+starter-small").variables
     assert set(variables["params"]) == set(starter["params"])
     assert np.any(
         variables["params"]["salience"]["output"]["kernel"]

@@ -364,7 +364,7 @@ def test_weights_that_a_training_begins_with_are_checked(tmp_path):
 def test_starter_is_verified_by_its_own_configuration(capsys):
     assert run(["weights", "verify", "starter"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("starter: ok, 110 arrays, hash, finite values")
+    assert out.startswith("starter: ok, 182 arrays, hash, finite values")
     assert "configuration" in out
 
 

@@ -279,7 +279,7 @@ def test_the_starter_weights_are_those_of_the_package(store):
     assert path == Path(umss_jax.__file__).parent / "starter" / "weights.safetensors"
     variables, _, about = weights.load("starter")
     assert parts(variables) == ("assignment", "decoder", "encoder", "salience")
-    assert recognise(variables, "salience") == "small-salience"
+    assert recognise(variables, "salience") == "late-deep"
     assert recognise(variables, "assignment") == "small-voices"
     assert about["licence"]
     assert (path.parent / "MODEL_CARD.md").is_file()
