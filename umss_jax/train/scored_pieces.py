@@ -47,8 +47,10 @@ def scored_pieces(
     Raises:
         DatasetError: a score is damaged, of another piece or of other voices.
     """
-    digest = f0_digest(engine.variables, engine.config, engine.assigner)
-    kept = KeptArrays(home() / "scored" / digest, "F0 by scores") if keep else None
+    kept = None
+    if keep:
+        digest = f0_digest(engine.variables, engine.config, engine.assigner)
+        kept = KeptArrays(home() / "scored" / digest, "F0 by scores")
     found = [_scored(one, engine, kept) for one in pieces]
     by_score = sum(one.f0_hz_synth is not None for one in found)
     log.info("%d of %d pieces have their F0 from a score", by_score, len(found))
