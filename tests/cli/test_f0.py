@@ -114,7 +114,8 @@ def test_options_reach_the_networks(loaded, choir, tmp_path, capfd):
     )
     code, _, err = call(capfd, choir, "-o", tmp_path, *arguments, "-q")
     assert (code, err) == (0, [])
-    ((name, assigner, chain, device, config, *_),) = loaded
+    ((name, assigner, chain, device, config, voices),) = loaded
+    assert voices is None
     assert (name, assigner, chain, device) == ("a+b", "none", "paper", "cpu")
     assert (config.segment_s, config.overlap) == (2.0, 0.5)
     assert (tmp_path / "choir.f0.csv").read_text().startswith("0.000\t100.000")

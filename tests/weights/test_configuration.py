@@ -234,3 +234,4 @@ def test_weights_of_format_1_are_at_the_defaults_of_their_time(format_1):
     f0_networks = load_weights(str(format_1 / "pretrain" / "cut" / "weights.safetensors"))
     expected = with_networks(configuration.FORMAT_1, "small-salience", "small-voices")
     assert f0_networks.config == expected
+    assert load_weights("starter-small").config == expected

@@ -22,7 +22,7 @@ from weight_files import (
 import umss_jax
 from umss_jax.cli import run
 from umss_jax.cli.weights import bring_published
-from umss_jax.config import EncoderConfig, ModelConfig
+from umss_jax.config import EncoderConfig, ModelConfig, with_networks
 from umss_jax.errors import OutputError, UnknownModelError, WeightsError
 from umss_jax.files import file_sha256
 from umss_jax.model import init_variables
@@ -277,10 +277,11 @@ def test_the_starter_weights_are_those_of_the_package(store):
     assert weights.stored_names() == []
     path = weights.store_path("starter")
     assert path == Path(umss_jax.__file__).parent / "starter" / "weights.safetensors"
-    variables, _, about = weights.load("starter")
+    variables, config, about = weights.load("starter")
     assert parts(variables) == ("assignment", "decoder", "encoder", "salience")
     assert recognise(variables, "salience") == "late-deep"
     assert recognise(variables, "assignment") == "small-voices"
+    assert config == with_networks(ModelConfig(), "late-deep", "small-voices")
     assert about["licence"]
     assert (path.parent / "MODEL_CARD.md").is_file()
 

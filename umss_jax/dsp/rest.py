@@ -12,6 +12,8 @@ This project's own; the quantile as the floor of noise is that of Stahl, Fischer
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -54,18 +56,18 @@ def voice_gains(
 def _near_harmonics(f0_hz: jax.Array, bins: int, frames: int, rate_hz: int) -> jax.Array:
     """Whether a harmonic of any voice may lie near each bin: ``[B, F, T]``."""
     bin_hz = rate_hz / (2 * (bins - 1))
-    hz = (jnp.arange(bins) * bin_hz).reshape(1, 1, bins, 1)
+    looked_at = min(bins, math.ceil(_HIGHEST_HZ / bin_hz))
+    hz = (jnp.arange(looked_at) * bin_hz)[None, None, :, None]
+    f0 = f0_hz[:, :, None]
+    is_voiced = f0 > 1.0
+    f0 = jnp.where(is_voiced, f0, 1e9)
+    harmonic = jnp.maximum(jnp.round(hz / f0), 1.0) * f0
+    close = jnp.abs(hz - harmonic) < _LOBE_BINS * bin_hz + _SPREAD * hz
+    near = jnp.any(close & is_voiced, axis=1)
     # Frames of masks are centred where those of F0 begin and end: both count.
-    padded = jnp.pad(f0_hz, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    near = jnp.zeros((f0_hz.shape[0], bins, frames), bool)
-    for first in (0, 1):
-        f0 = padded[:, :, None, first : first + frames]
-        is_voiced = f0 > 1.0
-        f0 = jnp.where(is_voiced, f0, 1e9)
-        harmonic = jnp.maximum(jnp.round(hz / f0), 1.0) * f0
-        close = jnp.abs(hz - harmonic) < _LOBE_BINS * bin_hz + _SPREAD * hz
-        near |= jnp.any(close & is_voiced, axis=1)
-    return near & (hz[0] < _HIGHEST_HZ)
+    either = jnp.pad(near, ((0, 0), (0, 0), (1, 1)), mode="edge")
+    either = either[..., :frames] | either[..., 1 : frames + 1]
+    return jnp.pad(either, ((0, 0), (0, bins - looked_at), (0, 0)))
 
 
 def _steady_power(power: jax.Array, sung: jax.Array) -> jax.Array:
@@ -85,8 +87,9 @@ def _steady_power(power: jax.Array, sung: jax.Array) -> jax.Array:
     # A bin that is never free has the noise of those around it: the geometric mean, so that a line
     # of hum among them counts little.
     level = jnp.where(is_known, jnp.log(noise + _FLOOR), 0.0)
-    around = jnp.exp(_sum_around(level) / jnp.maximum(_sum_around(is_known.astype(float)), 1.0))
-    return jnp.where(is_known, noise, jnp.where(_sum_around(is_known * 1.0) > 0, around, 0.0))
+    known = _sum_around(is_known.astype(float))
+    around = jnp.where(known > 0, jnp.exp(_sum_around(level) / jnp.maximum(known, 1.0)), 0.0)
+    return jnp.where(is_known, noise, around)
 
 
 def _sum_around(values: jax.Array) -> jax.Array:

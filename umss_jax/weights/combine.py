@@ -87,8 +87,7 @@ def average_weights(names: Sequence[str]) -> StoredWeights:
             )
     mean = {name: sum(np.float64(leaves[name]) for leaves in flat) / len(flat) for name in flat[0]}
     variables = unflatten({name: np.asarray(leaf, np.float32) for name, leaf in mean.items()})
-    about = {name: model.metadata for name, model in zip(names, models, strict=True)}
-    return StoredWeights(variables, models[0].config, {"mean": about})
+    return StoredWeights(variables, models[0].config, {})
 
 
 def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelConfig:
