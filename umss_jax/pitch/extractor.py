@@ -101,11 +101,12 @@ def f0_within_notes(f0_hz_cqt: jax.Array, synth_frames: int, floor_hz: float) ->
     Between frames that are both voiced and less than a semitone apart F0 is linear; elsewhere it is
     that of the nearest frame, so that no pitch lies between two notes, or between one and silence.
     """
-    low, high, share = neighbours(f0_hz_cqt.shape[-1], synth_frames)
+    low, high, later = neighbours(f0_hz_cqt.shape[-1], synth_frames)
     floored = jnp.maximum(f0_hz_cqt, floor_hz)
     before, after = floored[..., low], floored[..., high]
+    share = jnp.broadcast_to(later.astype(np.float32), before.shape)
     apart = jnp.abs(jnp.log2(jax.lax.stop_gradient(after / before)))
-    linear = before + share.astype(np.float32) * (after - before)
+    linear = before + share * (after - before)
     return jnp.where(apart < _SEMITONE_OCTAVES, linear, jnp.where(share < 0.5, before, after))
 
 
