@@ -18,7 +18,7 @@ from umss_jax.pitch.tables import read_voices
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLIPS = ("mixture", *VOICES)
-"""Nobody else sings in the demo: its residual is silent."""
+"""Nobody else sings in the demo: its residual is silent, or nearly so."""
 _SECONDS = 12.0
 _FADE_S = 0.3
 _MP3_COMPRESSION = 0.75
