@@ -161,6 +161,9 @@ class F0Config:
     across_notes: bool = True
     """Whether F0 is interpolated between frames across the borders of notes too, as in the
     reference; that makes pitches up that nobody sings."""
+    to_harmonics: bool = False
+    """Whether F0 is moved by a few cents to where its harmonics lie in the mixture, before voices
+    are separated; see :mod:`umss_jax.pitch.harmonics`."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,9 @@ class MaskConfig:
     power: float = 1.0
     """Of the magnitudes that the masks are in the ratio of: 1 in the paper, 2 for a Wiener filter
     of the voices' powers."""
+    fit: bool = False
+    """Whether the voices' spectra are first fitted to the mixture by smooth envelopes; see
+    :mod:`umss_jax.dsp.envelopes`."""
     rest: bool = False
     """Whether steady sound that nobody sings (noise, hum, a DC offset) is left out of the masks, so
     that it goes to the residual; see :mod:`umss_jax.dsp.rest`."""
@@ -239,8 +245,9 @@ class Chain(enum.StrEnum):
     """What is done with what the networks say.
 
     *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
-    between bins but not between notes; the masks are those of the refiner where the weights have
-    one, else in the ratio of the voices' powers, less what is steady and sung by nobody.
+    between bins but not between notes, and where the harmonics in the mixture say; the masks are
+    those of the refiner where the weights have one, else in the ratio of the voices' powers, after
+    these were fitted to the mixture, less what is steady and sung by nobody.
     """
 
     PAPER = "paper"
@@ -365,10 +372,16 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
     is_improved = chain == Chain.IMPROVED
     return replace(
         config,
-        f0=replace(config.f0, mean_bins=2 if is_improved else 0, across_notes=not is_improved),
+        f0=replace(
+            config.f0,
+            mean_bins=2 if is_improved else 0,
+            across_notes=not is_improved,
+            to_harmonics=is_improved,
+        ),
         mask=replace(
             config.mask,
             power=2.0 if is_improved else 1.0,
+            fit=is_improved,
             rest=is_improved,
             refine=is_improved,
         ),

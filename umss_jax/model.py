@@ -16,8 +16,9 @@ import jax.numpy as jnp
 
 from umss_jax.config import MaskConfig, ModelConfig
 from umss_jax.device import own_settings
+from umss_jax.dsp.envelopes import fit_envelopes
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
-from umss_jax.dsp.masks import apply_masks_to_channels, soft_masks
+from umss_jax.dsp.masks import apply_masks_to_channels, ratio_masks
 from umss_jax.dsp.resample import resample
 from umss_jax.dsp.rest import voice_gains
 from umss_jax.dsp.stft import centred_stft
@@ -43,6 +44,7 @@ from umss_jax.networks.registry import (
 )
 from umss_jax.networks.unet import UnetOutput, estimate_voices, separate_channels
 from umss_jax.pitch.extractor import extract_f0, f0_to_synth_frames, f0_within_notes
+from umss_jax.pitch.harmonics import align_to_harmonics
 from umss_jax.synth.noise import sample_noise
 from umss_jax.synth.source_filter import Controls, RawControls, physical_controls, synthesise
 from umss_jax.trees import part_of
@@ -266,6 +268,10 @@ def separate(
         separation = UnetSeparation(mixture, **analysis._asdict(), unet=unet, stems=own)
         return Separated(separate_channels(channels, unet.magnitude, config.unet), separation)
 
+    if config.f0.to_harmonics:
+        f0_hz_synth = align_to_harmonics(mixture, analysis.f0_hz_synth, config.audio)
+        analysis = analysis._replace(f0_hz_synth=f0_hz_synth)
+
     def sample(seed: jax.Array) -> jax.Array:
         return sample_uniform(jax.random.key(seed), jnp.zeros((1, mixture.shape[-1])), config)[0]
 
@@ -274,11 +280,23 @@ def separate(
         masks = refined_masks(variables, mixture, output.sources, config)[:, :-1]
         grid = MaskConfig(config.refiner.fft_size, config.refiner.hop_samples)
         return Separated(apply_masks_to_channels(channels, masks, grid), output)
-    masks = soft_masks(output.sources, config.mask)
-    if config.mask.rest:
-        rate_hz = config.audio.sample_rate_hz
-        masks *= voice_gains(mixture, analysis.f0_hz_synth, rate_hz, config.mask)[:, None]
+    masks = _masks(mixture, output.sources, analysis.f0_hz_synth, config)
     return Separated(apply_masks_to_channels(channels, masks, config.mask), output)
+
+
+def _masks(
+    mixture: jax.Array, sources: jax.Array, f0_hz_synth: jax.Array, config: ModelConfig
+) -> jax.Array:
+    """Masks [B, J, F, T] of synthesised voices [B, J, samples], as ``config.mask`` says."""
+    mask, rate_hz = config.mask, config.audio.sample_rate_hz
+    magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))
+    if mask.fit:
+        heard = jnp.abs(centred_stft(mixture, mask.fft_size, mask.hop_samples))
+        magnitudes = fit_envelopes(magnitudes, heard, rate_hz, mask)
+    masks = ratio_masks(magnitudes, mask.power)
+    if mask.rest:
+        masks *= voice_gains(mixture, f0_hz_synth, rate_hz, mask)[:, None]
+    return masks
 
 
 def refined_masks(

@@ -318,7 +318,7 @@ def read_all(descriptor):
 def test_progress_bar_only_on_a_terminal_and_after_two_seconds(
     tmp_path, terminal, delay_s, quiet, expected
 ):
-    path = record(tmp_path / "choir.wav", 14.0 if delay_s < 1 else 1.0)
+    path = record(tmp_path / "choir.wav", 14.0 if 0 < delay_s < 1 else 1.0)
     arguments = ["separate", path, "-o", tmp_path, "-n", "stub", *(["-q"] if quiet else [])]
     if terminal:
         ours, theirs = pty.openpty()
