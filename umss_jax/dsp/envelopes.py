@@ -1,4 +1,4 @@
-"""Voices' spectra fitted to the mixture: where the mixture shows that a voice is louder, it gets more.
+"""Voices' spectra fitted to the mixture, as far as it shows how loud each voice is.
 
 Where one voice alone has a harmonic, the mixture tells how loud it is; where several meet, only
 their models do. So the spectrum of every voice keeps its fine structure, the harmonics of its F0,

@@ -62,29 +62,32 @@ def instantaneous_frequency(
     framed = to_frames(mixture, _WINDOW, audio.hop_samples, before=before, count=frames)
     bins = min(_WINDOW // 2 + 1, int(_HIGHEST_HZ * _WINDOW / audio.sample_rate_hz) + 3)
     slope = np.pi / _WINDOW * np.sin(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
-    spectrum = jnp.fft.rfft(framed * hann_window(_WINDOW))[..., :bins]
-    sloped = jnp.fft.rfft(framed * slope.astype(np.float32))[..., :bins]
+    window, sloping = hann_window(_WINDOW)[None, None], slope.astype(np.float32)[None, None]
+    spectrum = jnp.fft.rfft(framed * window)[..., :bins]
+    sloped = jnp.fft.rfft(framed * sloping)[..., :bins]
     power = jnp.abs(spectrum) ** 2
     shift = jnp.imag(sloped * jnp.conj(spectrum)) / (power + _FLOOR) / (2 * np.pi)
-    per_sample = np.arange(bins, dtype=np.float32) / _WINDOW - shift
+    per_sample = jnp.arange(bins)[None, None] / _WINDOW - shift
     return jnp.sqrt(power), per_sample * audio.sample_rate_hz
 
 
 def _aligned(
     f0_hz: jax.Array, magnitude: jax.Array, hz: jax.Array, audio: AudioConfig
 ) -> jax.Array:
+    """One pass. Axes are batch, voice, frame, harmonic and the three bins around it."""
     bin_hz = audio.sample_rate_hz / _WINDOW
-    numbers = jnp.arange(1, _HARMONICS + 1)
+    numbers = jnp.arange(1, _HARMONICS + 1)[None, None, None]
     is_voiced = f0_hz > _VOICED_HZ
-    harmonics = jnp.where(is_voiced, f0_hz, 0.0)[..., None] * numbers  # [B, J, T, H]
+    harmonics = jnp.where(is_voiced, f0_hz, 0.0)[..., None] * numbers
     is_free = (harmonics > 0) & (harmonics < _HIGHEST_HZ) & ~_is_covered(f0_hz, harmonics)
-    nearest = jnp.round(harmonics / bin_hz).astype(int)[..., None] + jnp.arange(-1, 2)
-    at = jnp.clip(nearest, 0, hz.shape[-1] - 1)
-    batch, frame = jnp.arange(f0_hz.shape[0]), jnp.arange(f0_hz.shape[-1])
-    place = batch[:, None, None, None, None], frame[None, None, :, None, None], at
+    around = jnp.arange(-1, 2)[None, None, None, None]
+    nearest = jnp.round(harmonics / bin_hz).astype(int)[..., None] + around
+    batch = jnp.arange(f0_hz.shape[0])[:, None, None, None, None]
+    frame = jnp.arange(f0_hz.shape[-1])[None, None, :, None, None]
+    place = batch, frame, jnp.clip(nearest, 0, hz.shape[-1] - 1)
     cents = 1200 * jnp.log2(jnp.maximum(hz[place], 1.0) / jnp.maximum(harmonics, 1.0)[..., None])
     counts = is_free[..., None] & (jnp.abs(cents) < _REACH_CENTS)
-    weight = jnp.where(counts, magnitude[place] * numbers[:, None] ** 2, 0.0)
+    weight = jnp.where(counts, magnitude[place] * numbers[..., None] ** 2, 0.0)
     total = _over_three(jnp.sum(weight, axis=(-2, -1)))
     deviation = _over_three(jnp.sum(weight * jnp.where(counts, cents, 0.0), axis=(-2, -1)))
     usual = jnp.sum(total, axis=-1, keepdims=True) / jnp.maximum(
@@ -104,7 +107,7 @@ def _is_covered(f0_hz: jax.Array, harmonics: jax.Array) -> jax.Array:
         f0 = jnp.where(is_voiced, f0, 1.0)
         closest = jnp.maximum(jnp.round(harmonics / f0), 1.0) * f0
         near = jnp.abs(closest - harmonics) < _APART_HZ + _APART_SHARE * harmonics
-        is_other = np.arange(voices)[:, None, None] != other
+        is_other = np.arange(voices)[None, :, None, None] != other
         covered |= near & is_voiced & is_other
     return covered
 
