@@ -1,0 +1,76 @@
+"""What is done with what the networks say: the paper's chain, and the improved one."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from comparison import relative_error
+
+from umss_jax import model
+from umss_jax.config import Chain, ModelConfig, with_chain
+from umss_jax.config_tree import leaves
+from umss_jax.dsp.masks import soft_mask_stems
+from umss_jax.weights.configuration import _OF_THE_RUN
+
+CONFIG = ModelConfig()
+FRAMES = 60
+
+
+def test_the_chain_is_no_part_of_weights():
+    improved = with_chain(CONFIG, Chain.IMPROVED)
+    assert with_chain(improved, Chain.PAPER) == CONFIG
+    before, after = leaves(CONFIG), leaves(improved)
+    assert {name for name in before if before[name] != after[name]} <= _OF_THE_RUN
+
+
+@pytest.fixture(scope="module")
+def separated():
+    """The mixture of two tones, and what a configuration makes of it with untrained weights."""
+    samples = FRAMES * CONFIG.audio.hop_samples
+    time_s = np.arange(samples) / CONFIG.audio.sample_rate_hz
+    f0_hz = np.zeros((1, 4, FRAMES), np.float32)
+    f0_hz[0, 0], f0_hz[0, 3] = 440.0, 150.0
+    mixture = sum(
+        np.sin(2 * np.pi * k * hz * time_s) / k for hz in (442.0, 149.5) for k in range(1, 9)
+    )
+    mixture = np.float32(mixture / np.abs(mixture).max())[None]
+    parts = "encoder", "decoder"
+    variables = jax.jit(partial(model.init_variables, config=CONFIG, parts=parts))(
+        jax.random.key(0)
+    )
+    seeds = np.zeros(1, np.uint32)
+
+    @partial(jax.jit, static_argnames="config")
+    def run(config):
+        analysis = model.given_f0(jnp.asarray(f0_hz), config)
+        return model.separate(variables, mixture, mixture[:, None], analysis, seeds, config)
+
+    return mixture, run
+
+
+def test_the_papers_masks_are_those_of_the_synthesised_voices(separated):
+    mixture, run = separated
+    found = run(CONFIG)
+    expected = soft_mask_stems(mixture, found.output.sources)
+    assert relative_error(found.stems[:, :, 0], expected) < 1e-6
+    np.testing.assert_array_equal(found.output.f0_hz_synth[0, 0], 440.0)
+
+
+def test_fitted_voices_add_up_to_the_mixture_too(separated):
+    mixture, run = separated
+    fitted = replace(CONFIG, mask=replace(CONFIG.mask, fit=True, power=2.0))
+    stems = run(fitted).stems
+    assert relative_error(stems.sum(axis=1)[:, 0], mixture) < 1e-6
+    assert relative_error(stems, run(CONFIG).stems) > 0.1
+
+
+def test_voices_are_made_on_the_f0_that_the_harmonics_have(separated):
+    _, run = separated
+    f0_hz = np.asarray(run(with_chain(CONFIG, Chain.IMPROVED)).output.f0_hz_synth)[0]
+    middle = slice(5, -5)
+    assert np.abs(f0_hz[0, middle] - 442.0).max() < 1.0
+    assert np.abs(f0_hz[3, middle] - 149.5).max() < 0.3
+    np.testing.assert_array_equal(f0_hz[1:3], np.float32(CONFIG.f0.floor_hz))
