@@ -44,9 +44,9 @@ def separated():
     seeds = np.zeros(1, np.uint32)
 
     @partial(jax.jit, static_argnames="config")
-    def run(config):
+    def run(config, channels=mixture[:, None]):
         analysis = model.given_f0(jnp.asarray(f0_hz), config)
-        return model.separate(variables, mixture, mixture[:, None], analysis, seeds, config)
+        return model.separate(variables, mixture, channels, analysis, seeds, config)
 
     return mixture, run
 
@@ -65,6 +65,23 @@ def test_fitted_voices_add_up_to_the_mixture_too(separated):
     stems = run(fitted).stems
     assert relative_error(stems.sum(axis=1)[:, 0], mixture) < 1e-6
     assert relative_error(stems, run(CONFIG).stems) > 0.1
+
+
+def test_voices_are_fitted_to_every_channel(separated):
+    """Each as if it were alone, and at whatever level."""
+    mixture, run = separated
+    samples = mixture.shape[-1]
+    time_s = np.arange(samples) / CONFIG.audio.sample_rate_hz
+    high, low = (
+        sum(np.sin(2 * np.pi * k * hz * time_s) / k for k in range(1, 9)) for hz in (442.0, 149.5)
+    )
+    channels = np.float32(np.stack([high + 0.2 * low, 0.2 * high + low]))[None]
+    fitted = replace(CONFIG, mask=replace(CONFIG.mask, fit=True, power=2.0))
+    level = 10.0 ** -np.arange(2)[None, :, None]
+    stems = np.asarray(run(fitted, jnp.float32(level * channels)).stems) / level[:, None]
+    assert relative_error(stems.sum(axis=1), channels) < 1e-5
+    alone = np.asarray(run(fitted, jnp.float32(channels[:, 1:])).stems)
+    np.testing.assert_allclose(stems[:, :, 1:], alone, atol=1e-4)
 
 
 def test_voices_are_made_on_the_f0_that_the_harmonics_have(separated):

@@ -277,25 +277,34 @@ def separate(
 
     output = resynthesise(variables, mixture, analysis, jax.vmap(sample)(seeds), config)
     if config.mask.refine and REFINER in variables["params"]:
-        masks = refined_masks(variables, mixture, output.sources, config)[:, :-1]
+        masks = refined_masks(variables, mixture, output.sources, config)[:, None, :-1]
         grid = MaskConfig(config.refiner.fft_size, config.refiner.hop_samples)
         return Separated(apply_masks_to_channels(channels, masks, grid), output)
-    masks = _masks(mixture, output.sources, analysis.f0_hz_synth, config)
+    masks = _masks(mixture, channels, output.sources, analysis.f0_hz_synth, config)
     return Separated(apply_masks_to_channels(channels, masks, config.mask), output)
 
 
 def _masks(
-    mixture: jax.Array, sources: jax.Array, f0_hz_synth: jax.Array, config: ModelConfig
+    mixture: jax.Array,
+    channels: jax.Array,
+    sources: jax.Array,
+    f0_hz_synth: jax.Array,
+    config: ModelConfig,
 ) -> jax.Array:
-    """Masks [B, J, F, T] of synthesised voices [B, J, samples], as ``config.mask`` says."""
+    """Masks [B, C, J, F, T] of synthesised voices [B, J, samples], as ``config.mask`` says.
+
+    C is 1 where one mask serves all channels. Voices that are fitted are so to each channel, where
+    they differ in level.
+    """
     mask, rate_hz = config.mask, config.audio.sample_rate_hz
-    magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))
+    magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))[:, None]
     if mask.fit:
-        heard = jnp.abs(centred_stft(mixture, mask.fft_size, mask.hop_samples))
+        scaled = channels / jnp.maximum(jnp.max(jnp.abs(channels), -1, keepdims=True), 1e-20)
+        heard = jnp.abs(centred_stft(scaled, mask.fft_size, mask.hop_samples))
         magnitudes = fit_envelopes(magnitudes, heard, rate_hz, mask)
     masks = ratio_masks(magnitudes, mask.power)
     if mask.rest:
-        masks *= voice_gains(mixture, f0_hz_synth, rate_hz, mask)[:, None]
+        masks *= voice_gains(mixture, f0_hz_synth, rate_hz, mask)[:, None, None]
     return masks
 
 

@@ -65,11 +65,20 @@ def test_channels_share_the_masks(voices):
     sources = jnp.asarray(voices)
     left = sources.sum(axis=0)
     channels = jnp.stack([left, 0.5 * left, jnp.asarray(voices[1])])
-    stems = apply_masks_to_channels(channels, soft_masks(sources))
+    stems = apply_masks_to_channels(channels, soft_masks(sources)[None])
     assert stems.shape == (4, 3, 9000)
     assert relative_error(stems[:, 0], soft_mask_stems(left, sources)) < 1e-6
     assert relative_error(stems[:, 1], 0.5 * soft_mask_stems(left, sources)) < 1e-6
     assert relative_error(stems.sum(axis=0), channels) < 1e-6
+
+
+def test_channels_have_masks_of_their_own(voices):
+    sources = jnp.asarray(voices)
+    channels = jnp.stack([sources.sum(axis=0), sources[0] - sources[2]])
+    masks = jnp.stack([soft_masks(sources), soft_masks(sources[::-1])])
+    stems = apply_masks_to_channels(channels, masks)
+    for number in (0, 1):
+        assert relative_error(stems[:, number], apply_masks(channels[number], masks[number])) < 1e-6
 
 
 def test_gradients_are_finite_where_voices_are_silent(voices):

@@ -69,11 +69,12 @@ def apply_masks(
 def apply_masks_to_channels(
     channels: jax.Array, masks: jax.Array, config: MaskConfig = MaskConfig()
 ) -> jax.Array:
-    """As :func:`apply_masks`, every channel ``[..., C, S]`` by the same masks: ``[..., J, C, S]``.
+    """As :func:`apply_masks`, every channel ``[..., C, S]`` by its own: ``[..., J, C, S]``.
 
-    So the image of each voice keeps its place between the channels.
+    Masks are ``[..., C, J, F, T]``, or ``[..., 1, J, F, T]`` for the same ones in every channel, by
+    which the image of each voice keeps its place between them.
     """
-    return jnp.swapaxes(apply_masks(channels, masks[..., None, :, :, :], config), -2, -3)
+    return jnp.swapaxes(apply_masks(channels, masks, config), -2, -3)
 
 
 def soft_mask_stems(

@@ -168,5 +168,6 @@ def separate_channels(channels: jax.Array, magnitudes: jax.Array, config: UnetCo
     sum to the channels.
     """
     grid = MaskConfig(config.fft_size, config.hop_samples)
-    stems = apply_masks_to_channels(padded(channels, config), ratio_masks(magnitudes), grid)
+    masks = ratio_masks(magnitudes)[:, None]
+    stems = apply_masks_to_channels(padded(channels, config), masks, grid)
     return stems[..., : channels.shape[-1]]

@@ -161,6 +161,7 @@ def _offsets_in_float64(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
 
 def _offsets_in_pairs(held_hz: jax.Array, config: SynthConfig) -> jax.Array:
     """The same without float64, whose cumulative sum a TPU takes minutes to compile."""
+    held_hz = held_hz.astype(jnp.float32)  # of a gradient check in float64
     half_span = DoubleFloat.of(0.5 * config.hop_samples / config.sample_rate_hz)
     sums = DoubleFloat.of(held_hz[..., :-2]) + DoubleFloat.of(held_hz[..., 1:-1])
     first, others = DoubleFloat.of(-held_hz[..., :1]) * half_span, sums * half_span
