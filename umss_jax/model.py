@@ -297,12 +297,17 @@ def _masks(
     they differ in level.
     """
     mask, rate_hz = config.mask, config.audio.sample_rate_hz
-    magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))[:, None]
-    if mask.fit:
-        scaled = channels / jnp.maximum(jnp.max(jnp.abs(channels), -1, keepdims=True), 1e-20)
+    magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))
+
+    def fitted(channel: jax.Array) -> jax.Array:
+        scaled = channel / jnp.maximum(jnp.max(jnp.abs(channel), -1, keepdims=True), 1e-20)
         heard = jnp.abs(centred_stft(scaled, mask.fft_size, mask.hop_samples))
-        magnitudes = fit_envelopes(magnitudes, heard, rate_hz, mask)
-    masks = ratio_masks(magnitudes, mask.power)
+        return ratio_masks(fit_envelopes(magnitudes, heard, rate_hz, mask), mask.power)
+
+    if mask.fit:  # one channel after another, for the sake of memory
+        masks = jnp.moveaxis(jax.lax.map(fitted, jnp.moveaxis(channels, 1, 0)), 0, 1)
+    else:
+        masks = ratio_masks(magnitudes, mask.power)[:, None]
     if mask.rest:
         masks *= voice_gains(mixture, f0_hz_synth, rate_hz, mask)[:, None, None]
     return masks
