@@ -161,6 +161,10 @@ class F0Config:
     across_notes: bool = True
     """Whether F0 is interpolated between frames across the borders of notes too, as in the
     reference; that makes pitches up that nobody sings."""
+    jointly: bool = False
+    """Whether the voices' F0 are found together, as a path through time that takes ranges and
+    leaps into account besides what the assignment network says; see
+    :mod:`umss_jax.pitch.ranges`. In the paper each frame of each voice is for itself."""
     to_harmonics: bool = False
     """Whether F0 is moved by a few cents to where its harmonics lie in the mixture, before voices
     are separated; see :mod:`umss_jax.pitch.harmonics`."""
@@ -244,8 +248,9 @@ class RefinerConfig:
 class Chain(enum.StrEnum):
     """What is done with what the networks say.
 
-    *paper* is the published chain. *improved* separates better with the same weights: the F0 lies
-    between bins but not between notes, and where the harmonics in the mixture say; the masks are
+    *paper* is the published chain. *improved* separates better with the same weights: the F0 of
+    all voices are found together, between bins but not between notes, and moved to where the
+    harmonics in the mixture lie; the masks are
     those of the refiner where the weights have one, else in the ratio of the voices' powers, after
     these were fitted to the mixture, less what is steady and sung by nobody.
     """
@@ -376,6 +381,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
             config.f0,
             mean_bins=2 if is_improved else 0,
             across_notes=not is_improved,
+            jointly=is_improved,
             to_harmonics=is_improved,
         ),
         mask=replace(

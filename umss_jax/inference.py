@@ -15,6 +15,7 @@ from umss_jax.audio.segments import SegmentPitches, SegmentStems
 from umss_jax.config import RULES, Assigner, ModelConfig, TrackAssigner
 from umss_jax.device import own_settings
 from umss_jax.kept_programs import results
+from umss_jax.pitch.config import WITH_NETWORK
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -90,9 +91,10 @@ class ModelEngine:
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment;
         ``f0_hz_synth`` as for :meth:`intermediates`.
         """
-        known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
+        heard = self._known(mixture_16k, f0_hz_synth)
+        known = None if heard is None else heard.f0_hz_synth
         found = self._results(_voices, mixture_16k, channels_16k, seeds, known)
-        heard = _heard(found, "output.")
+        heard = heard or _heard(found, "output.")
         f0_hz = self.reported_f0(heard)
         pitches = self._pitches_of(heard.salience, f0_hz.shape[-1])
         return SegmentStems(np.asarray(found["stems"]), f0_hz, pitches)
@@ -112,11 +114,15 @@ class ModelEngine:
         self, mixture_16k: np.ndarray, seeds: np.ndarray, f0_hz_synth: np.ndarray | None = None
     ) -> model.Separated:
         """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
-        known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
+        heard = self._known(mixture_16k, f0_hz_synth)
+        known = None if heard is None else heard.f0_hz_synth
         voices: model.Separated = _voices(
             self._on_device, mixture_16k, mixture_16k[:, None], seeds, known, self.config
         )
-        return voices
+        if heard is None or heard.salience is None:
+            return voices
+        salience = jnp.asarray(heard.salience)
+        return voices._replace(output=voices.output._replace(salience=salience))
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
@@ -127,23 +133,34 @@ class ModelEngine:
         """Salience and F0 of segments; F0 at both rates where a network assigns."""
         from umss_jax import model
 
-        if not self._has_rule:
+        if not self._is_found_on_host:
             analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
-        salience, f0_hz_synth = self._by_rule(mixture_16k)
+        salience, f0_hz_synth = self._found_on_host(mixture_16k)
         given = jnp.asarray(f0_hz_synth)
         return model.Analysis(None, jnp.asarray(salience), None, None, None, given)
 
-    def _by_rule(self, mixture_16k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Salience, and F0 by a rule, ``[B, J, S // 256]`` in Hz."""
-        salience = self.salience(mixture_16k)
+    def _found_on_host(self, mixture_16k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Salience, and F0 by a rule or by a joint path, ``[B, J, S // 256]`` in Hz."""
+        assigned = None
+        if self.assigner in RULES:
+            salience = self.salience(mixture_16k)
+        else:
+            found = self._results(_assigned, mixture_16k)
+            salience, assigned = (np.asarray(found[name]) for name in ("salience", "assigned"))
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        return salience, np.stack(self._tracks(salience, frames))
+        return salience, np.stack(self._tracks(salience, frames, assigned))
+
+    def _known(self, mixture_16k: np.ndarray, f0_hz_synth: np.ndarray | None) -> Heard | None:
+        """What is known before voices are made: given, or found on the host."""
+        if f0_hz_synth is not None:
+            return Heard(None, None, f0_hz_synth)
+        return self._heard_pitches(mixture_16k) if self._is_found_on_host else None
 
     def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
-        if self._has_rule:
-            salience, f0_hz_synth = self._by_rule(mixture_16k)
+        if self._is_found_on_host:
+            salience, f0_hz_synth = self._found_on_host(mixture_16k)
             return Heard(salience, None, f0_hz_synth)
         return _heard(self._results(_analysis, mixture_16k))
 
@@ -152,14 +169,26 @@ class ModelEngine:
         return results(jitted, (self._on_device, *arguments), self.config)
 
     @property
-    def _has_rule(self) -> bool:
-        """Whether no network gives the pitches to the voices."""
-        return self.assigner in RULES
+    def _is_found_on_host(self) -> bool:
+        """Whether F0 are no part of the network's program: found by a rule, or jointly."""
+        if self.assigner == TrackAssigner.NONE:
+            return False
+        return self.assigner in RULES or self.config.f0.jointly
 
-    def _tracks(self, salience: np.ndarray, frames: int) -> list[np.ndarray]:
-        """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several."""
+    def _tracks(
+        self, salience: np.ndarray, frames: int, assigned: np.ndarray | None
+    ) -> list[np.ndarray]:
+        """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several.
+
+        With what a network assigns to them, ``[B, J, bins, T]``, where one does.
+        """
         f0, grid, voices = self.config.f0, self.config.hcqt, self.config.voices
         how = f0.multi_f0_threshold, grid, f0.mean_bins
+        if assigned is not None:
+            return [
+                ranges_f0_synth(one, frames, voices, *how, WITH_NETWORK, given)
+                for one, given in zip(salience, assigned, strict=True)
+            ]
         if self.assigner == Assigner.RANGES:
             return [ranges_f0_synth(one, frames, voices, *how) for one in salience]
         return self.continuity(list(salience), frames, *how, len(voices))
@@ -169,8 +198,9 @@ class ModelEngine:
         return np.asarray(self._heard_pitches(mixture_16k).f0_hz_synth)
 
     def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 by a rule, as :meth:`f0_hz_synth`; None where the network assigns."""
-        return self.f0_hz_synth(mixture_16k) if self._has_rule else None
+        """F0 as :meth:`f0_hz_synth`; None where the program that separates finds them itself."""
+        heard = self._known(mixture_16k, None)
+        return None if heard is None else heard.f0_hz_synth
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""
@@ -241,6 +271,19 @@ def _analysis(
 
     analysis = model.analyse(variables, mixture, config)
     return analysis._replace(features=None, assigned=None, binary=None)
+
+
+class _Assigned(NamedTuple):
+    salience: jax.Array
+    assigned: jax.Array
+
+
+@_jit
+def _assigned(variables: model.Variables, mixture: jax.Array, config: ModelConfig) -> _Assigned:
+    from umss_jax import model
+
+    salience = model.estimate_salience(variables, model.features(mixture, config), config)
+    return _Assigned(salience, model.assign(variables, salience, config))
 
 
 @_jit

@@ -23,6 +23,10 @@ class KnownPitch(ModelEngine):
         known = self.known_f0(mixture_16k)
         return model.Analysis(None, self.salience(mixture_16k), None, None, None, known)
 
+    def _known(self, mixture_16k, f0_hz_synth):
+        known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
+        return Heard(None, None, known)
+
     def _heard_pitches(self, mixture_16k):
         return Heard(self.salience(mixture_16k), None, self.known_f0(mixture_16k))
 

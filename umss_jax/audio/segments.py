@@ -40,7 +40,7 @@ class SegmentStems(NamedTuple):
 
     stems_16k: np.ndarray
     """float ``[B, J, C, S]``: every channel shared out among the voices, so that the sum over J is
-    the channel; linear in the channels (masks do not depend on them)."""
+    the channel. Those of a channel depend on its own level alone, and in proportion to it."""
     f0_hz_synth: np.ndarray
     """float ``[B, J, S // 256]`` in Hz, 0 where unvoiced."""
     pitches_synth: np.ndarray | None = None

@@ -1,8 +1,10 @@
 """Assignment of multi-F0 peaks to voices by their ranges and their course through time.
 
+An assignment network, where there is one, has its say as well.
+
 Every frame has a few likely ways to give its peaks to the voices, from high to low: what lies in a
 voice's range costs little, a voice may be silent, and two may sing one pitch. A Viterbi search
-takes the way through the frames on which voices move least. Any number of voices, without training;
+takes the way through the frames on which voices move least. Any number of voices;
 discrete: NumPy on the CPU. This project's own.
 """
 
@@ -16,6 +18,7 @@ from umss_jax.pitch.continuity import salience_peaks
 from umss_jax.pitch.extractor import nearest_frames
 
 _NEVER = 1e9
+_LEAST = 0.02  # that a network gives to a voice and a pitch
 
 
 def assign_by_ranges(
@@ -23,6 +26,8 @@ def assign_by_ranges(
     salience: np.ndarray,
     voices: VoicesConfig,
     config: RangesConfig = RangesConfig(),
+    assigned: np.ndarray | None = None,
+    grid: HcqtConfig = HcqtConfig(),
 ) -> np.ndarray:
     """Assigns the peaks of every frame to voices.
 
@@ -31,6 +36,8 @@ def assign_by_ranges(
         salience: ``[T, N]`` of the peaks, in (0, 1).
         voices: their ranges.
         config: what counts how much.
+        assigned: ``[J, bins, T]`` in (0, 1), what an assignment network says.
+        grid: of its bins.
 
     Returns:
         float64 ``[J, T]``, Hz, the highest voice first, 0 where a voice is silent.
@@ -40,11 +47,14 @@ def assign_by_ranges(
     hz, heights = _strongest(peaks_hz, salience, len(voices) + config.spare_peaks)
     with np.errstate(divide="ignore"):
         midi = np.where(hz > 0, 69 + 12 * np.log2(np.maximum(hz, 1e-9) / 440), np.nan)
-    ways, costs = _ways(midi, heights, voices, config)
+    doubts = np.zeros((len(voices), *hz.shape))
+    if assigned is not None:
+        doubts = config.doubt_cost * _doubts(hz, assigned, grid)
+    ways, costs = _ways(midi, heights, doubts, voices, config)
     chosen = _cheapest_path(midi, ways, costs, config)
     padded = np.concatenate([hz, np.zeros((len(hz), 1))], axis=1)
-    assigned: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
-    return assigned
+    tracks: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
+    return tracks
 
 
 def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,8 +65,22 @@ def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarr
     return np.take_along_axis(hz, order, axis=1), np.take_along_axis(heights, order, axis=1)
 
 
+def _doubts(hz: np.ndarray, assigned: np.ndarray, grid: HcqtConfig) -> np.ndarray:
+    """How little a network gives each voice of each peak, ``[J, T, N]``, at least 0."""
+    octaves = np.log2(np.maximum(hz, grid.fmin_hz) / grid.fmin_hz)
+    bins = np.round(grid.bins_per_octave * octaves).astype(int)
+    near = np.clip(bins[..., None] + np.arange(-1, 2), 0, assigned.shape[1] - 1)
+    given = assigned[:, near, np.arange(len(hz))[:, None, None]].max(axis=-1)
+    doubts: np.ndarray = -np.log((given + _LEAST) / (1 + _LEAST))
+    return doubts
+
+
 def _ways(
-    midi: np.ndarray, heights: np.ndarray, voices: VoicesConfig, config: RangesConfig
+    midi: np.ndarray,
+    heights: np.ndarray,
+    doubts: np.ndarray,
+    voices: VoicesConfig,
+    config: RangesConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest ways of each frame, as ``[T, W, J]`` numbers of peaks, and what they cost.
 
@@ -66,8 +90,8 @@ def _ways(
     numbers = np.arange(peaks)
     ways = np.zeros((frames, 1, 0), int)
     costs, last = np.zeros((frames, 1)), np.full((frames, 1), -1)
-    for low, high in zip(voices.lowest_notes, voices.highest_notes, strict=True):
-        own = _range_cost(midi, low, high, config)[:, None]  # [T, 1, N]
+    for low, high, doubt in zip(voices.lowest_notes, voices.highest_notes, doubts, strict=True):
+        own = (_range_cost(midi, low, high, config) + doubt)[:, None]  # [T, 1, N]
         is_shared = numbers == last[..., None]
         sung = own + np.where(is_shared, config.shared_cost, -config.reward * heights[:, None])
         sung = np.where(numbers >= last[..., None], sung, _NEVER)
@@ -134,6 +158,7 @@ def ranges_f0_synth(
     grid: HcqtConfig = HcqtConfig(),
     mean_bins: int = 0,
     config: RangesConfig = RangesConfig(),
+    assigned: np.ndarray | None = None,
 ) -> np.ndarray:
     """From salience to the F0 of each voice at the synthesiser's frame rate.
 
@@ -145,11 +170,12 @@ def ranges_f0_synth(
         grid: of the bins.
         mean_bins: as for :func:`umss_jax.pitch.continuity.salience_peaks`.
         config: what counts how much.
+        assigned: ``[J, 360, 344]`` in (0, 1), what an assignment network says of it.
 
     Returns:
         float32 ``[J, frames]``, Hz, the highest voice first, 0 where unvoiced. Each frame has what
         the nearest of the salience has: no pitch lies between two notes.
     """
     peaks = salience_peaks(salience, config.threshold_part * threshold, grid, mean_bins)
-    f0_hz = assign_by_ranges(peaks.hz, peaks.salience, voices, config)
+    f0_hz = assign_by_ranges(peaks.hz, peaks.salience, voices, config, assigned, grid)
     return f0_hz[:, nearest_frames(f0_hz.shape[1], frames)].astype(np.float32)
