@@ -1,12 +1,13 @@
 """Assignment by ranges: against every possible way, and in plain cases."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from umss_jax.config import HcqtConfig, VoicesConfig
-from umss_jax.pitch.config import RangesConfig
+from umss_jax.pitch.config import WITH_NETWORK, RangesConfig
 from umss_jax.pitch.grid import bin_frequencies_hz, midi_to_hz
 from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0_synth
 from umss_jax.voice_sets import parse_voices
@@ -138,3 +139,31 @@ def test_silence_and_few_frames(preset):
     assert np.allclose(found.max(axis=0), hz)
     assert np.isin(found, [0, np.float32(hz)]).all()
     assert assign_by_ranges(np.zeros((0, 1)), np.zeros((0, 1)), voices).shape == (len(voices), 0)
+
+
+@pytest.mark.parametrize("voice", [1, 2])
+def test_a_network_has_its_say(voice):
+    """Middle C is in reach of alto and tenor; who sings it alone is who the network says."""
+    hz, heights = peaks_of(*[[60]] * 12)
+    grid = HcqtConfig()
+    assigned = np.full((4, grid.bins, 12), 0.01)
+    assigned[voice, round(60 * np.log2(midi_to_hz(60) / grid.fmin_hz))] = 0.9
+    found = assign_by_ranges(hz, heights, VoicesConfig(), WITH_NETWORK, assigned, grid)
+    assert notes_of(found[voice]) == [60] * 12
+    # Without doubt they are those of ranges alone.
+    config = replace(WITH_NETWORK, doubt_cost=0.0)
+    with_it = assign_by_ranges(hz, heights, VoicesConfig(), config, assigned, grid)
+    np.testing.assert_array_equal(with_it, assign_by_ranges(hz, heights, VoicesConfig(), config))
+
+
+def test_a_networks_moment_of_error_is_passed_over():
+    """One frame given to another voice, amid a note that the network gives to the alto."""
+    hz, heights = peaks_of(*[[67, 60]] * 21)
+    grid = HcqtConfig()
+    upper, lower = (round(60 * np.log2(midi_to_hz(n) / grid.fmin_hz)) for n in (67, 60))
+    assigned = np.full((4, grid.bins, 21), 0.01)
+    assigned[0, upper], assigned[1, lower] = 0.9, 0.9
+    assigned[1, lower, 10], assigned[0, lower, 10] = 0.3, 0.9
+    found = assign_by_ranges(hz, heights, VoicesConfig(), WITH_NETWORK, assigned, grid)
+    assert notes_of(found[0]) == [67] * 21
+    assert notes_of(found[1]) == [60] * 21
