@@ -264,7 +264,8 @@ class Assigner(enum.StrEnum):
 
     *auto* stands for the model's own network, *ranges* where that is of other voices, or the
     continuity rule (*heuristic*) where it has none. *ranges* follows the ranges of the voices and
-    the course of each through time.
+    the course of each through time. In the chain *improved* a network's word counts beside these
+    two (``F0Config.jointly``).
     """
 
     AUTO = "auto"
