@@ -130,6 +130,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "still_semitones": Range(0.0, 12.0),
         "leap_cost": _WEIGHT,
         "change_cost": _WEIGHT,
+        "doubt_cost": _WEIGHT,
         "speed_semitones": Range(0.0, 24.0),
         "transposition_semitones": Range(-48.0, 48.0),
         "margin_octaves": Range(0.0, 5.0),
