@@ -146,7 +146,7 @@ class ModelEngine:
         if self.assigner in RULES:
             salience = self.salience(mixture_16k)
         else:
-            found = self._results(_assigned, mixture_16k)
+            found = self._results(_analysis, mixture_16k)
             salience, assigned = (np.asarray(found[name]) for name in ("salience", "assigned"))
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         return salience, np.stack(self._tracks(salience, frames, assigned))
@@ -196,11 +196,6 @@ class ModelEngine:
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
         return np.asarray(self._heard_pitches(mixture_16k).f0_hz_synth)
-
-    def known_f0(self, mixture_16k: np.ndarray) -> np.ndarray | None:
-        """F0 as :meth:`f0_hz_synth`; None where the program that separates finds them itself."""
-        heard = self._known(mixture_16k, None)
-        return None if heard is None else heard.f0_hz_synth
 
     def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
         """Reported F0 and salience of segments, both every 16 ms."""
@@ -270,20 +265,8 @@ def _analysis(
     from umss_jax import model
 
     analysis = model.analyse(variables, mixture, config)
-    return analysis._replace(features=None, assigned=None, binary=None)
-
-
-class _Assigned(NamedTuple):
-    salience: jax.Array
-    assigned: jax.Array
-
-
-@_jit
-def _assigned(variables: model.Variables, mixture: jax.Array, config: ModelConfig) -> _Assigned:
-    from umss_jax import model
-
-    salience = model.estimate_salience(variables, model.features(mixture, config), config)
-    return _Assigned(salience, model.assign(variables, salience, config))
+    assigned = analysis.assigned if config.f0.jointly else None
+    return analysis._replace(features=None, assigned=assigned, binary=None)
 
 
 @_jit

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import MaskConfig
+from umss_jax.dsp.harmonic_lines import is_near_harmonic
 from umss_jax.dsp.stft import centred_stft
 
 _LOW, _MIDDLE = 0.1, 0.5  # quantiles of a bin's power
@@ -58,12 +59,8 @@ def _near_harmonics(f0_hz: jax.Array, bins: int, frames: int, rate_hz: int) -> j
     bin_hz = rate_hz / (2 * (bins - 1))
     looked_at = min(bins, math.ceil(_HIGHEST_HZ / bin_hz))
     hz = (jnp.arange(looked_at) * bin_hz)[None, None, :, None]
-    f0 = f0_hz[:, :, None]
-    is_voiced = f0 > 1.0
-    f0 = jnp.where(is_voiced, f0, 1e9)
-    harmonic = jnp.maximum(jnp.round(hz / f0), 1.0) * f0
-    close = jnp.abs(hz - harmonic) < _LOBE_BINS * bin_hz + _SPREAD * hz
-    near = jnp.any(close & is_voiced, axis=1)
+    close = is_near_harmonic(hz, f0_hz[:, :, None], _LOBE_BINS * bin_hz, _SPREAD)
+    near = jnp.any(close, axis=1)
     # Frames of masks are centred where those of F0 begin and end: both count.
     either = jnp.pad(near, ((0, 0), (0, 0), (1, 1)), mode="edge")
     either = either[..., :frames] | either[..., 1 : frames + 1]

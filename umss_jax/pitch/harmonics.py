@@ -16,6 +16,7 @@ import numpy as np
 
 from umss_jax.config import AudioConfig
 from umss_jax.dsp.framing import hann_window, to_frames
+from umss_jax.dsp.harmonic_lines import is_near_harmonic
 
 _WINDOW = 1024
 _HIGHEST_HZ = 4000.0
@@ -29,7 +30,9 @@ _FLOOR = 1e-12
 
 
 def align_to_harmonics(mixture: jax.Array, f0_hz_synth: jax.Array, audio: AudioConfig) -> jax.Array:
-    """F0 moved by at most 40 cents to where the harmonics lie that no other voice covers.
+    """F0 moved to where the harmonics lie that no other voice covers.
+
+    Twice, by at most 40 cents each time.
 
     The deviation of a voice is the mean of those of its harmonics below 4 kHz and of three frames,
     weighted by magnitude times the square of the harmonic's number (a deviation of so many hertz is
@@ -102,13 +105,8 @@ def _is_covered(f0_hz: jax.Array, harmonics: jax.Array) -> jax.Array:
     covered = jnp.zeros(harmonics.shape, bool)
     voices = f0_hz.shape[1]
     for other in range(voices):
-        f0 = f0_hz[:, other, None, :, None]
-        is_voiced = f0 > _VOICED_HZ
-        f0 = jnp.where(is_voiced, f0, 1.0)
-        closest = jnp.maximum(jnp.round(harmonics / f0), 1.0) * f0
-        near = jnp.abs(closest - harmonics) < _APART_HZ + _APART_SHARE * harmonics
-        is_other = np.arange(voices)[None, :, None, None] != other
-        covered |= near & is_voiced & is_other
+        near = is_near_harmonic(harmonics, f0_hz[:, other, None, :, None], _APART_HZ, _APART_SHARE)
+        covered |= near & (np.arange(voices)[None, :, None, None] != other)
     return covered
 
 
