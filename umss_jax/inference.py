@@ -17,9 +17,9 @@ from umss_jax.device import own_settings
 from umss_jax.kept_programs import results
 from umss_jax.pitch.config import WITH_NETWORK
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
-from umss_jax.pitch.extractor import nearest_frames
+from umss_jax.pitch.extractor import middle_frames, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.pitch.ranges import ranges_f0_synth
+from umss_jax.pitch.ranges import ranges_f0
 
 if TYPE_CHECKING:
     from umss_jax import model
@@ -136,12 +136,13 @@ class ModelEngine:
         if not self._is_found_on_host:
             analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
-        salience, f0_hz_synth = self._found_on_host(mixture_16k)
-        given = jnp.asarray(f0_hz_synth)
-        return model.Analysis(None, jnp.asarray(salience), None, None, None, given)
+        heard = self._found_on_host(mixture_16k)
+        known = {name: value for name, value in heard._asdict().items() if value is not None}
+        nothing = model.Analysis(None, None, None, None, None, heard.f0_hz_synth)
+        return nothing._replace(**{name: jnp.asarray(value) for name, value in known.items()})
 
-    def _found_on_host(self, mixture_16k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Salience, and F0 by a rule or by a joint path, ``[B, J, S // 256]`` in Hz."""
+    def _found_on_host(self, mixture_16k: np.ndarray) -> Heard:
+        """Salience, and F0 by a rule or by a joint path."""
         assigned = None
         if self.assigner in RULES:
             salience = self.salience(mixture_16k)
@@ -149,7 +150,10 @@ class ModelEngine:
             found = self._results(_analysis, mixture_16k)
             salience, assigned = (np.asarray(found[name]) for name in ("salience", "assigned"))
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
-        return salience, np.stack(self._tracks(salience, frames, assigned))
+        if self.assigner == Assigner.HEURISTIC:
+            return Heard(salience, None, np.stack(self._by_continuity(salience, frames)))
+        f0_hz = np.stack(self._by_ranges(salience, assigned))
+        return Heard(salience, f0_hz, f0_hz[..., middle_frames(f0_hz.shape[-1], frames)])
 
     def _known(self, mixture_16k: np.ndarray, f0_hz_synth: np.ndarray | None) -> Heard | None:
         """What is known before voices are made: given, or found on the host."""
@@ -160,8 +164,7 @@ class ModelEngine:
     def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
         if self._is_found_on_host:
-            salience, f0_hz_synth = self._found_on_host(mixture_16k)
-            return Heard(salience, None, f0_hz_synth)
+            return self._found_on_host(mixture_16k)
         return _heard(self._results(_analysis, mixture_16k))
 
     @own_settings
@@ -175,23 +178,25 @@ class ModelEngine:
             return False
         return self.assigner in RULES or self.config.f0.jointly
 
-    def _tracks(
-        self, salience: np.ndarray, frames: int, assigned: np.ndarray | None
-    ) -> list[np.ndarray]:
-        """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several.
+    def _by_continuity(self, salience: np.ndarray, frames: int) -> list[np.ndarray]:
+        """F0 of every voice ``[J, frames]`` from each salience ``[bins, T]`` of several."""
+        f0 = self.config.f0
+        how = f0.multi_f0_threshold, self.config.hcqt, f0.mean_bins
+        return self.continuity(list(salience), frames, *how, len(self.config.voices))
+
+    def _by_ranges(self, salience: np.ndarray, assigned: np.ndarray | None) -> list[np.ndarray]:
+        """F0 of every voice ``[J, T]`` from each salience ``[bins, T]`` of several.
 
         With what a network assigns to them, ``[B, J, bins, T]``, where one does.
         """
-        f0, grid, voices = self.config.f0, self.config.hcqt, self.config.voices
-        how = f0.multi_f0_threshold, grid, f0.mean_bins
-        if assigned is not None:
-            return [
-                ranges_f0_synth(one, frames, voices, *how, WITH_NETWORK, given)
-                for one, given in zip(salience, assigned, strict=True)
-            ]
-        if self.assigner == Assigner.RANGES:
-            return [ranges_f0_synth(one, frames, voices, *how) for one in salience]
-        return self.continuity(list(salience), frames, *how, len(voices))
+        f0, voices = self.config.f0, self.config.voices
+        how = f0.multi_f0_threshold, self.config.hcqt, f0.mean_bins
+        if assigned is None:
+            return [ranges_f0(one, voices, *how) for one in salience]
+        return [
+            ranges_f0(one, voices, *how, WITH_NETWORK, given)
+            for one, given in zip(salience, assigned, strict=True)
+        ]
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from umss_jax.config import MaskConfig
 from umss_jax.dsp.masks import apply_masks
-from umss_jax.dsp.rest import voice_gains
+from umss_jax.dsp.rest import sounding, voice_gains
 
 RATE_HZ = 16_000
 CONFIG = MaskConfig()
@@ -104,3 +104,18 @@ def test_examples_of_a_batch_do_not_depend_on_each_other():
         one = slice(number, number + 1)
         alone = voice_gains(both[one], pitches[one], RATE_HZ, CONFIG)
         np.testing.assert_allclose(together[one], alone, atol=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120))
+@settings(max_examples=30, deadline=None)
+def test_a_voice_may_sound_near_what_it_sings(seed, frames):
+    rng = np.random.default_rng(seed)
+    f0_hz = np.where(rng.uniform(size=(2, 3, frames)) < 0.02, 200.0, 1e-5)
+    found = np.asarray(sounding(jnp.asarray(f0_hz), 0.016))
+    # Frame t of the masks is centred at t hops, frame n of F0 lasts from n to n + 1.
+    sung = [[np.flatnonzero(voice > 1) for voice in piece] for piece in f0_hz]
+    for piece, voices in enumerate(sung):
+        for t in range(frames + 1):
+            may = [any(abs(n + 0.5 - t) < 19 for n in voice) for voice in voices]
+            expected = may if any(may) else [True] * 3
+            assert found[piece, :, t].tolist() == expected

@@ -13,6 +13,7 @@ from umss_jax.pitch.extractor import (
     extract_f0,
     f0_to_synth_frames,
     f0_within_notes,
+    middle_frames,
     nearest_frames,
 )
 from umss_jax.pitch.grid import bin_frequencies_hz
@@ -232,6 +233,13 @@ def test_nearest_frames(source, target):
     wanted = (np.arange(target) + 0.5) / target
     distance = np.abs(centres[nearest_frames(source, target)] - wanted)
     np.testing.assert_allclose(distance, np.abs(centres[:, None] - wanted).min(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize(("source", "target"), [(344, 250), (86, 63), (1, 5), (5, 1)])
+def test_the_middle_of_a_hop_is_heard_in_the_frame_centred_there(source, target):
+    centres, middles = np.arange(source) / source, (np.arange(target) + 0.5) / target
+    distance = np.abs(centres[middle_frames(source, target)] - middles)
+    np.testing.assert_allclose(distance, np.abs(centres[:, None] - middles).min(axis=0), atol=1e-12)
 
 
 @pytest.mark.parametrize("offset", [-0.45, -0.2, 0.0, 0.3, 0.49])

@@ -9,7 +9,7 @@ import pytest
 from umss_jax.config import HcqtConfig, VoicesConfig
 from umss_jax.pitch.config import WITH_NETWORK, RangesConfig
 from umss_jax.pitch.grid import bin_frequencies_hz, midi_to_hz
-from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0_synth
+from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0
 from umss_jax.voice_sets import parse_voices
 
 CONFIG = RangesConfig()
@@ -45,7 +45,11 @@ def cost_of(path, hz, heights, voices, config):
             low, high = voices.lowest_notes[voice], voices.highest_notes[voice]
             total += config.centre_cost * ((midi - (low + high) / 2) / ((high - low) / 2)) ** 2
             total += config.outside_cost * max(low - midi, midi - high, 0)
-            total += config.shared_cost if peak in used else -config.reward * heights[frame, peak]
+            if peak in used:
+                total += config.shared_cost
+            else:
+                total += config.overtone_cost * overtone_doubt(hz[frame], heights[frame], peak)
+                total -= config.reward * heights[frame, peak]
             used.add(peak)
             row.append(midi)
         pitch.append(row)
@@ -59,14 +63,27 @@ def cost_of(path, hz, heights, voices, config):
     return total
 
 
-@pytest.mark.parametrize("seed", range(4))
+def overtone_doubt(hz, heights, peak):
+    """The largest over the peaks whose second, third or fourth harmonic it may be."""
+    doubts = [0.0]
+    for other, below_hz in enumerate(hz):
+        number = hz[peak] / below_hz if below_hz > 0 else 0.0
+        cents = [1200 * abs(np.log2(number / k)) for k in (2, 3, 4) if number > 0]
+        if cents and min(cents) < 40:
+            doubts.append(heights[other] * max(heights[other] - heights[peak], 0))
+    return max(doubts)
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_no_way_through_the_frames_costs_less(seed):
     rng = np.random.default_rng(seed)
     voices = parse_voices("duet" if seed % 2 else "tb")
+    config = replace(CONFIG, overtone_cost=4.0 if seed > 2 else 0.0)
     hz = midi_to_hz(rng.uniform(42, 72, (3, 3)))
+    hz[:, 2] = hz[:, 1] * rng.choice([2, 3, 4], 3)
     hz[rng.uniform(size=hz.shape) < 0.2] = 0
     heights = np.where(hz > 0, rng.uniform(0.3, 1, hz.shape), 0)
-    found = assign_by_ranges(hz, heights, voices)
+    found = assign_by_ranges(hz, heights, voices, config)
     options = []
     for row in hz:
         there = [n for n in np.argsort(-row) if row[n] > 0]
@@ -77,7 +94,7 @@ def test_no_way_through_the_frames_costs_less(seed):
                 ways.append([None if place is None else int(there[place]) for place in way])
         options.append(ways)
     paths = list(itertools.product(*options))
-    costs = [cost_of(path, hz, heights, voices, CONFIG) for path in paths]
+    costs = [cost_of(path, hz, heights, voices, config) for path in paths]
     best = paths[int(np.argmin(costs))]
     expected = [
         [0.0 if peak is None else hz[frame, peak] for peak in way] for frame, way in enumerate(best)
@@ -129,13 +146,13 @@ def test_the_order_of_the_peaks_does_not_matter():
 def test_silence_and_few_frames(preset):
     voices = parse_voices(preset)
     salience = np.zeros((HcqtConfig().bins, 12), np.float32)
-    found = ranges_f0_synth(salience, 9, voices)
-    assert found.shape == (len(voices), 9)
+    found = ranges_f0(salience, voices)
+    assert found.shape == (len(voices), 12)
     assert found.dtype == np.float32
     assert not found.any()
     salience[100] = 0.8
     hz = bin_frequencies_hz()[100]
-    found = ranges_f0_synth(salience, 9, voices)
+    found = ranges_f0(salience, voices)
     assert np.allclose(found.max(axis=0), hz)
     assert np.isin(found, [0, np.float32(hz)]).all()
     assert assign_by_ranges(np.zeros((0, 1)), np.zeros((0, 1)), voices).shape == (len(voices), 0)
@@ -167,3 +184,34 @@ def test_a_networks_moment_of_error_is_passed_over():
     found = assign_by_ranges(hz, heights, VoicesConfig(), WITH_NETWORK, assigned, grid)
     assert notes_of(found[0]) == [67] * 21
     assert notes_of(found[1]) == [60] * 21
+
+
+def test_a_weak_octave_is_an_overtone_and_a_strong_one_a_voice():
+    hz, heights = peaks_of(*[(50, 57, 69)] * 20)
+    overtones = replace(CONFIG, overtone_cost=8.0)
+    voices = parse_voices("sab")
+    assert notes_of(assign_by_ranges(hz, heights, voices, overtones)) == [[69, 57, 50]] * 20
+    heights[:, 2] = 0.4
+    assert notes_of(assign_by_ranges(hz, heights, voices)) == [[69, 57, 50]] * 20
+    assert 69 not in np.array(notes_of(assign_by_ranges(hz, heights, voices, overtones)))
+
+
+@pytest.mark.parametrize("notes", [(72,), (43, 72), (43, 55, 72)])
+def test_of_more_voices_than_pitches_some_are_silent_throughout(notes):
+    fewer = replace(CONFIG, least_together=0.05)
+    frames = [notes] * 97 + [(43, 50, 60, 72)] * 3  # moments of what nobody sings
+    found = assign_by_ranges(*peaks_of(*frames), VoicesConfig(), fewer)
+    assert np.count_nonzero(found.any(axis=1)) == len(notes)
+    assert set(np.array(notes_of(found))[:97].ravel()) == {0, *notes}
+    # As often as that is a voice, and then nobody need be silent.
+    found = assign_by_ranges(*peaks_of(*frames, *frames[-3:] * 2), VoicesConfig(), fewer)
+    assert found.any(axis=1).all()
+
+
+def test_faint_pitches_make_no_voice():
+    hz, heights = peaks_of(*[(48, 72)] * 50)
+    heights[:, 0] = 0.4
+    fewer = replace(CONFIG, least_together=0.05)
+    assert assign_by_ranges(hz, heights, parse_voices("sb"), CONFIG).any(axis=1).all()
+    found = assign_by_ranges(hz, heights, parse_voices("sb"), fewer)
+    assert notes_of(found) == [[72, 0]] * 50

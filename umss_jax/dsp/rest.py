@@ -30,6 +30,8 @@ _SPREAD = 0.005  # of the frequency: vibrato, and singers who do not quite agree
 _HIGHEST_HZ = 3000.0  # above, vibrato smears harmonics over all bins, and voices are weak
 _NEAR_BINS = 16  # to either side, which tell of a bin that is never free
 _AT, _BETWEEN = 2.0, 6.0  # times the noise is subtracted at harmonics, and between them
+_VOICED_HZ = 1.0
+_CONSONANT_S = 0.3  # of a voice, before and after what it sings
 _FLOOR = 1e-20
 
 
@@ -93,3 +95,26 @@ def _sum_around(values: jax.Array) -> jax.Array:
     """Sum over the bins within reach, ``[B, F]``."""
     total = jnp.cumsum(jnp.pad(values, ((0, 0), (_NEAR_BINS + 1, _NEAR_BINS))), axis=-1)
     return total[:, 2 * _NEAR_BINS + 1 :] - total[:, : -2 * _NEAR_BINS - 1]
+
+
+def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
+    """Whether each voice may sound at all: it sings, or did or will in a moment.
+
+    The noise of a voice is its consonants and breath, which are near its notes; a voice that rests
+    makes none. Where no voice sings within reach all may sound.
+
+    Args:
+        f0_hz_synth: ``[B, J, S / hop]``, Hz; below 1 Hz is unvoiced.
+        hop_s: seconds of a frame.
+
+    Returns:
+        bool ``[B, J, S / hop + 1]``, for the frames of the masks.
+    """
+    is_sung = f0_hz_synth > _VOICED_HZ
+    reach = math.ceil(_CONSONANT_S / hop_s)
+    counted = jnp.cumsum(jnp.pad(is_sung, ((0, 0), (0, 0), (reach + 1, reach))), axis=-1)
+    # Frames of masks are centred where those of F0 begin and end.
+    within = jnp.pad(counted, ((0, 0), (0, 0), (0, 1)), mode="edge")
+    frames = is_sung.shape[-1] + 1
+    near = within[..., 2 * reach : 2 * reach + frames] > within[..., :frames]
+    return near | ~jnp.any(near, axis=1, keepdims=True)

@@ -40,8 +40,24 @@ class RangesConfig:
     """Of falling silent or beginning to sing."""
     doubt_cost: float = 0.0
     """Times -ln of what an assignment network gives to voice and pitch, where it is asked."""
+    overtone_cost: float = 0.0
+    """Of a pitch that is an octave, a twelfth or two octaves above a more salient one, times the
+    salience of that one and how much more it is: an overtone is often taken for a voice."""
+    least_together: float = 0.0
+    """In this share of the frames that sound there must be as many different pitches as voices;
+    where there are fewer, the voices that fit least are silent throughout. With 0 all stay."""
+    clear: float = 0.5
+    """Salience of the pitches that count for it."""
 
 
-WITH_NETWORK = RangesConfig(threshold_part=0.45, silent_cost=1.3, shared_cost=0.4, doubt_cost=0.3)
-"""Beside an assignment network. Chosen among 96 by RPA less wrong pitches, on excerpts of eight
-pieces of ChoralSynth and of quartets 1 to 3 of Nino_Dios."""
+WITH_NETWORK = RangesConfig(
+    threshold_part=0.45,
+    silent_cost=1.3,
+    shared_cost=0.4,
+    centre_cost=0.25,
+    doubt_cost=0.45,
+    overtone_cost=3.0,
+    least_together=0.04,
+)
+"""Beside an assignment network. Chosen on excerpts of eight pieces of ChoralSynth and of quartets 1
+to 3 of Nino_Dios: of 96 by RPA less wrong pitches, then of 20 by SI-SDR."""

@@ -118,3 +118,16 @@ def nearest_frames(source: int, target: int) -> np.ndarray:
     """
     nearest = ((np.arange(target) + 0.5) * source / target).astype(int)
     return np.minimum(nearest, source - 1)
+
+
+def middle_frames(source: int, target: int) -> np.ndarray:
+    """For the middle of each of ``target`` hops the nearest of ``source`` frames.
+
+    Frames of the HCQT are centred where their hops begin; what the synthesiser is told of a hop
+    counts in its middle.
+
+    Returns:
+        int ``[target]``, as :func:`nearest_frames`.
+    """
+    nearest = np.floor((np.arange(target) + 0.5) * source / target + 0.5).astype(int)
+    return np.minimum(nearest, source - 1)

@@ -4,21 +4,43 @@ An assignment network, where there is one, has its say as well.
 
 Every frame has a few likely ways to give its peaks to the voices, from high to low: what lies in a
 voice's range costs little, a voice may be silent, and two may sing one pitch. A Viterbi search
-takes the way through the frames on which voices move least. Any number of voices;
-discrete: NumPy on the CPU. This project's own.
+takes the way through the frames on which voices move least. Of more voices than there ever are
+pitches at once some are silent throughout. Any number of voices; discrete: NumPy on the CPU. This
+project's own.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from umss_jax.config import F0Config, HcqtConfig, VoicesConfig
 from umss_jax.pitch.config import RangesConfig
 from umss_jax.pitch.continuity import salience_peaks
-from umss_jax.pitch.extractor import nearest_frames
 
 _NEVER = 1e9
 _LEAST = 0.02  # that a network gives to a voice and a pitch
+_OVERTONES = (12.0, 19.02, 24.0)  # semitones above: second to fourth harmonic
+_NEAR_SEMITONES = 0.4
+
+
+class _Seen(NamedTuple):
+    """What is seen of the peaks of every frame, descending in pitch."""
+
+    midi: np.ndarray
+    """``[T, N]``, NaN where there is none."""
+    heights: np.ndarray
+    """``[T, N]``, their saliences."""
+    doubts: np.ndarray
+    """``[J, T, N]``, how little a network gives each voice of each; 0 where none is asked."""
+
+
+class _Path(NamedTuple):
+    """The ways of all frames ``[T, J]``, as numbers of peaks, N for silence, and what they cost."""
+
+    chosen: np.ndarray
+    cost: float
 
 
 def assign_by_ranges(
@@ -50,11 +72,36 @@ def assign_by_ranges(
     doubts = np.zeros((len(voices), *hz.shape))
     if assigned is not None:
         doubts = config.doubt_cost * _doubts(hz, assigned, grid)
-    ways, costs = _ways(midi, heights, doubts, voices, config)
-    chosen = _cheapest_path(midi, ways, costs, config)
+    chosen = _chosen(_Seen(midi, heights, doubts), voices, config)
     padded = np.concatenate([hz, np.zeros((len(hz), 1))], axis=1)
     tracks: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
     return tracks
+
+
+def _chosen(seen: _Seen, voices: VoicesConfig, config: RangesConfig) -> np.ndarray:
+    """The peak of every voice in every frame ``[T, J]``, of no more voices than are heard."""
+    present = np.ones(len(voices), bool)
+    path = _cheapest_path(seen, voices, present, config)
+    heard = _together(path.chosen, seen.heights, config) if config.least_together else len(voices)
+    while present.sum() > heard:
+        fewer = [present & (np.arange(len(voices)) != voice) for voice in np.flatnonzero(present)]
+        paths = [_cheapest_path(seen, voices, some, config) for some in fewer]
+        best = int(np.argmin([one.cost for one in paths]))
+        path, present = paths[best], fewer[best]
+    return path.chosen
+
+
+def _together(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> int:
+    """How many clear pitches there are at once, of some length: at least 1."""
+    frames, silent = heights.shape
+    padded = np.concatenate([heights, np.zeros((frames, 1))], axis=1)
+    is_clear = np.take_along_axis(padded, chosen, axis=1) >= config.clear
+    ordered = np.sort(np.where(is_clear, chosen, silent), axis=1)
+    is_new = np.diff(ordered, axis=1, prepend=-1) > 0
+    different = np.count_nonzero(is_new & (ordered < silent), axis=1)
+    least = config.least_together * np.count_nonzero(different)
+    most = [n for n in range(1, chosen.shape[1] + 1) if np.count_nonzero(different >= n) > least]
+    return max(most, default=1 if different.any() else chosen.shape[1])
 
 
 def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,27 +123,26 @@ def _doubts(hz: np.ndarray, assigned: np.ndarray, grid: HcqtConfig) -> np.ndarra
 
 
 def _ways(
-    midi: np.ndarray,
-    heights: np.ndarray,
-    doubts: np.ndarray,
-    voices: VoicesConfig,
-    config: RangesConfig,
+    seen: _Seen, voices: VoicesConfig, present: np.ndarray, config: RangesConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest ways of each frame, as ``[T, W, J]`` numbers of peaks, and what they cost.
 
-    N, the number of peaks, stands for silence.
+    N, the number of peaks, stands for silence, which costs nothing those who are not present.
     """
+    midi, heights, _ = seen
     frames, peaks = midi.shape
     numbers = np.arange(peaks)
+    gain = config.reward * heights - config.overtone_cost * _overtone_doubts(midi, heights)
     ways = np.zeros((frames, 1, 0), int)
     costs, last = np.zeros((frames, 1)), np.full((frames, 1), -1)
-    for low, high, doubt in zip(voices.lowest_notes, voices.highest_notes, doubts, strict=True):
-        own = (_range_cost(midi, low, high, config) + doubt)[:, None]  # [T, 1, N]
+    for voice, is_present in enumerate(present):
+        ranged = _range_cost(midi, voices.lowest_notes[voice], voices.highest_notes[voice], config)
+        own = (ranged + seen.doubts[voice])[:, None]  # [T, 1, N]
         is_shared = numbers == last[..., None]
-        sung = own + np.where(is_shared, config.shared_cost, -config.reward * heights[:, None])
-        sung = np.where(numbers >= last[..., None], sung, _NEVER)
+        sung = own + np.where(is_shared, config.shared_cost, -gain[:, None])
+        sung = np.where((numbers >= last[..., None]) & is_present, sung, _NEVER)
         sung = np.where(np.isnan(midi)[:, None], _NEVER, sung)
-        silent = np.full((*last.shape, 1), config.silent_cost)
+        silent = np.full((*last.shape, 1), config.silent_cost if is_present else 0.0)
         total = costs[..., None] + np.concatenate([sung, silent], axis=-1)
         flat = total.reshape(frames, -1)
         kept = min(config.ways, flat.shape[1])
@@ -110,6 +156,17 @@ def _ways(
     return ways, costs
 
 
+def _overtone_doubts(midi: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """How likely each peak ``[T, N]`` is an overtone of a more salient one, at least 0."""
+    below = midi[:, :, None] - midi[:, None]
+    is_below = np.any(
+        [np.abs(below - interval) < _NEAR_SEMITONES for interval in _OVERTONES], axis=0
+    )
+    other = np.max(np.where(is_below, heights[:, None], 0.0), axis=-1)
+    doubts: np.ndarray = other * np.maximum(other - heights, 0.0)
+    return doubts
+
+
 def _range_cost(midi: np.ndarray, low: int, high: int, config: RangesConfig) -> np.ndarray:
     """Of a voice that sings a pitch: little within its range, more and more outside."""
     outside = np.maximum(low - midi, 0) + np.maximum(midi - high, 0)
@@ -119,22 +176,23 @@ def _range_cost(midi: np.ndarray, low: int, high: int, config: RangesConfig) -> 
 
 
 def _cheapest_path(
-    midi: np.ndarray, ways: np.ndarray, costs: np.ndarray, config: RangesConfig
-) -> np.ndarray:
-    """The way of every frame ``[T, J]`` on the path that costs least in all."""
-    steps = _step_costs(midi, config)
+    seen: _Seen, voices: VoicesConfig, present: np.ndarray, config: RangesConfig
+) -> _Path:
+    """The path through the frames that costs least in all."""
+    ways, costs = _ways(seen, voices, present, config)
+    steps = _step_costs(seen.midi, config)
+    frames = len(ways)
     total, origins = costs[0], np.zeros(costs.shape, int)
-    for frame in range(1, len(midi)):
+    for frame in range(1, frames):
         moves = steps[frame - 1][ways[frame, :, None], ways[frame - 1, None]]
         arriving = total[None] + moves.sum(axis=2)
         origins[frame] = np.argmin(arriving, axis=1)
         total = costs[frame] + np.min(arriving, axis=1)
-    chosen = np.zeros(len(midi), int)
+    chosen = np.zeros(frames, int)
     chosen[-1] = int(np.argmin(total))
-    for frame in range(len(midi) - 1, 0, -1):
+    for frame in range(frames - 1, 0, -1):
         chosen[frame - 1] = origins[frame, chosen[frame]]
-    path: np.ndarray = ways[np.arange(len(midi)), chosen]
-    return path
+    return _Path(ways[np.arange(frames), chosen], float(np.min(total)))
 
 
 def _step_costs(midi: np.ndarray, config: RangesConfig) -> np.ndarray:
@@ -150,9 +208,8 @@ def _step_costs(midi: np.ndarray, config: RangesConfig) -> np.ndarray:
     return np.where(np.isnan(here) & np.isnan(before), 0.0, costs)
 
 
-def ranges_f0_synth(
+def ranges_f0(
     salience: np.ndarray,
-    frames: int,
     voices: VoicesConfig,
     threshold: float = F0Config().multi_f0_threshold,
     grid: HcqtConfig = HcqtConfig(),
@@ -160,11 +217,10 @@ def ranges_f0_synth(
     config: RangesConfig = RangesConfig(),
     assigned: np.ndarray | None = None,
 ) -> np.ndarray:
-    """From salience to the F0 of each voice at the synthesiser's frame rate.
+    """From salience to the F0 of each voice in its frames.
 
     Args:
         salience: ``[360, 344]`` in (0, 1), frames of 22 050/256 Hz.
-        frames: to return over the same duration.
         voices: their ranges.
         threshold: of a peak; ``config`` says what part of it counts here.
         grid: of the bins.
@@ -173,9 +229,8 @@ def ranges_f0_synth(
         assigned: ``[J, 360, 344]`` in (0, 1), what an assignment network says of it.
 
     Returns:
-        float32 ``[J, frames]``, Hz, the highest voice first, 0 where unvoiced. Each frame has what
-        the nearest of the salience has: no pitch lies between two notes.
+        float32 ``[J, 344]``, Hz, the highest voice first, 0 where unvoiced.
     """
     peaks = salience_peaks(salience, config.threshold_part * threshold, grid, mean_bins)
     f0_hz = assign_by_ranges(peaks.hz, peaks.salience, voices, config, assigned, grid)
-    return f0_hz[:, nearest_frames(f0_hz.shape[1], frames)].astype(np.float32)
+    return f0_hz.astype(np.float32)
