@@ -90,6 +90,20 @@ def test_two_at_once_progress_reload_cancel_and_a_broken_file(page, browser, tmp
     assert len(queue.snapshot()) == 2
 
 
+def test_making_the_page_shows_percent_and_can_be_cancelled(page, browser, tmp_path):
+    _, queue, worker = page
+    worker.hold("making the page")
+    give(browser, write_song(tmp_path / "song.wav"))
+    told = re.compile(r"making the page, 10 %, about \d+ s left")
+    wait(browser, lambda: any(told.fullmatch(state) for _, state in states(browser)))
+    bar = browser.find_element(By.CSS_SELECTOR, ".job progress")
+    assert float(bar.get_attribute("value")) == pytest.approx(5 / 8 / 6)
+    press(browser, "Cancel: song.wav")
+    wait(browser, lambda: dict(states(browser)) == {"song.wav": "cancelled"})
+    job = next(iter(queue._jobs))
+    assert not list((tmp_path / "kept" / job).rglob("*.flac"))
+
+
 def test_from_the_drop_to_voices_that_play_and_files(page, browser, tmp_path):
     address, queue, _ = page
     song = write_song(tmp_path / "Größe & <b>.wav")

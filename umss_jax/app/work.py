@@ -82,10 +82,10 @@ def do(task: Task, engine: Callable[[], ModelEngine], tell: Tell) -> Outcome:
         recording,
         score,
     )
+    tell(Told(PAGES, 0.0, duration_s))
     if importlib.util.find_spec("mido") is not None:
         _write_notes(track.folder, voices.names)
     files = _files(track.folder)
-    tell(Told(PAGES, 0.0, duration_s))
     offered = grouped(files, voices.names)
     pages = _write_pages(track.folder, offered, duration_s, task.page_s, tell)
     place = track.folder.relative_to(task.job_folder).as_posix()
@@ -160,12 +160,16 @@ def _write_pages(
             files=files,
             home=HOME,
         )
-        (written,) = write_reports(folder, sources, config=ReportConfig(most_megabytes=1000.0))
+
+        def advance(part: float, before_s: float = start_s) -> None:
+            tell(Told(PAGES, before_s + part * length_s, duration_s))
+
+        config = ReportConfig(most_megabytes=1000.0)
+        (written,) = write_reports(folder, sources, config=config, advance=advance)
         name = f"listen-{number + 1}.html"
         os.replace(written.path, folder / name)
         label = f"{clock(start_s)}–{clock(start_s + length_s)}" if parts > 1 else ""
         pages.append(Page(name, label))
-        tell(Told(PAGES, start_s + length_s, duration_s))
     return tuple(pages)
 
 
