@@ -154,6 +154,19 @@ def drop(browser, path):
     browser.execute_script(DROP, base64.b64encode(path.read_bytes()).decode(), path.name)
 
 
+def test_recordings_of_one_name_are_told_apart_by_when_they_came(page, browser, tmp_path):
+    _, queue, _ = page
+    give(browser, write_song(tmp_path / "song.wav"))
+    wait(browser, lambda: [state for _, state in states(browser)] == ["done"])
+    queue.add(next(iter(queue._jobs.values()))._replace(id="2-b", added_s=1.0e9))
+    wait(browser, lambda: len(states(browser)) == 2)
+    later, now = browser.find_elements(By.CSS_SELECTOR, ".job time")
+    assert later.get_attribute("datetime") == "2001-09-09T01:46:40.000Z"
+    assert "2001" in later.text
+    assert now.text != later.text
+    assert later.is_displayed()
+
+
 def test_what_is_empty_is_said_before_it_is_sent(page, browser, tmp_path):
     _, queue, _ = page
     (tmp_path / "empty.wav").touch()

@@ -181,9 +181,8 @@ def test_it_learns_how_long_stages_take():
 
 def test_files_are_offered_by_kind_in_the_order_of_the_voices():
     files = ["alto.flac", "residual.flac", "soprano.flac", "soprano_missing.flac", "manifest.json"]
-    kinds = {
-        one.kind: [name for name, _ in one.links] for one in grouped([*files, "notes.mid"], VOICES)
-    }
+    offered = grouped([*files, "notes.mid"], VOICES)
+    kinds = {one.kind: [address for _, address in one.links] for one in offered}
     assert kinds == {
         "Voices": ["soprano.flac", "alto.flac", "residual.flac"],
         "Practice": ["soprano_missing.flac"],
@@ -193,10 +192,19 @@ def test_files_are_offered_by_kind_in_the_order_of_the_voices():
     }
 
 
+def test_practice_files_are_offered_in_plain_words():
+    files = ["alto_predominant.flac", "alto_missing.flac"]
+    (practice,) = (one for one in grouped(files, VOICES) if one.kind == "Practice")
+    assert practice.links == (
+        ("alto in front", "alto_predominant.flac"),
+        ("without alto", "alto_missing.flac"),
+    )
+
+
 def test_voices_may_have_names_like_those_of_practice_files():
     files = ["voice_1.wav", "voice_2_missing.wav", "residual.wav", "voice_2.wav"]
     offered = grouped(files, ("voice_1", "voice_2"))
-    kinds = {one.kind: [name for name, _ in one.links] for one in offered}
+    kinds = {one.kind: [address for _, address in one.links] for one in offered}
     assert kinds["Voices"] == ["voice_1.wav", "voice_2.wav", "residual.wav"]
     assert kinds["Practice"] == ["voice_2_missing.wav"]
 

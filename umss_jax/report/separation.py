@@ -35,7 +35,7 @@ _LONGEST_PART = 255
 
 
 class Files(NamedTuple):
-    """Files of one kind that a page offers, as names and addresses."""
+    """Files of one kind that a page offers, as words and addresses."""
 
     kind: str
     links: tuple[tuple[str, str], ...]
