@@ -251,6 +251,22 @@ def test_keys_play_pause_and_seek(opened):
     wait(browser, is_playing)
 
 
+def test_it_says_when_there_is_nothing_to_play_on(opened):
+    browser = opened()
+    # As of Firefox on a computer without a loudspeaker: the promise is never kept, until there is.
+    browser.execute_script(
+        "AudioContext.prototype.resume = () => new Promise((kept) => { window.connect = kept; });"
+        "Object.defineProperty(AudioContext.prototype, 'state', { get: () => 'suspended' });"
+    )
+    browser.find_element(By.ID, "play").click()
+    status = browser.find_element(By.ID, "status")
+    wait(browser, lambda b: "is a loudspeaker connected?" in status.text)
+    assert not is_playing(browser)
+    browser.execute_script("window.connect()")
+    wait(browser, is_playing)
+    assert status.text == ""
+
+
 def test_it_seeks_while_playing_and_ends_at_the_end(opened):
     browser = opened()
     play(browser)

@@ -110,7 +110,7 @@ def separation_page(
         ),
         "scores": scores,
         "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
-        "words": _words(len(voices), bool(targets), salience is not None, scores),
+        "words": _words(manifest, bool(targets), salience is not None, scores),
         "files": sources.files,
         "home": sources.home,
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
@@ -118,14 +118,15 @@ def separation_page(
 
 
 def _words(
-    voices: int, has_targets: bool, has_salience: bool, scores: list[VoiceScores]
+    manifest: dict[str, Any], has_targets: bool, has_salience: bool, scores: list[VoiceScores]
 ) -> list[Word]:
     """What a reader of the page may not know."""
+    voices = NUMBERS[len(manifest["voices"])]
     words = [
         Word("Stem", "One voice alone, as the program took it out of the recording."),
         Word(
             "Residual",
-            f"What is left of the recording when all {NUMBERS[voices]} voices are taken out.",
+            f"What is left of the recording when all {voices} voices are taken out.",
         ),
         Word(
             "Cents",
@@ -144,6 +145,8 @@ def _words(
         )
     if has_targets:
         words.append(Word("Target", "The true voice, recorded alone, to compare with."))
+    if manifest.get("assigner"):
+        words.append(Word("Assigner", "What decided which voice each pitch belongs to."))
     return [*words, *words_of(list(scores[0].stems) if scores else [])]
 
 
