@@ -532,6 +532,35 @@ def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+def test_a_phone_is_told_of_no_keys(opened):
+    browser = opened()
+    keys = browser.find_element(By.CLASS_NAME, "keyboard")
+    assert keys.is_displayed()
+    touch = "Emulation.setTouchEmulationEnabled"
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 1})
+    try:
+        wait(browser, lambda b: not keys.is_displayed())
+    finally:
+        browser.execute_cdp_cmd(touch, {"enabled": False})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_muted_rows_are_no_paler_than_others(opened):
+    browser = opened()
+    strengths = browser.execute_script(
+        """
+        const strength = (node) =>
+          node ? getComputedStyle(node).opacity * strength(node.parentElement) : 1;
+        return [...document.querySelectorAll(".track .mask")].map(strength);
+        """
+    )
+    off = browser.find_elements(By.CSS_SELECTOR, ".track.off")
+    assert 0 < len(off) < len(strengths)
+    assert set(strengths) == {1}
+
+
 def test_colours_can_be_switched(opened):
     browser = opened()
     body = browser.find_element(By.TAG_NAME, "body")
