@@ -116,8 +116,8 @@ def test_seconds_left_are_of_this_stage_and_the_later_ones():
     factors = dict.fromkeys(FACTORS, 0.5)
     names = stages_of(has_score=False, practice=False)
     assert names[-3:] == ["separating", "writing stems", "making the page"]
-    # half of 60 s took 10 s: 10 s more, and 30 s each for two later stages
-    half = told_at((0.0, "separating", 0.0), (10.0, "separating", 30.0))
+    # 18 s took 6 s, and 30 are left: 10 s more, and 30 s each for two later stages
+    half = told_at((0.0, "separating", 0.0), (4.0, "separating", 12.0), (10.0, "separating", 30.0))
     assert progress_of(half, 10.0, names, factors) == ("separating", 0.5, 70.0)
     # nothing is done yet: what is known of earlier ones, less what has passed
     begun = told_at((0.0, "separating", 0.0))
@@ -128,18 +128,23 @@ def test_seconds_left_are_of_this_stage_and_the_later_ones():
 
 def test_seconds_left_become_fewer_between_news():
     factors = dict.fromkeys(FACTORS, 0.5)
-    half = told_at((0.0, "making the page", 0.0), (10.0, "making the page", 30.0))
+    page = "making the page"
+    half = told_at((0.0, page, 0.0), (4.0, page, 12.0), (10.0, page, 30.0))
     left = [progress_of(half, now_s, [], factors).left_s for now_s in (10.0, 14.0, 25.0)]
     assert left == [10.0, 6.0, 0.0]
 
 
 def test_what_was_done_before_a_stage_was_told_of_says_nothing_of_its_pace():
     factors = dict.fromkeys(FACTORS, 0.5)
-    # the first news come when 6 s are done, in no time; then 24 s take 12
+    # the first news come when 6 s are done, in no time; then 24 s take 18
     first = told_at((0.0, "making the page", 6.0))
     assert progress_of(first, 0.0, [], factors).left_s == 27.0
-    later = told_at((0.0, "making the page", 6.0), (12.0, "making the page", 30.0))
-    assert progress_of(later, 12.0, [], factors).left_s == 15.0
+    later = told_at((0.0, "making the page", 6.0), (18.0, "making the page", 30.0))
+    assert progress_of(later, 18.0, [], factors).left_s == 22.5
+    # 5 s pass before the first 6 s are done, then 6 s take 6
+    page = "making the page"
+    slow = told_at((0.0, page, 0.0), (5.0, page, 6.0), (11.0, page, 12.0))
+    assert progress_of(slow, 11.0, [], factors).left_s == 48.0
     assert learnt({"making the page": 0.5}, first, 27.0) == {"making the page": 0.5}
 
 

@@ -50,6 +50,9 @@ class Heard(NamedTuple):
     began_s: float
     began_done_s: float
     """Seconds of the recording that were done when the stage was first told of."""
+    first_s: float
+    first_done_s: float
+    """When something of the stage was first done, and what: what went before was no pace."""
 
 
 class Progress(NamedTuple):
@@ -80,7 +83,9 @@ def stages_of(has_score: bool, practice: bool) -> list[str]:
 def heard_now(before: Heard | None, told: Told, now_s: float) -> Heard:
     """What is known after something was told, given what was known before."""
     if before is None or before.told.stage != told.stage:
-        return Heard(told, now_s, now_s, told.done_s)
+        return Heard(told, now_s, now_s, told.done_s, now_s, told.done_s)
+    if before.first_done_s == 0:
+        before = before._replace(first_s=now_s, first_done_s=told.done_s)
     return before._replace(told=told, at_s=now_s)
 
 
@@ -98,10 +103,10 @@ def progress_of(
     if told.total_s <= 0 or told.stage not in factors:
         return Progress(told.stage, 0.0, None)
     done_s = min(told.done_s, told.total_s)
-    made_s, to_do_s = done_s - heard.began_done_s, told.total_s - done_s
+    made_s, to_do_s = done_s - heard.first_done_s, told.total_s - done_s
     per_second = factors[told.stage]
     if made_s > _LEAST_PACE * told.total_s:
-        per_second = (heard.at_s - heard.began_s) / made_s
+        per_second = (heard.at_s - heard.first_s) / made_s
     left_s: float | None = max(0.0, per_second * to_do_s - (now_s - heard.at_s))
     if left_s == 0 and done_s == 0:
         left_s = None
