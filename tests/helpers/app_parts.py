@@ -26,8 +26,10 @@ class StubWorker:
         self.goes_on.set()
         self.stopped = threading.Event()
         self.asked = []
+        self.held_stage = ""
 
-    def hold(self):
+    def hold(self, stage="separating"):
+        self.held_stage = stage
         self.goes_on.clear()
 
     def run(self, task, tell):
@@ -36,7 +38,7 @@ class StubWorker:
 
         def told(how_far):
             tell(how_far)
-            if how_far.stage == "separating":
+            if how_far.stage == self.held_stage and how_far.done_s > 0:
                 while not self.goes_on.wait(0.01):
                     if self.stopped.is_set():
                         raise StoppedError

@@ -251,6 +251,22 @@ def test_keys_play_pause_and_seek(opened):
     wait(browser, is_playing)
 
 
+def test_it_says_when_there_is_nothing_to_play_on(opened):
+    browser = opened()
+    # As of Firefox on a computer without a loudspeaker: the promise is never kept, until there is.
+    browser.execute_script(
+        "AudioContext.prototype.resume = () => new Promise((kept) => { window.connect = kept; });"
+        "Object.defineProperty(AudioContext.prototype, 'state', { get: () => 'suspended' });"
+    )
+    browser.find_element(By.ID, "play").click()
+    status = browser.find_element(By.ID, "status")
+    wait(browser, lambda b: "is a loudspeaker connected?" in status.text)
+    assert not is_playing(browser)
+    browser.execute_script("window.connect()")
+    wait(browser, is_playing)
+    assert status.text == ""
+
+
 def test_it_seeks_while_playing_and_ends_at_the_end(opened):
     browser = opened()
     play(browser)
@@ -514,6 +530,35 @@ def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_phone_is_told_of_no_keys(opened):
+    browser = opened()
+    keys = browser.find_element(By.CLASS_NAME, "keyboard")
+    assert keys.is_displayed()
+    touch = "Emulation.setTouchEmulationEnabled"
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 1})
+    try:
+        wait(browser, lambda b: not keys.is_displayed())
+    finally:
+        browser.execute_cdp_cmd(touch, {"enabled": False})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_muted_rows_are_no_paler_than_others(opened):
+    browser = opened()
+    strengths = browser.execute_script(
+        """
+        const strength = (node) =>
+          node ? getComputedStyle(node).opacity * strength(node.parentElement) : 1;
+        return [...document.querySelectorAll(".track .mask")].map(strength);
+        """
+    )
+    off = browser.find_elements(By.CSS_SELECTOR, ".track.off")
+    assert 0 < len(off) < len(strengths)
+    assert set(strengths) == {1}
 
 
 def test_colours_can_be_switched(opened):

@@ -163,6 +163,28 @@ def test_estimates_of_size_are_near_and_mp3_keeps_time():
     assert np.corrcoef(back[:60_000, 0], audio[:60_000, 0])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize(
+    ("lossless", "kind"), [(True, ("FLAC", "PCM_16")), (False, ("MP3", "MPEG_LAYER_III"))]
+)
+def test_sounds_are_encoded_by_blocks_as_at_once_and_say_how_far_they_are(lossless, kind):
+    audio = np.random.default_rng(2).normal(0, 0.1, (12 * 8_000, 2)).clip(-0.9, 0.9)
+    told = []
+    data = base64.b64decode(encode(audio, PageAudio(lossless, 8_000, 2), advance=told.append))
+    assert told == pytest.approx([5 / 12, 10 / 12, 1.0])
+    at_once = io.BytesIO()
+    form = {} if lossless else {"bitrate_mode": "VARIABLE"}
+    level = {} if lossless else {"compression_level": ReportConfig().mp3_compression}
+    soundfile.write(at_once, audio, 8_000, format=kind[0], subtype=kind[1], **form, **level)
+    heard = [soundfile.read(io.BytesIO(one))[0] for one in (data, at_once.getvalue())]
+    np.testing.assert_array_equal(*heard)
+
+
+def test_a_page_says_how_far_it_is(folder):
+    told = []
+    write_reports(folder, advance=told.append)
+    assert told == pytest.approx([n / 6 for n in range(1, 7)])  # mixture, voices, residual
+
+
 def test_a_page_in_mp3(folder):
     config = ReportConfig(lossless_megabytes=0.0)
     page = page_of(folder, config=config)

@@ -33,6 +33,11 @@ def test_every_measure_is_explained():
 def test_terms_of_a_separation_are_explained_where_they_stand(tmp_path):
     folder = make_separation(tmp_path)
     assert terms(page_of(folder)) == ["Stem", "Residual", "Cents", "Spectrogram"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "assigner": "heuristic"}))
+    page = page_of(folder)
+    assert "<span>assigner heuristic</span>" in page
+    assert "Assigner" in terms(page)
     add_targets(folder)
     add_salience(folder)
     page = page_of(folder)

@@ -10,7 +10,7 @@ from typing import Any
 from umss_jax.app import stages
 from umss_jax.app.jobs import ENDED, Job, Outcome, State
 from umss_jax.app.shelf import MADE, Shelf
-from umss_jax.app.stages import Told
+from umss_jax.app.stages import Heard, Told
 from umss_jax.app.work import Task
 from umss_jax.app.worker import Refused, StoppedError, Worker
 from umss_jax.errors import OutputError, one_line
@@ -30,7 +30,7 @@ class JobQueue:
         self._jobs = {job.id: job for job in shelf.load()}
         self._running: str | None = None
         self._cancelled: set[str] = set()
-        self._told: tuple[Told, float] | None = None
+        self._heard: Heard | None = None
         self._factors = dict(stages.FACTORS)
         self._closing = False
         self.version = 0
@@ -102,7 +102,7 @@ class JobQueue:
     def snapshot(self) -> list[dict[str, Any]]:
         """What pages show, the newest first."""
         with self._changed:
-            jobs, told, running = list(self._jobs.values()), self._told, self._running
+            jobs, heard, running = list(self._jobs.values()), self._heard, self._running
             factors = dict(self._factors)
         shown = []
         for job in reversed(jobs):
@@ -119,10 +119,9 @@ class JobQueue:
             if job.outcome is not None:
                 one["pages"] = [page._asdict() for page in job.outcome.pages]
                 one["notes"] = list(job.outcome.notes)
-            if job.id == running and told is not None:
-                since_s = time.monotonic() - told[1]
+            if job.id == running and heard is not None:
                 names = stages.stages_of(bool(job.score), job.practice)
-                one |= stages.progress_of(told[0], since_s, names, factors)._asdict()
+                one |= stages.progress_of(heard, time.monotonic(), names, factors)._asdict()
             shown.append(one)
         return shown
 
@@ -145,7 +144,7 @@ class JobQueue:
                 waiting = [job for job in self._jobs.values() if job.state == State.WAITING]
                 if waiting:
                     job = waiting[0]._replace(state=State.RUNNING)
-                    self._running, self._told = job.id, None
+                    self._running, self._heard = job.id, None
                     self._put(job)
                     return job
                 self._changed.wait()
@@ -157,7 +156,7 @@ class JobQueue:
             if done.outcome is None:
                 self._shelf.clear(job)
             with self._changed:
-                self._running = self._told = None
+                self._running = self._heard = None
                 self._put(done)
 
     def _do(self, job: Job) -> Job:
@@ -188,15 +187,8 @@ class JobQueue:
         if stops:  # it was asked for just before the job began
             self._worker.stop()
         with self._changed:
-            before = self._told
-            if before is not None and before[0].stage == told.stage:
-                self._told = told, before[1]
-            else:
-                if before is not None:
-                    last, began_s = before
-                    total_s = last.total_s or told.total_s
-                    self._factors = stages.learnt(
-                        self._factors, last.stage, now_s - began_s, total_s
-                    )
-                self._told = told, now_s
+            before = self._heard
+            if before is not None and before.told.stage != told.stage:
+                self._factors = stages.learnt(self._factors, before, now_s)
+            self._heard = stages.heard_now(before, told, now_s)
             self._touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +43,8 @@ ARCHIVE = "all.zip"
 HOME = "../../"
 """From a page of results to the page of all."""
 _MIDI = "notes.mid"
+_PRACTICE = {IN_FRONT: "{voice} in front", MISSING: "without {voice}"}
+"""What a singer is told of practice files."""
 _NOTES = (_MIDI, F0_TABLE, ALIGNMENT)
 Tell = Callable[[Told], None]
 
@@ -82,10 +84,10 @@ def do(task: Task, engine: Callable[[], ModelEngine], tell: Tell) -> Outcome:
         recording,
         score,
     )
+    tell(Told(PAGES, 0.0, duration_s))
     if importlib.util.find_spec("mido") is not None:
         _write_notes(track.folder, voices.names)
     files = _files(track.folder)
-    tell(Told(PAGES, 0.0, duration_s))
     offered = grouped(files, voices.names)
     pages = _write_pages(track.folder, offered, duration_s, task.page_s, tell)
     place = track.folder.relative_to(task.job_folder).as_posix()
@@ -131,17 +133,28 @@ def grouped(files: Sequence[str], voices: Sequence[str]) -> tuple[Files, ...]:
     """The files of a job by kind, as its page offers them, in the order of the voices."""
     sounds = {name: Path(name) for name in files if Path(name).suffix[1:] in list(SoundFormat)}
     stems = sounds_of(voices)
-    mixes = [voice + kind for voice in voices for kind in (IN_FRONT, MISSING)]
-    kinds = {
-        "Voices": [name for stem in stems for name, path in sounds.items() if path.stem == stem],
-        "Practice": [name for mix in mixes for name, path in sounds.items() if path.stem == mix],
-        "Notes and pitches": [name for name in _NOTES if name in files],
-        "How it was made": [name for name in (MANIFEST,) if name in files],
-        "Everything": [ARCHIVE],
+    by_kind = {
+        "Voices": {name: name for voice in stems for name in _named(sounds, voice)},
+        "Practice": {
+            name: words.format(voice=voice)
+            for voice in voices
+            for mix, words in _PRACTICE.items()
+            for name in _named(sounds, voice + mix)
+        },
+        "Notes and pitches": {name: name for name in _NOTES if name in files},
+        "How it was made": {name: name for name in (MANIFEST,) if name in files},
+        "Everything": {ARCHIVE: ARCHIVE},
     }
     return tuple(
-        Files(kind, tuple((name, name) for name in names)) for kind, names in kinds.items() if names
+        Files(kind, tuple((words, name) for name, words in named.items()))
+        for kind, named in by_kind.items()
+        if named
     )
+
+
+def _named(sounds: Mapping[str, Path], stem: str) -> list[str]:
+    """The files of a sound: one, or none."""
+    return [name for name, path in sounds.items() if path.stem == stem]
 
 
 def _write_pages(
@@ -160,12 +173,16 @@ def _write_pages(
             files=files,
             home=HOME,
         )
-        (written,) = write_reports(folder, sources, config=ReportConfig(most_megabytes=1000.0))
+
+        def advance(part: float, before_s: float = start_s) -> None:
+            tell(Told(PAGES, before_s + part * length_s, duration_s))
+
+        config = ReportConfig(most_megabytes=1000.0)
+        (written,) = write_reports(folder, sources, config=config, advance=advance)
         name = f"listen-{number + 1}.html"
         os.replace(written.path, folder / name)
         label = f"{clock(start_s)}–{clock(start_s + length_s)}" if parts > 1 else ""
         pages.append(Page(name, label))
-        tell(Told(PAGES, start_s + length_s, duration_s))
     return tuple(pages)
 
 

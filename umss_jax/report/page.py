@@ -20,6 +20,7 @@ from umss_jax.report.config import ReportConfig
 from umss_jax.report.evaluation import STATISTICS, evaluation_page, is_evaluation
 from umss_jax.report.excerpts import FEWER, excerpts_player
 from umss_jax.report.separation import Sources, is_separation, separation_page
+from umss_jax.report.sounds import Advance, nobody
 from umss_jax.separation.outputs import is_page
 
 
@@ -35,6 +36,7 @@ def write_reports(
     sources: Sources | None = None,
     frames: Path | None = None,
     config: ReportConfig = ReportConfig(),
+    advance: Advance = nobody,
 ) -> list[Report]:
     """Writes the page, or pages, about one folder or file.
 
@@ -47,6 +49,7 @@ def write_reports(
         sources: What to show of a separation besides its own files.
         frames: What ``evaluate --csv`` wrote, for one evaluation; by default found by its name.
         config: Sizes and limits.
+        advance: Told which part of the page of a separation is done.
 
     Raises:
         ReportError: There is nothing to show, or something is missing.
@@ -62,7 +65,7 @@ def write_reports(
             f"{source} cannot be read ({error.strerror})", "check the path"
         ) from error
     if source.is_dir() and is_separation(source):
-        page = separation_page(source, sources, config)
+        page = separation_page(source, sources, config, advance)
         return [_write(source / "report.html", "separation.html", page, config)]
     if source.is_file():
         return [_evaluation(source, frames, config)]

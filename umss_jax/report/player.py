@@ -20,7 +20,7 @@ from umss_jax.report.images import (
     time_ticks,
 )
 from umss_jax.report.pitches import Panel, voice_colours
-from umss_jax.report.sounds import Interval, PageAudio, encode
+from umss_jax.report.sounds import Advance, Interval, PageAudio, encode, nobody
 
 _LEAST_STEP = 2.0**-15
 """Of 16 bits: what is softer is written as silence."""
@@ -109,7 +109,31 @@ def quietness(
     return "almost silent"
 
 
-def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) -> dict[str, Any]:
+def encoded_all(
+    rows: Sequence[Raw],
+    audio: PageAudio,
+    opaque_db: float,
+    config: ReportConfig,
+    advance: Advance = nobody,
+) -> Iterator[dict[str, Any]]:
+    """Rows of players one by one; ``advance`` is told the part of all of them that is done."""
+    done = 0
+
+    def tell(part: float) -> None:
+        advance((done + part) / len(rows))
+
+    for row in rows:
+        yield encoded(row, audio, opaque_db, config, tell)
+        done += 1
+
+
+def encoded(
+    raw: Raw,
+    audio: PageAudio,
+    opaque_db: float,
+    config: ReportConfig,
+    advance: Advance = nobody,
+) -> dict[str, Any]:
     """A row of players: the sound in base64, its spectrogram as a data address."""
     level = spectrogram_db(raw.audio.mean(axis=1), audio.sample_rate_hz, config)
     quiet = quietness(raw.audio, level, opaque_db, config)
@@ -119,7 +143,7 @@ def encoded(raw: Raw, audio: PageAudio, opaque_db: float, config: ReportConfig) 
         "colour": raw.colour,
         # The stems and the residual together are the mixture, so it starts muted.
         "muted": raw.kind in ("mixture", "target"),
-        "sound": encode(raw.audio, audio, config),
+        "sound": encode(raw.audio, audio, config, advance),
         "picture": shade_spectrogram(level, opaque_db, config),
         "level": quiet,
         "description": f"Spectrogram of {raw.name}" + (f": {quiet}" if quiet else ""),

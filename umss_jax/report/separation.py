@@ -10,34 +10,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from umss_jax.audio.resampling import resampled_samples
-from umss_jax.config import VOICES
-from umss_jax.documents import read_json
 from umss_jax.errors import ReportError, UsageError, printable
 from umss_jax.evaluate.config import EvaluationConfig
-from umss_jax.range_checks import check_voice_names
 from umss_jax.report.config import ReportConfig
 from umss_jax.report.images import clock
 from umss_jax.report.pitches import Salience, pitch_panel, read_f0, read_salience, voice_colours
-from umss_jax.report.player import Raw, encoded, loudest_db, player
+from umss_jax.report.player import Raw, encoded_all, loudest_db, player
 from umss_jax.report.scores import MEASURES, VoiceScores, Word, score_voices, words_of
+from umss_jax.report.separation_files import AGAIN, read_manifest, stem_files, target_files
 from umss_jax.report.sounds import (
+    Advance,
     Interval,
     PageAudio,
     at_rate,
     choose_audio,
+    nobody,
     read_header,
     read_sound,
 )
-from umss_jax.separation.outputs import RESIDUAL, sounds_of, track_name
+from umss_jax.separation.outputs import RESIDUAL, track_name
 from umss_jax.words import NUMBERS, counted
 
-_AGAIN = "separate the recording again"
-_LONGEST_NAME = 255
-_AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+_LONGEST_PART = 255
 
 
 class Files(NamedTuple):
-    """Files of one kind that a page offers, as names and addresses."""
+    """Files of one kind that a page offers, as words and addresses."""
 
     kind: str
     links: tuple[tuple[str, str], ...]
@@ -64,33 +62,37 @@ def is_separation(folder: Path) -> bool:
 
 
 def separation_page(
-    folder: Path, sources: Sources | None = None, config: ReportConfig = ReportConfig()
+    folder: Path,
+    sources: Sources | None = None,
+    config: ReportConfig = ReportConfig(),
+    advance: Advance = nobody,
 ) -> dict[str, Any]:
     """Everything that the template of a separation asks for.
 
-    The mixture is the sum of stems and residual, which `separate` promises to be the recording.
+    Sounds are encoded as the template comes to them, and ``advance`` is told then. The mixture is
+    the sum of stems and residual, which `separate` promises to be the recording.
 
     Raises:
         ReportError: A file is missing, damaged or of another recording, or the page too large.
         AudioError: A stem or target is missing or cannot be decoded.
     """
     sources = sources or Sources()
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     voices = tuple(manifest["voices"])
-    files = _stem_files(folder, manifest, voices)
+    files = stem_files(folder, manifest, voices)
     rate, channels, samples = read_header(files[RESIDUAL])
     if not samples:
-        raise ReportError(f"{files[RESIDUAL]} holds no audio", _AGAIN)
+        raise ReportError(f"{files[RESIDUAL]} holds no audio", AGAIN)
     for path in files.values():
         if read_header(path) != (rate, channels, samples):
-            raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", _AGAIN)
+            raise ReportError(f"{path} differs from {files[RESIDUAL]} in rate or length", AGAIN)
     track = track_name(Path(str(manifest["input"]["file"])))
-    targets = _target_files(folder, sources.targets, samples / rate, voices, config)
+    targets = target_files(folder, sources.targets, samples / rate, voices, config)
     interval = _interval(folder, samples / rate, sources)
     sounds = len(files) + 1 + len(targets)
     audio = choose_audio(str(folder), rate, channels, interval.duration_s, sounds, config)
     raw = _read_all(files, targets, voices, interval, audio)
-    pitches = read_f0(folder / "f0.csv", interval, _AGAIN, voices)
+    pitches = read_f0(folder / "f0.csv", interval, AGAIN, voices)
     salience = _salience(folder, sources.salience, track, samples / rate, config)
     scores = _scores(raw, audio.sample_rate_hz)
     opaque_db = loudest_db(raw[0].audio, audio, config)
@@ -99,7 +101,7 @@ def separation_page(
         "title": printable(manifest["input"]["file"]),
         "subtitle": _subtitle(manifest, interval, samples / rate, rate, channels),
         "player": player(
-            (encoded(one, audio, opaque_db, config) for one in raw),
+            encoded_all(raw, audio, opaque_db, config, advance),
             [pitch_panel(pitches, interval, config, salience)],
             interval,
             audio,
@@ -108,7 +110,7 @@ def separation_page(
         ),
         "scores": scores,
         "measures": [(key, MEASURES[key]) for key in scores[0].stems] if scores else [],
-        "words": _words(len(voices), bool(targets), salience is not None, scores),
+        "words": _words(manifest, bool(targets), salience is not None, scores),
         "files": sources.files,
         "home": sources.home,
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
@@ -116,14 +118,15 @@ def separation_page(
 
 
 def _words(
-    voices: int, has_targets: bool, has_salience: bool, scores: list[VoiceScores]
+    manifest: dict[str, Any], has_targets: bool, has_salience: bool, scores: list[VoiceScores]
 ) -> list[Word]:
     """What a reader of the page may not know."""
+    voices = NUMBERS[len(manifest["voices"])]
     words = [
         Word("Stem", "One voice alone, as the program took it out of the recording."),
         Word(
             "Residual",
-            f"What is left of the recording when all {NUMBERS[voices]} voices are taken out.",
+            f"What is left of the recording when all {voices} voices are taken out.",
         ),
         Word(
             "Cents",
@@ -142,70 +145,9 @@ def _words(
         )
     if has_targets:
         words.append(Word("Target", "The true voice, recorded alone, to compare with."))
+    if manifest.get("assigner"):
+        words.append(Word("Assigner", "What decided which voice each pitch belongs to."))
     return [*words, *words_of(list(scores[0].stems) if scores else [])]
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest = read_json(path)
-        named = [manifest["input"]["file"], *manifest["outputs"]]
-        if not all(isinstance(name, str) and _is_file_name(Path(name).name) for name in named):
-            raise ValueError("names that are none")
-        manifest = {"voices": list(VOICES), **manifest}  # earlier versions knew no others
-        check_voice_names(manifest["voices"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
-        raise ReportError(f"{path} is not the manifest of a separation", _AGAIN) from error
-    return dict(manifest)
-
-
-def _is_file_name(name: str) -> bool:
-    return "\0" not in name and 0 < len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
-
-
-def _stem_files(folder: Path, manifest: dict[str, Any], voices: tuple[str, ...]) -> dict[str, Path]:
-    """Voices and residual, as the manifest names them."""
-    by_stem = {Path(str(name)).stem: folder / Path(str(name)).name for name in manifest["outputs"]}
-    missing = [name for name in sounds_of(voices) if name not in by_stem]
-    if missing:
-        raise ReportError(f"{folder / 'manifest.json'} names no {', '.join(missing)}", _AGAIN)
-    return {name: by_stem[name] for name in sounds_of(voices)}
-
-
-def _target_files(
-    folder: Path,
-    given: Path | None,
-    duration_s: float,
-    voices: tuple[str, ...],
-    config: ReportConfig,
-) -> dict[str, Path]:
-    """True voices by name, as many as there are."""
-    place = given or folder / "targets"
-    if not place.is_dir():
-        if given is None:
-            return {}
-        raise ReportError(
-            f"{place} is not a folder", f"name the folder that holds {voices[0]}.wav …"
-        )
-    named = {voice.casefold(): voice for voice in voices}
-    found = {
-        named[path.stem.casefold()]: path
-        for path in sorted(place.iterdir())
-        if path.stem.casefold() in named and path.suffix.lower() in _AUDIO_SUFFIXES
-    }
-    if not found:
-        raise ReportError(
-            f"{place} holds no {', '.join(voices[:-1])} or {voices[-1]}",
-            f"name the true voices so ({voices[0]}.wav)",
-        )
-    for path in found.values():
-        rate, _, samples = read_header(path)
-        if abs(samples / rate - duration_s) > config.length_tolerance_s:
-            raise ReportError(
-                f"{path} is {samples / rate:.2f} s long, the stems {duration_s:.2f} s",
-                "cut it to the recording that was separated",
-            )
-    return {voice: found[voice] for voice in voices if voice in found}
 
 
 def _interval(folder: Path, duration_s: float, sources: Sources) -> Interval:
@@ -306,4 +248,4 @@ def _subtitle(
     if interval.duration_s < duration_s - 1e-6:
         end = interval.start_s + interval.duration_s
         parts.append(f"shown: {clock(interval.start_s)} to {clock(end)}")
-    return [printable(part[:_LONGEST_NAME]) for part in parts]
+    return [printable(part[:_LONGEST_PART]) for part in parts]

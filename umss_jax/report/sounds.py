@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,14 @@ _PLAYABLE_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 4
 _MP3_CHANNELS = 2
 _LOUDEST = 1e6
 """Of a sample, full scale being 1: beyond it float32 has no room to add and resample."""
+_BLOCK_S = 5.0
+"""Encoded at once: some tenths of a second of work."""
+Advance = Callable[[float], None]
+"""Told which part of the work is done, 0 to 1."""
+
+
+def nobody(part: float) -> None:
+    """Wants to know nothing of it."""
 
 
 class Interval(NamedTuple):
@@ -132,14 +141,26 @@ def choose_audio(
     return PageAudio(False, rate, channels)
 
 
-def encode(audio: np.ndarray, page: PageAudio, config: ReportConfig = ReportConfig()) -> str:
-    """Base64 of one sound, float ``[samples, channels]`` at the page's rate and within ±1."""
+def encode(
+    audio: np.ndarray,
+    page: PageAudio,
+    config: ReportConfig = ReportConfig(),
+    advance: Advance = nobody,
+) -> str:
+    """Base64 of one sound, float ``[samples, channels]`` at the page's rate and within ±1.
+
+    It is encoded by blocks; ``advance`` is told after each.
+    """
     if audio.shape[1] != page.channels:
         audio = np.repeat(audio.mean(axis=1, keepdims=True), page.channels, axis=1)
     form: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
     if not page.lossless:
         form = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE"}
         form["compression_level"] = config.mp3_compression
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio, page.sample_rate_hz, **form)
+    buffer, block = io.BytesIO(), round(_BLOCK_S * page.sample_rate_hz)
+    with soundfile.SoundFile(buffer, "w", page.sample_rate_hz, page.channels, **form) as file:
+        for start in range(0, len(audio), block):
+            check()
+            file.write(audio[start : start + block])
+            advance(min(1.0, (start + block) / len(audio)))
     return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -23,7 +23,7 @@ from umss_jax.separation.encodings import Encoding
 from umss_jax.separation.outputs import IN_FRONT, MISSING
 from umss_jax.separation.pitch_files import need_package
 from umss_jax.separation.stem_writer import StemWriter
-from umss_jax.separation.stream import Progress
+from umss_jax.separation.stream import Progress, renamed
 
 Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 """The recording by blocks ``[C, n]``, each with its stems ``[J, C, n]``; each call begins again."""
@@ -94,7 +94,7 @@ def write_practice(
     if peak <= 1:
         return 1.0
     gain = FileConfig.rescaled_peak / peak
-    write(gain, None)
+    write(gain, renamed(progress, "practice softer"))
     return gain
 
 

@@ -28,7 +28,7 @@ from umss_jax.separation.encodings import Encoding, check_encoding
 from umss_jax.separation.high_band import BandSharer
 from umss_jax.separation.high_masks import Plan
 from umss_jax.separation.outputs import RESIDUAL, sounds_of
-from umss_jax.separation.stream import Progress
+from umss_jax.separation.stream import Progress, renamed
 
 _RIFF_LIMIT_BYTES = 0xFFFF_0000
 
@@ -132,7 +132,7 @@ def write_stems(
     written = write(gain, progress)
     if written.clipped and clip_mode == ClipMode.RESCALE:
         gain = FileConfig.rescaled_peak / written.peak
-        written = write(gain, None)
+        written = write(gain, renamed(progress, "writing softer"))
     return Level(gain, written.clipped, written.residual)
 
 

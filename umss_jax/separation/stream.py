@@ -27,6 +27,13 @@ Progress = Callable[[str, float], None]
 """Told the stage and the seconds done since the last call."""
 
 
+def renamed(progress: Progress | None, stage: str) -> Progress | None:
+    """The same, told of another stage: of work that is done a second time."""
+    if progress is None:
+        return None
+    return lambda _, seconds: progress(stage, seconds)
+
+
 class SeparatedBlock(NamedTuple):
     """The next finished interval of the recording, at 16 kHz."""
 

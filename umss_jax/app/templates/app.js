@@ -27,10 +27,10 @@
 
   function row(name) {
     const item = make("li", "job");
-    const parts = { item, title: make("h3", "", name), actions: make("div", "actions"), state: make("p", "state"), bar: make("progress"), more: make("div") };
+    const parts = { item, title: make("h3", "", name), actions: make("div", "actions"), state: make("p", "state"), added: make("time", "added"), bar: make("progress"), more: make("div") };
     parts.bar.max = 1;
     parts.more.style.gridColumn = "1 / -1";
-    item.append(parts.title, parts.actions, parts.state, parts.bar, parts.more);
+    item.append(parts.title, parts.actions, parts.state, parts.added, parts.bar, parts.more);
     return parts;
   }
 
@@ -175,7 +175,13 @@
   }
 
   function update(job) {
-    if (!rows.has(job.id)) rows.set(job.id, { ...row(job.name), shape: "" });
+    if (!rows.has(job.id)) {
+      const made = { ...row(job.name), shape: "" };
+      const added = new Date(1000 * job.added_s); // tells recordings of one name apart
+      made.added.dateTime = added.toISOString();
+      made.added.textContent = added.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+      rows.set(job.id, made);
+    }
     const parts = rows.get(job.id);
     const state = stateOf(job);
     if (parts.state.textContent !== state) parts.state.textContent = state;

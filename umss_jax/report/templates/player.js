@@ -127,13 +127,17 @@ window.umssReport = (() => {
     const turn = ++asked;
     openContext();
     if (from >= duration - 0.01) from = 0;
+    const late = setTimeout(() => say("The browser waits for something to play on: is a loudspeaker connected?", true), 3000);
     try {
       if (context.state !== "running") await context.resume();
     } catch (error) {
       say(`The browser does not play: ${error.message}`, true);
       return;
+    } finally {
+      clearTimeout(late);
     }
     if (turn !== asked) return;
+    say("");
     playing = true;
     startSources();
     changed();
