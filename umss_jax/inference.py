@@ -136,10 +136,10 @@ class ModelEngine:
         if not self._is_found_on_host:
             analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
             return analysis
-        heard = self._found_on_host(mixture_16k)
-        known = {name: value for name, value in heard._asdict().items() if value is not None}
-        nothing = model.Analysis(None, None, None, None, None, heard.f0_hz_synth)
-        return nothing._replace(**{name: jnp.asarray(value) for name, value in known.items()})
+        salience, f0_hz_cqt, f0_hz_synth = self._found_on_host(mixture_16k)
+        at_cqt = None if f0_hz_cqt is None else jnp.asarray(f0_hz_cqt)
+        at_synth = jnp.asarray(f0_hz_synth)
+        return model.Analysis(None, jnp.asarray(salience), None, None, at_cqt, at_synth)
 
     def _found_on_host(self, mixture_16k: np.ndarray) -> Heard:
         """Salience, and F0 by a rule or by a joint path."""
