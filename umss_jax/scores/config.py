@@ -58,10 +58,6 @@ class ConstraintConfig:
         UsageError: a number outside its range.
     """
 
-    reach_semitones: float = 1.0
-    """How far from its note a voice may sing."""
-    spread_semitones: float = 0.6
-    """Standard deviation of the weight that salience has by its distance from the note."""
     least_salience: float = 0.05
     """Where a pitch is less salient its note's own is taken."""
     breath_s: float = 0.08
@@ -85,6 +81,32 @@ class ConstraintConfig:
     """Share of a recording without the score, from which on that is said."""
     least_followed: float = 0.15
     """A score that fits less of a recording is that of something else."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+
+
+@dataclass(frozen=True)
+class PathConfig:
+    """From notes and a salience to the course of F0.
+
+    A frame in which the voice is on a bin gains its salience; these numbers are costs beside it.
+    Chosen by a random search on four of the first eight pieces of ChoralSynth.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    note_cost: float = 0.1
+    """For each semitone and frame above or below the notes that are near in time."""
+    reach_semitones: float = 2.0
+    """How far above or below them it may be: a consonant bends a pitch by as much."""
+    near_s: float = 0.25
+    """Before and after a frame: notes that are sung then are near, and what lies between them."""
+    other_cost: float = 1.0
+    """Of a frame on another voice's note, and not on one's own."""
+    step_cost: float = 0.1
+    """For each semitone from frame to frame."""
 
     def __post_init__(self) -> None:
         check_numbers(self)

@@ -9,8 +9,9 @@ import numpy as np
 
 from umss_jax.config import ModelConfig
 from umss_jax.scores.aligned import NOWHERE, AlignedNotes
-from umss_jax.scores.config import ConstraintConfig
+from umss_jax.scores.config import ConstraintConfig, PathConfig
 from umss_jax.scores.evidence import SEMITONES, bin_to_midi, midi_to_bin
+from umss_jax.scores.path import singing_paths
 
 _SAME_SEMITONES = 0.7
 
@@ -34,6 +35,7 @@ def constrained_tracks(
     covered: np.ndarray,
     model: ModelConfig,
     config: ConstraintConfig = ConstraintConfig(),
+    path: PathConfig = PathConfig(),
 ) -> ScoredTracks:
     """The F0 of every voice by its notes where they can be believed.
 
@@ -45,6 +47,7 @@ def constrained_tracks(
         covered: bool ``[frames]``: where the recording is in the score.
         model: for the pitch grid and the frames.
         config: what is believed.
+        path: what the course of F0 costs.
     """
     frame_s = model.audio.hop_s
     frames = salience.shape[1]
@@ -58,12 +61,14 @@ def constrained_tracks(
             for voice, note in zip(voices, notes, strict=True)
         ]
     )
+    paths = singing_paths(salience, targets, model.hcqt, frame_s, path)
     f0, by_score, used = own_f0_hz.astype(np.float32), np.zeros(own_f0_hz.shape, bool), []
     for number, (voice, note) in enumerate(zip(voices, notes, strict=True)):
         mine = believed[number]
         sung = mine & (note >= 0) & ~is_silent
         track = np.zeros(frames, np.float32)
-        track[sung] = _near(salience, targets[number], note, model, config)[sung]
+        near = _on_path(salience, paths[number], targets[number], note, model, config)
+        track[sung] = near[sung]
         others = np.delete(targets, number, axis=0)
         denied = _contradicted(salience, own_f0_hz[number], track, note, others, model, config)
         mine = mine & ~denied
@@ -151,37 +156,25 @@ def _silences(salience: np.ndarray, frame_s: float, config: ConstraintConfig) ->
     return silent
 
 
-def _near(
+def _on_path(
     salience: np.ndarray,
+    path: np.ndarray,
     target: np.ndarray,
     note: np.ndarray,
     model: ModelConfig,
     config: ConstraintConfig,
 ) -> np.ndarray:
-    """The most salient F0 near the target ``[frames]`` in Hz; what is not heard is filled in."""
-    grid = model.hcqt
-    per_semitone = grid.bins_per_octave / SEMITONES
-    reach = round(config.reach_semitones * per_semitone)
-    mean_bins = model.f0.mean_bins
+    """The F0 of a path of bins ``[frames]`` in Hz; what is not heard is filled in."""
+    grid, mean_bins = model.hcqt, model.f0.mean_bins
     place = midi_to_bin(np.where(np.isnan(target), 69.0, target), grid)
-    centre = np.rint(place).astype(int)
-    offsets = np.arange(-reach - mean_bins, reach + mean_bins + 1)[:, None]
-    bins = centre + offsets
-    is_there = (bins >= 0) & (bins < grid.bins)
     columns = np.arange(salience.shape[1])
-    near = salience[np.clip(bins, 0, grid.bins - 1), columns] * is_there
-    distance = (bins - place) / per_semitone
-    weights = np.exp(-0.5 * np.square(distance / config.spread_semitones))
-    weighted = np.where(np.abs(offsets) <= reach, near * weights, 0)
-    peak = np.argmax(weighted, axis=0)
-    peak_bin = bins[peak, columns].astype(float)
-    if mean_bins:
-        around = np.clip(peak + np.arange(-mean_bins, mean_bins + 1)[:, None], 0, len(offsets) - 1)
-        values = near[around, columns]
-        shift = np.arange(-mean_bins, mean_bins + 1) @ values
-        peak_bin += shift / np.maximum(values.sum(axis=0), 1e-9)
-    is_heard = (near[peak, columns] >= config.least_salience) & ~np.isnan(target)
-    deviation = _filled(peak_bin - place, is_heard, note)
+    offsets = np.arange(-mean_bins, mean_bins + 1)[:, None]
+    around = path + offsets
+    is_there = (around >= 0) & (around < grid.bins)
+    values = salience[np.clip(around, 0, grid.bins - 1), columns] * is_there
+    exact = path + (offsets * values).sum(axis=0) / np.maximum(values.sum(axis=0), 1e-9)
+    is_heard = (salience[path, columns] >= config.least_salience) & ~np.isnan(target)
+    deviation = _filled(exact - place, is_heard, note)
     hz: np.ndarray = grid.fmin_hz * 2.0 ** ((place + deviation) / grid.bins_per_octave)
     return hz.astype(np.float32)
 
