@@ -192,9 +192,12 @@ def hard(folders: Folders, out: Out = Path("scores"), seconds: Seconds = 60.0) -
     for folder in folders:
         piece = open_piece(folder, out, seconds)
         score = open_score(piece.score)
+        tracked = {}
         for name, change in CHANGES.items():
             mixture, changed = change(piece.mixture, score)
-            own = tracker.track(mixture, config.audio.sample_rate_hz)
+            if len(mixture) not in tracked:
+                tracked[len(mixture)] = tracker.track(mixture, config.audio.sample_rate_hz)
+            own = tracked[len(mixture)]
             fit = fit_score(changed, own.salience_synth, own.f0_hz_synth, config, piece.name)
             is_whole = len(mixture) == len(piece.mixture)
             rpa = raw_pitch_accuracy(piece.f0_hz, fit.f0_hz_synth) if is_whole else float("nan")
