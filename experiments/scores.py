@@ -29,6 +29,7 @@ Seconds = Annotated[float, typer.Option("--seconds", help="Of each piece, for F0
 
 _SILENT = 0.01  # of a stem's loudest frame (-40 dB): below, its F0 counts as unvoiced
 _NEAR_S = 0.4
+_REST_S = 0.5  # what is shorter may be a consonant or a breath within a note
 
 
 class Piece(NamedTuple):
@@ -120,6 +121,16 @@ def raw_pitch_accuracy(reference_hz: np.ndarray, f0_hz: np.ndarray) -> float:
     return float((cents[voiced] < 50).mean())
 
 
+def false_alarms_in_rests(reference_hz: np.ndarray, f0_hz: np.ndarray, frame_s: float) -> float:
+    """Share of the frames of long rests ``[J, frames]`` in which a pitch is told; NaN of none."""
+    frames, rests = min(reference_hz.shape[1], f0_hz.shape[1]), []
+    for true, found in zip(reference_hz[:, :frames], f0_hz[:, :frames], strict=True):
+        edges = np.flatnonzero(np.diff(np.r_[False, true == 0, False].astype(int)))
+        spans = zip(edges[::2], edges[1::2], strict=True)
+        rests += [found[a:b] > 0 for a, b in spans if (b - a) * frame_s >= _REST_S]
+    return float(np.concatenate(rests).mean()) if rests else float("nan")
+
+
 def mean_si_sdr_db(stems: np.ndarray, voices: np.ndarray) -> float:
     """Mean over seconds and voices ``[J, samples]`` in which the stem sounds."""
     values = []
@@ -143,7 +154,9 @@ def run(folders: Folders, out: Out = Path("scores"), seconds: Seconds = 60.0) ->
 
     separator = load()
     rate_hz = separator.engine.config.audio.sample_rate_hz
-    typer.echo("piece  onset median/95 % ms  notes  RPA without/with  SI-SDR without/with dB")
+    typer.echo(
+        "piece  onset median/95 % ms  notes  RPA without/with  SI-SDR without/with dB  in rests"
+    )
     rows = []
     for folder in folders:
         piece = open_piece(folder, out, seconds)
@@ -164,19 +177,21 @@ def run(folders: Folders, out: Out = Path("scores"), seconds: Seconds = 60.0) ->
             raw_pitch_accuracy(piece.f0_hz, after.f0_hz_synth),
             mean_si_sdr_db(stems, before.stems),
             mean_si_sdr_db(stems, after.stems),
+            false_alarms_in_rests(piece.f0_hz, before.f0_hz_synth, after.fit.frame_s),
+            false_alarms_in_rests(piece.f0_hz, after.f0_hz_synth, after.fit.frame_s),
         ]
         rows.append(row)
         typer.echo(_line(piece.name, row) + f"  {after.fit.summary()['followed']:.2f}")
     if rows:
-        typer.echo(_line("mean", np.mean(rows, axis=0).tolist()))
+        typer.echo(_line("mean", np.nanmean(rows, axis=0).tolist()))
         (out / "scores.json").write_text(json.dumps(rows))
 
 
 def _line(name: str, row: list[float]) -> str:
-    a, b, count, before, after, quiet, loud = row
+    a, b, count, before, after, quiet, loud, alarms, fewer = row
     return (
         f"{name[:24]:24s} {a:4.0f}/{b:4.0f} {count:5.0f}  {before:.3f}/{after:.3f}  "
-        f"{quiet:5.2f}/{loud:5.2f}"
+        f"{quiet:5.2f}/{loud:5.2f}  {alarms:.3f}/{fewer:.3f}"
     )
 
 
