@@ -23,6 +23,11 @@ PLACES = {
 }
 
 
+def in_block(path, make):
+    with files.working_folder(path) as work:
+        make(work)
+
+
 def in_working_folder(path):
     with files.working_folder(path) as work:
         (work / "made").write_text(NEW)
@@ -220,3 +225,24 @@ def test_without_locks_only_what_nobody_touched_for_a_week_goes(tmp_path, monkey
     monkeypatch.setattr(aside, "_swept", set())
     files.write_text(tmp_path / "result", NEW)
     assert left.exists() == stays
+
+
+@pytest.mark.parametrize("write", [files.make_whole, in_block])
+def test_folders_made_for_what_fails_go_again(tmp_path, write):
+    (tmp_path / "there").mkdir()
+
+    def fail(_):
+        raise KeyError
+
+    for place in (tmp_path / "a" / "b" / "one", tmp_path / "there" / "c" / "one"):
+        with pytest.raises(KeyError):
+            write(place, fail)
+    assert [one.name for one in tmp_path.rglob("*")] == ["there"]
+
+    def fail_beside_another(_):
+        (tmp_path / "d" / "other").touch()
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write(tmp_path / "d" / "e" / "one", fail_beside_another)
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["d", "other", "there"]

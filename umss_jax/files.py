@@ -63,8 +63,7 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is there and no regular file", "choose another name")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with hidden_folder(path.parent) as work:
+        with _made(path.parent), hidden_folder(path.parent) as work:
             make(work / "result")
             os.replace(work / "result", path)
     except OSError as error:
@@ -110,6 +109,20 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 @contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder, made where missing; what was made goes again if the block fails and it is empty."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for one in missing:
+                one.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def working_folder(result: Path) -> Iterator[Path]:
     """A hidden folder beside a result, in which it is made, and which vanishes whatever happens.
 
@@ -123,8 +136,7 @@ def working_folder(result: Path) -> Iterator[Path]:
     import soundfile
 
     try:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        with hidden_folder(result.parent) as work:
+        with _made(result.parent), hidden_folder(result.parent) as work:
             yield work
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
