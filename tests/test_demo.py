@@ -31,7 +31,7 @@ FILES = {
 class Untidy(StubEngine):
     """Fails in the middle of its work."""
 
-    def separate(self, *arguments):
+    def separate(self, *arguments, **_):
         raise AudioError("the engine broke", "mend it")
 
 

@@ -19,7 +19,7 @@ from umss_jax.pitch.config import WITH_NETWORK
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import middle_frames, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.pitch.ranges import ranges_f0
+from umss_jax.pitch.ranges import ranges_f0, sang_last
 
 if TYPE_CHECKING:
     from umss_jax import model
@@ -84,14 +84,16 @@ class ModelEngine:
         channels_16k: np.ndarray,
         seeds: np.ndarray,
         f0_hz_synth: np.ndarray | None = None,
+        sang_before: np.ndarray | None = None,
     ) -> SegmentStems:
-        """Stems and reported F0 of segments.
+        """Stems and reported F0 of segments, which follow each other where that matters.
 
         ``channels_16k`` is float32 ``[B, C, S]``, the recording's channels at their own level;
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment;
-        ``f0_hz_synth`` as for :meth:`intermediates`.
+        ``f0_hz_synth`` as for :meth:`intermediates`; ``sang_before`` is bool ``[J]``, which voices
+        sang just before the first segment, None where that is not known.
         """
-        heard = self._known(mixture_16k, f0_hz_synth)
+        heard = self._known(mixture_16k, f0_hz_synth, sang_before)
         known = None if heard is None else heard.f0_hz_synth
         found = self._results(_voices, mixture_16k, channels_16k, seeds, known)
         heard = heard or _heard(found, "output.")
@@ -141,7 +143,9 @@ class ModelEngine:
         at_synth = jnp.asarray(f0_hz_synth)
         return model.Analysis(None, jnp.asarray(salience), None, None, at_cqt, at_synth)
 
-    def _found_on_host(self, mixture_16k: np.ndarray) -> Heard:
+    def _found_on_host(
+        self, mixture_16k: np.ndarray, sang_before: np.ndarray | None = None
+    ) -> Heard:
         """Salience, and F0 by a rule or by a joint path."""
         assigned = None
         if self.assigner in RULES:
@@ -152,19 +156,28 @@ class ModelEngine:
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         if self.assigner == Assigner.HEURISTIC:
             return Heard(salience, None, np.stack(self._by_continuity(salience, frames)))
-        f0_hz = np.stack(self._by_ranges(salience, assigned))
+        f0_hz = np.stack(self._by_ranges(salience, assigned, sang_before))
         return Heard(salience, f0_hz, f0_hz[..., middle_frames(f0_hz.shape[-1], frames)])
 
-    def _known(self, mixture_16k: np.ndarray, f0_hz_synth: np.ndarray | None) -> Heard | None:
+    def _known(
+        self,
+        mixture_16k: np.ndarray,
+        f0_hz_synth: np.ndarray | None,
+        sang_before: np.ndarray | None = None,
+    ) -> Heard | None:
         """What is known before voices are made: given, or found on the host."""
         if f0_hz_synth is not None:
             return Heard(None, None, f0_hz_synth)
-        return self._heard_pitches(mixture_16k) if self._is_found_on_host else None
+        if self._is_found_on_host:
+            return self._found_on_host(mixture_16k, sang_before)
+        return None
 
-    def _heard_pitches(self, mixture_16k: np.ndarray) -> Heard:
+    def _heard_pitches(
+        self, mixture_16k: np.ndarray, sang_before: np.ndarray | None = None
+    ) -> Heard:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
         if self._is_found_on_host:
-            return self._found_on_host(mixture_16k)
+            return self._found_on_host(mixture_16k, sang_before)
         return _heard(self._results(_analysis, mixture_16k))
 
     @own_settings
@@ -184,7 +197,9 @@ class ModelEngine:
         how = f0.multi_f0_threshold, self.config.hcqt, f0.mean_bins
         return self.continuity(list(salience), frames, *how, len(self.config.voices))
 
-    def _by_ranges(self, salience: np.ndarray, assigned: np.ndarray | None) -> list[np.ndarray]:
+    def _by_ranges(
+        self, salience: np.ndarray, assigned: np.ndarray | None, sang: np.ndarray | None
+    ) -> list[np.ndarray]:
         """F0 of every voice ``[J, T]`` from each salience ``[bins, T]`` of several.
 
         With what a network assigns to them, ``[B, J, bins, T]``, where one does.
@@ -193,19 +208,26 @@ class ModelEngine:
         how = f0.multi_f0_threshold, self.config.hcqt, f0.mean_bins
         if assigned is None:
             return [ranges_f0(one, voices, *how) for one in salience]
-        return [
-            ranges_f0(one, voices, *how, WITH_NETWORK, given)
-            for one, given in zip(salience, assigned, strict=True)
-        ]
+        tracks = []
+        for one, given in zip(salience, assigned, strict=True):
+            f0_hz = ranges_f0(one, voices, *how, WITH_NETWORK, given, sang)
+            tracks.append(f0_hz)
+            sang = sang_last([f0_hz], sang)
+        return tracks
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:
         """F0 as the synthesiser gets it, ``[B, J, S // 256]`` in Hz, whoever assigns."""
         return np.asarray(self._heard_pitches(mixture_16k).f0_hz_synth)
 
-    def pitches(self, mixture_16k: np.ndarray) -> SegmentPitches:
-        """Reported F0 and salience of segments, both every 16 ms."""
+    def pitches(
+        self, mixture_16k: np.ndarray, sang_before: np.ndarray | None = None
+    ) -> SegmentPitches:
+        """Reported F0 and salience of segments, both every 16 ms.
+
+        ``sang_before`` as for :meth:`separate`.
+        """
         if self.voices:
-            heard = self._heard_pitches(mixture_16k)
+            heard = self._heard_pitches(mixture_16k, sang_before)
             salience, f0_hz = np.asarray(heard.salience), list(self.reported_f0(heard))
         else:
             salience = self.salience(mixture_16k)

@@ -132,6 +132,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "change_cost": _WEIGHT,
         "doubt_cost": _WEIGHT,
         "overtone_cost": _WEIGHT,
+        "newcomer_cost": _WEIGHT,
         "least_together": _PART,
         "clear": _PART,
         "speed_semitones": Range(0.0, 24.0),

@@ -159,7 +159,7 @@ def test_one_bad_file_is_one_line(stub, tmp_path, capfd):
 
 def test_a_defect_in_one_file_leaves_the_others(monkeypatch, tmp_path, capfd):
     class Failing(StubEngine):
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             if len(self.heard) < 1:
                 self.heard.append(0)
                 raise RuntimeError("out of\nmemory")

@@ -28,7 +28,7 @@ class ScoredEngine(StubEngine):
         self.tracked = 0
         self.given = []
 
-    def pitches(self, mixture_16k):
+    def pitches(self, mixture_16k, sang_before=None):
         frames = mixture_16k.shape[-1] // 256
         start = self.tracked * self.step
         self.tracked += 1
@@ -36,7 +36,7 @@ class ScoredEngine(StubEngine):
         own = np.pad(self.true_f0_hz[::-1], ((0, 0), (0, frames)))[:, start : start + frames]
         return SegmentPitches([own], padded[None])
 
-    def separate(self, mixture_16k, channels_16k, seeds, f0_hz_synth=None):
+    def separate(self, mixture_16k, channels_16k, seeds, f0_hz_synth=None, sang_before=None):
         stems = super().separate(mixture_16k, channels_16k, seeds)
         if f0_hz_synth is None:
             return stems

@@ -19,7 +19,7 @@ class StubEngine:
         self.heard = []
         self.seeds = []
 
-    def separate(self, mixture_16k, channels_16k, seeds):
+    def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
         assert mixture_16k.dtype == channels_16k.dtype == np.float32
         assert len(mixture_16k) == len(channels_16k) == len(seeds) <= self.batch_segments
         time.sleep(self.delay_s)

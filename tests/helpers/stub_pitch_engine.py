@@ -22,7 +22,7 @@ class StubPitchEngine:
         self.delay_s = delay_s
         self.heard = []
 
-    def pitches(self, mixture_16k):
+    def pitches(self, mixture_16k, sang_before=None):
         assert mixture_16k.dtype == np.float32
         assert len(mixture_16k) <= self.batch_segments
         time.sleep(self.delay_s)

@@ -9,7 +9,7 @@ import pytest
 from umss_jax.config import HcqtConfig, VoicesConfig
 from umss_jax.pitch.config import WITH_NETWORK, RangesConfig
 from umss_jax.pitch.grid import bin_frequencies_hz, midi_to_hz
-from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0
+from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0, sang_last
 from umss_jax.voice_sets import parse_voices
 
 CONFIG = RangesConfig()
@@ -215,3 +215,28 @@ def test_faint_pitches_make_no_voice():
     assert assign_by_ranges(hz, heights, parse_voices("sb"), CONFIG).any(axis=1).all()
     found = assign_by_ranges(hz, heights, parse_voices("sb"), fewer)
     assert notes_of(found) == [[72, 0]] * 50
+
+
+def test_a_solo_stays_with_the_voice_that_began_it():
+    """A low phrase of the soprano lies better for the alto."""
+    hz, heights = peaks_of(*[(62,)] * 40)
+    solo = replace(CONFIG, least_together=0.05, newcomer_cost=1.5)
+    found = assign_by_ranges(hz, heights, VoicesConfig(), solo)
+    assert found.any(axis=1).tolist() == [False, True, False, False]
+    sang = np.array([True, False, False, False])
+    found = assign_by_ranges(hz, heights, VoicesConfig(), solo, sang_before=sang)
+    assert found.any(axis=1).tolist() == sang.tolist()
+    # Not where it is far out of reach, nor where all sang.
+    low = peaks_of(*[(43,)] * 40)
+    found = assign_by_ranges(*low, VoicesConfig(), solo, sang_before=sang)
+    assert found.any(axis=1).tolist() == [False, False, False, True]
+    found = assign_by_ranges(hz, heights, VoicesConfig(), solo, sang_before=np.ones(4, bool))
+    assert found.any(axis=1).tolist() == [False, True, False, False]
+
+
+def test_who_sang_last_is_told_over_silence():
+    some, nobody = np.eye(3)[:2], np.zeros((2, 3))
+    assert sang_last([nobody], None) is None
+    assert sang_last([some * [[1], [0]], nobody], None).tolist() == [True, False]
+    assert sang_last([nobody], np.array([False, True])).tolist() == [False, True]
+    assert sang_last([some * [[0], [1]], some], None).tolist() == [True, True]

@@ -32,7 +32,7 @@ class Engine:
         self.config = with_voices(ModelConfig(), voices)
         self.voices = voices.names
 
-    def separate(self, mixture_16k, channels_16k, seeds):
+    def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
         count = len(self.voices)
         shares = np.arange(1, count + 1, dtype=np.float32) / (count * (count + 1) / 2)
         stems = channels_16k[:, None] * shares[None, :, None, None]

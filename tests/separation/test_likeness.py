@@ -167,7 +167,7 @@ class Choir(StubEngine):
         super().__init__()
         self.f0_hz, self.pitches = f0_hz, pitches
 
-    def separate(self, mixture_16k, channels_16k, seeds):
+    def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
         stems = super().separate(mixture_16k, channels_16k, seeds).stems_16k
         frames = mixture_16k.shape[-1] // 256
         f0_hz = self.f0_hz[None, :, :frames].repeat(len(seeds), axis=0)

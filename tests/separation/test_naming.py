@@ -188,7 +188,7 @@ def test_a_move_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failing)
 
 def test_a_failure_of_the_work_leaves_nothing(tmp_path):
     class Failing(StubEngine):
-        def separate(self, *arguments):
+        def separate(self, *arguments, **_):
             raise RuntimeError("broken")
 
     path = record(tmp_path / "a.wav")

@@ -68,7 +68,7 @@ def test_pitches_of_nobody_are_read_by_mir_eval(recording, tmp_path):
 
 def test_nothing_is_half_written(recording, tmp_path):
     class Failing(StubPitchEngine):
-        def pitches(self, mixture_16k):
+        def pitches(self, mixture_16k, sang_before=None):
             if self.heard:
                 raise RuntimeError("out of memory")
             return super().pitches(mixture_16k)

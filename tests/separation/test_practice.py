@@ -78,7 +78,7 @@ def test_all_formats_have_the_same_files_rates_and_lengths(tmp_path, sound_forma
 class Panned(StubEngine):
     """Each voice's own channel holds it, alone."""
 
-    def separate(self, mixture_16k, channels_16k, seeds):
+    def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
         good = super().separate(mixture_16k, channels_16k, seeds)
         stems = np.zeros_like(good.stems_16k)
         for voice in range(len(VOICES)):
@@ -126,7 +126,7 @@ def test_what_would_clip_is_turned_down(tmp_path):
     class Opposed(StubEngine):
         """Stems that are louder than what they sum to."""
 
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             good = super().separate(mixture_16k, channels_16k, seeds)
             shares = np.float32([-0.9, 0.7, 0.6, 0.6])[None, :, None, None]
             return SegmentStems(channels_16k[:, None] * shares, good.f0_hz_synth)

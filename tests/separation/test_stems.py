@@ -108,7 +108,7 @@ def test_clipping_of_a_stem_goes_to_the_residual(tmp_path):
     class Hot(StubEngine):
         """Stems far louder than the mixture, which still sum to it."""
 
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             good = super().separate(mixture_16k, channels_16k, seeds)
             stems = channels_16k[:, None] * np.float32([5, -4, 0.3, -0.3])[None, :, None, None]
             return SegmentStems(stems, good.f0_hz_synth)
@@ -198,7 +198,7 @@ def test_what_was_made_of_replaced_stems_does_not_outlive_them(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_nothing_is_left_when_the_engine_fails(tmp_path, error):
     class Failing(StubEngine):
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             if len(self.seeds) == 2:
                 raise error("enough")
             return super().separate(mixture_16k, channels_16k, seeds)

@@ -204,7 +204,7 @@ def test_rates_are_those_of_the_model():
             synth=SynthConfig(sample_rate_hz=8000, hop_samples=512),
         )
 
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             good = super().separate(mixture_16k, channels_16k, seeds)
             return SegmentStems(good.stems_16k, good.f0_hz_synth[..., ::2])
 
@@ -234,7 +234,7 @@ def test_refuses_arrays_without_music(audio):
 
 def test_a_faulty_engine_is_found_out():
     class Faulty(StubEngine):
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             good = super().separate(mixture_16k, channels_16k, seeds)
             return SegmentStems(good.stems_16k * np.nan, good.f0_hz_synth)
 
@@ -242,7 +242,7 @@ def test_a_faulty_engine_is_found_out():
         separate_array(noise(20_000), 16_000, Faulty())
 
     class Short(StubEngine):
-        def separate(self, mixture_16k, channels_16k, seeds):
+        def separate(self, mixture_16k, channels_16k, seeds, sang_before=None):
             good = super().separate(mixture_16k, channels_16k, seeds)
             return SegmentStems(good.stems_16k[..., :-1], good.f0_hz_synth)
 
@@ -330,7 +330,7 @@ def test_silent_segments_spare_the_engine_and_have_no_pitch():
 )
 def test_engines_that_break_their_word(result, word):
     engine = StubPitchEngine()
-    engine.pitches = lambda mixture: result
+    engine.pitches = lambda mixture, sang_before: result
     with pytest.raises(ValueError, match=word):
         track_array(noise(64_000, 1), 16_000, engine)
 

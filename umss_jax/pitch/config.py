@@ -48,6 +48,9 @@ class RangesConfig:
     where there are fewer, the voices that fit least are silent throughout. With 0 all stay."""
     clear: float = 0.5
     """Salience of the pitches that count for it."""
+    newcomer_cost: float = 0.0
+    """In each frame of a voice that sings where some are silent throughout, unless it sang in the
+    segment before: a solo is not passed from voice to voice."""
 
 
 WITH_NETWORK = RangesConfig(
@@ -58,6 +61,7 @@ WITH_NETWORK = RangesConfig(
     doubt_cost=0.45,
     overtone_cost=3.0,
     least_together=0.04,
+    newcomer_cost=1.5,
 )
 """Beside an assignment network. Chosen on excerpts of eight pieces of ChoralSynth and of quartets 1
 to 3 of Nino_Dios: of 96 by RPA less wrong pitches, then of 20 by SI-SDR."""

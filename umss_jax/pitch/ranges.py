@@ -11,6 +11,7 @@ project's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,7 @@ def assign_by_ranges(
     config: RangesConfig = RangesConfig(),
     assigned: np.ndarray | None = None,
     grid: HcqtConfig = HcqtConfig(),
+    sang_before: np.ndarray | None = None,
 ) -> np.ndarray:
     """Assigns the peaks of every frame to voices.
 
@@ -60,6 +62,7 @@ def assign_by_ranges(
         config: what counts how much.
         assigned: ``[J, bins, T]`` in (0, 1), what an assignment network says.
         grid: of its bins.
+        sang_before: bool ``[J]``, which voices sang just before; None where that is not known.
 
     Returns:
         float64 ``[J, T]``, Hz, the highest voice first, 0 where a voice is silent.
@@ -72,21 +75,27 @@ def assign_by_ranges(
     doubts = np.zeros((len(voices), *hz.shape))
     if assigned is not None:
         doubts = config.doubt_cost * _doubts(hz, assigned, grid)
-    chosen = _chosen(_Seen(midi, heights, doubts), voices, config)
+    newcomers = np.zeros(len(voices), bool) if sang_before is None else ~sang_before
+    chosen = _chosen(_Seen(midi, heights, doubts), voices, newcomers, config)
     padded = np.concatenate([hz, np.zeros((len(hz), 1))], axis=1)
     tracks: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
     return tracks
 
 
-def _chosen(seen: _Seen, voices: VoicesConfig, config: RangesConfig) -> np.ndarray:
+def _chosen(
+    seen: _Seen, voices: VoicesConfig, newcomers: np.ndarray, config: RangesConfig
+) -> np.ndarray:
     """The peak of every voice in every frame ``[T, J]``, of no more voices than are heard."""
+    silent = seen.midi.shape[1]
     present = np.ones(len(voices), bool)
     path = _cheapest_path(seen, voices, present, config)
     heard = _together(path.chosen, seen.heights, config) if config.least_together else len(voices)
     while present.sum() > heard:
         fewer = [present & (np.arange(len(voices)) != voice) for voice in np.flatnonzero(present)]
         paths = [_cheapest_path(seen, voices, some, config) for some in fewer]
-        best = int(np.argmin([one.cost for one in paths]))
+        new = [np.count_nonzero(one.chosen[:, newcomers] < silent) for one in paths]
+        costs = [one.cost + config.newcomer_cost * n for one, n in zip(paths, new, strict=True)]
+        best = int(np.argmin(costs))
         path, present = paths[best], fewer[best]
     return path.chosen
 
@@ -216,6 +225,7 @@ def ranges_f0(
     mean_bins: int = 0,
     config: RangesConfig = RangesConfig(),
     assigned: np.ndarray | None = None,
+    sang_before: np.ndarray | None = None,
 ) -> np.ndarray:
     """From salience to the F0 of each voice in its frames.
 
@@ -227,10 +237,22 @@ def ranges_f0(
         mean_bins: as for :func:`umss_jax.pitch.continuity.salience_peaks`.
         config: what counts how much.
         assigned: ``[J, 360, 344]`` in (0, 1), what an assignment network says of it.
+        sang_before: as for :func:`assign_by_ranges`.
 
     Returns:
         float32 ``[J, 344]``, Hz, the highest voice first, 0 where unvoiced.
     """
     peaks = salience_peaks(salience, config.threshold_part * threshold, grid, mean_bins)
-    f0_hz = assign_by_ranges(peaks.hz, peaks.salience, voices, config, assigned, grid)
+    f0_hz = assign_by_ranges(peaks.hz, peaks.salience, voices, config, assigned, grid, sang_before)
     return f0_hz.astype(np.float32)
+
+
+def sang_last(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
+    """Which voices sang in the last of several segments in which anybody did.
+
+    Args:
+        f0_hz: of each segment ``[J, frames]``, 0 where unvoiced.
+        before: bool ``[J]`` of those before them, or None; what stands where nobody sings.
+    """
+    sung = [np.any(one, axis=1) for one in f0_hz if np.any(one)]
+    return sung[-1] if sung else before

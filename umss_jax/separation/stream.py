@@ -13,6 +13,7 @@ from umss_jax.audio.config import FileConfig
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
+from umss_jax.pitch.ranges import sang_last
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.high_band import BandSharer
 from umss_jax.separation.high_masks import Plan
@@ -139,15 +140,19 @@ def separate_blocks(
     """
     hop = engine.config.audio.hop_samples
     plan = plan_segments(config.segment_s, config.overlap, engine.config.audio)
+    sang: np.ndarray | None = None
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
+        nonlocal sang
         seeds = [segment_seed(config.seed, number) for number in numbers.tolist()]
         seeds_of = np.asarray(seeds, np.uint32)
         if known is not None:
             given = known.of_segments(numbers, plan.step // hop, plan.segment // hop)
             stems, f0_hz, _ = engine.separate(mixture, channels, seeds_of, given.f0_hz_synth)
             return stems, f0_hz, given.pitches_synth[:, None]
-        stems, f0_hz, pitches = engine.separate(mixture, channels, seeds_of)
+        answer = engine.separate(mixture, channels, seeds_of, sang_before=sang)
+        stems, f0_hz, pitches = answer
+        sang = sang_last(f0_hz, sang)
         unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
         return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
@@ -168,9 +173,13 @@ def track_blocks(
         One block per segment, in order, ``ceil(samples / 256)`` frames in all.
     """
     hop = engine.config.audio.hop_samples
+    sang: np.ndarray | None = None
 
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
-        return engine.pitches(mixture)
+        nonlocal sang
+        found = engine.pitches(mixture, sang)
+        sang = sang_last(found.f0_hz_synth, sang) if engine.voices else None
+        return found
 
     rows = len(engine.voices) or None
     f0 = Layer("F0", (rows,), samples_each=hop, is_faded=False)
