@@ -60,7 +60,8 @@ WITH_NETWORK = RangesConfig(
     centre_cost=0.25,
     doubt_cost=0.45,
     overtone_cost=3.0,
-    least_together=0.04,
+    least_together=0.06,
+    clear=0.6,
     newcomer_cost=1.5,
 )
 """Beside an assignment network. Chosen on excerpts of eight pieces of ChoralSynth and of quartets 1
