@@ -23,11 +23,11 @@ class KnownPitch(ModelEngine):
         known = self.known_f0(mixture_16k)
         return model.Analysis(None, self.salience(mixture_16k), None, None, None, known)
 
-    def _known(self, mixture_16k, f0_hz_synth):
+    def _known(self, mixture_16k, f0_hz_synth, sang_before=None):
         known = self.known_f0(mixture_16k) if f0_hz_synth is None else f0_hz_synth
         return Heard(None, None, known)
 
-    def _heard_pitches(self, mixture_16k):
+    def _heard_pitches(self, mixture_16k, sang_before=None):
         return Heard(self.salience(mixture_16k), None, self.known_f0(mixture_16k))
 
     def salience(self, mixture_16k):
