@@ -131,7 +131,7 @@ def test_where_nothing_can_be_written_work_goes_on(tmp_path, monkeypatch, caplog
     (line,) = caplog.messages
     assert os.strerror(number) in line
     assert "numbers are not kept" in line
-    assert list((tmp_path / "home").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_home_that_is_a_file(tmp_path, caplog):
