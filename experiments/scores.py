@@ -207,12 +207,12 @@ def hard(folders: Folders, out: Out = Path("scores"), seconds: Seconds = 60.0) -
     for folder in folders:
         piece = open_piece(folder, out, seconds)
         score = open_score(piece.score)
-        tracked = {}
+        as_it_is = tracker.track(piece.mixture, config.audio.sample_rate_hz)
         for name, change in CHANGES.items():
             mixture, changed = change(piece.mixture, score)
-            if len(mixture) not in tracked:
-                tracked[len(mixture)] = tracker.track(mixture, config.audio.sample_rate_hz)
-            own = tracked[len(mixture)]
+            own = as_it_is
+            if mixture is not piece.mixture:
+                own = tracker.track(mixture, config.audio.sample_rate_hz)
             fit = fit_score(changed, own.salience_synth, own.f0_hz_synth, config, piece.name)
             is_whole = len(mixture) == len(piece.mixture)
             rpa = raw_pitch_accuracy(piece.f0_hz, fit.f0_hz_synth) if is_whole else float("nan")

@@ -168,9 +168,7 @@ class ModelEngine:
         """What is known before voices are made: given, or found on the host."""
         if f0_hz_synth is not None:
             return Heard(None, None, f0_hz_synth)
-        if self._is_found_on_host:
-            return self._found_on_host(mixture_16k, sang_before)
-        return None
+        return self._heard_pitches(mixture_16k, sang_before) if self._is_found_on_host else None
 
     def _heard_pitches(
         self, mixture_16k: np.ndarray, sang_before: np.ndarray | None = None

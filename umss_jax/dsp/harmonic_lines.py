@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-_VOICED_HZ = 1.0
+VOICED_HZ = 1.0
+"""F0 at and below it stands for unvoiced: the floor of the extractor is far lower."""
 
 
 def is_near_harmonic(
@@ -22,7 +23,7 @@ def is_near_harmonic(
     Returns:
         bool, of the shape that both have together.
     """
-    is_voiced = f0_hz > _VOICED_HZ
+    is_voiced = f0_hz > VOICED_HZ
     f0_hz = jnp.where(is_voiced, f0_hz, 1.0)
     closest = jnp.maximum(jnp.round(hz / f0_hz), 1.0) * f0_hz
     return is_voiced & (jnp.abs(closest - hz) < apart_hz + apart_share * hz)

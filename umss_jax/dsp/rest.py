@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from umss_jax.config import MaskConfig
-from umss_jax.dsp.harmonic_lines import is_near_harmonic
+from umss_jax.dsp.harmonic_lines import VOICED_HZ, is_near_harmonic
 from umss_jax.dsp.stft import centred_stft
 
 _LOW, _MIDDLE = 0.1, 0.5  # quantiles of a bin's power
@@ -30,7 +30,6 @@ _SPREAD = 0.005  # of the frequency: vibrato, and singers who do not quite agree
 _HIGHEST_HZ = 3000.0  # above, vibrato smears harmonics over all bins, and voices are weak
 _NEAR_BINS = 16  # to either side, which tell of a bin that is never free
 _AT, _BETWEEN = 2.0, 6.0  # times the noise is subtracted at harmonics, and between them
-_VOICED_HZ = 1.0
 _CONSONANT_S = 0.3  # of a voice, before and after what it sings
 _FLOOR = 1e-20
 
@@ -86,15 +85,17 @@ def _steady_power(power: jax.Array, sung: jax.Array) -> jax.Array:
     # A bin that is never free has the noise of those around it: the geometric mean, so that a line
     # of hum among them counts little.
     level = jnp.where(is_known, jnp.log(noise + _FLOOR), 0.0)
-    known = _sum_around(is_known.astype(float))
-    around = jnp.where(known > 0, jnp.exp(_sum_around(level) / jnp.maximum(known, 1.0)), 0.0)
+    near = _NEAR_BINS, _NEAR_BINS
+    known = _sum_around(is_known.astype(float), *near)
+    around = jnp.where(known > 0, jnp.exp(_sum_around(level, *near) / jnp.maximum(known, 1.0)), 0.0)
     return jnp.where(is_known, noise, around)
 
 
-def _sum_around(values: jax.Array) -> jax.Array:
-    """Sum over the bins within reach, ``[B, F]``."""
-    total = jnp.cumsum(jnp.pad(values, ((0, 0), (_NEAR_BINS + 1, _NEAR_BINS))), axis=-1)
-    return total[:, 2 * _NEAR_BINS + 1 :] - total[:, : -2 * _NEAR_BINS - 1]
+def _sum_around(values: jax.Array, before: int, after: int) -> jax.Array:
+    """Sum over each value, so many before and so many after it along the last axis."""
+    edges = [(0, 0)] * (values.ndim - 1) + [(before + 1, after)]
+    total = jnp.cumsum(jnp.pad(values, edges), axis=-1)
+    return total[..., before + after + 1 :] - total[..., : -before - after - 1]
 
 
 def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
@@ -110,11 +111,8 @@ def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
     Returns:
         bool ``[B, J, S / hop + 1]``, for the frames of the masks.
     """
-    is_sung = f0_hz_synth > _VOICED_HZ
+    # Frames of masks are centred where those of F0 begin and end: there is one more.
+    is_sung = jnp.pad(f0_hz_synth > VOICED_HZ, ((0, 0), (0, 0), (0, 1)))
     reach = math.ceil(_CONSONANT_S / hop_s)
-    counted = jnp.cumsum(jnp.pad(is_sung, ((0, 0), (0, 0), (reach + 1, reach))), axis=-1)
-    # Frames of masks are centred where those of F0 begin and end.
-    within = jnp.pad(counted, ((0, 0), (0, 0), (0, 1)), mode="edge")
-    frames = is_sung.shape[-1] + 1
-    near = within[..., 2 * reach : 2 * reach + frames] > within[..., :frames]
+    near = _sum_around(is_sung.astype(int), reach, reach - 1) > 0
     return near | ~jnp.any(near, axis=1, keepdims=True)

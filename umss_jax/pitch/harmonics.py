@@ -16,7 +16,7 @@ import numpy as np
 
 from umss_jax.config import AudioConfig
 from umss_jax.dsp.framing import hann_window, to_frames
-from umss_jax.dsp.harmonic_lines import is_near_harmonic
+from umss_jax.dsp.harmonic_lines import VOICED_HZ, is_near_harmonic
 
 _WINDOW = 1024
 _HIGHEST_HZ = 4000.0
@@ -25,7 +25,6 @@ _REACH_CENTS = 40.0  # of a harmonic: what lies further off is something else
 _APART_HZ, _APART_SHARE = 31.0, 0.005  # of harmonics of two voices that are told apart
 _PASSES = 2
 _PRIOR = 1.0  # trust in the F0 that was given, in means of the weight of a voiced frame
-_VOICED_HZ = 1.0
 _FLOOR = 1e-12
 
 
@@ -80,7 +79,7 @@ def _aligned(
     """One pass. Axes are batch, voice, frame, harmonic and the three bins around it."""
     bin_hz = audio.sample_rate_hz / _WINDOW
     numbers = jnp.arange(1, _HARMONICS + 1)[None, None, None]
-    is_voiced = f0_hz > _VOICED_HZ
+    is_voiced = f0_hz > VOICED_HZ
     harmonics = jnp.where(is_voiced, f0_hz, 0.0)[..., None] * numbers
     is_free = (harmonics > 0) & (harmonics < _HIGHEST_HZ) & ~_is_covered(f0_hz, harmonics)
     around = jnp.arange(-1, 2)[None, None, None, None]

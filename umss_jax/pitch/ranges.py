@@ -26,15 +26,15 @@ _OVERTONES = (12.0, 19.02, 24.0)  # semitones above: second to fourth harmonic
 _NEAR_SEMITONES = 0.4
 
 
-class _Seen(NamedTuple):
-    """What is seen of the peaks of every frame, descending in pitch."""
+class _Costs(NamedTuple):
+    """What it costs to give the peaks of every frame, descending in pitch, to voices."""
 
-    midi: np.ndarray
-    """``[T, N]``, NaN where there is none."""
-    heights: np.ndarray
-    """``[T, N]``, their saliences."""
-    doubts: np.ndarray
-    """``[J, T, N]``, how little a network gives each voice of each; 0 where none is asked."""
+    own: np.ndarray
+    """``[J, T, N]``, of each voice that sings each, by its range and a network's doubts."""
+    gains: np.ndarray
+    """``[T, N]``, of a peak that somebody sings."""
+    steps: np.ndarray
+    """``[T - 1, N + 1, N + 1]``, as :func:`_step_costs`."""
 
 
 class _Path(NamedTuple):
@@ -75,27 +75,31 @@ def assign_by_ranges(
     doubts = np.zeros((len(voices), *hz.shape))
     if assigned is not None:
         doubts = config.doubt_cost * _doubts(hz, assigned, grid)
+    borders = zip(voices.lowest_notes, voices.highest_notes, strict=True)
+    ranged = np.stack([_range_cost(midi, low, high, config) for low, high in borders])
+    gains = config.reward * heights - config.overtone_cost * _overtone_doubts(midi, heights)
+    own = np.where(np.isnan(midi), _NEVER, ranged + doubts)
     newcomers = np.zeros(len(voices), bool) if sang_before is None else ~sang_before
-    chosen = _chosen(_Seen(midi, heights, doubts), voices, newcomers, config)
+    chosen = _chosen(_Costs(own, gains, _step_costs(midi, config)), heights, newcomers, config)
     padded = np.concatenate([hz, np.zeros((len(hz), 1))], axis=1)
     tracks: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
     return tracks
 
 
 def _chosen(
-    seen: _Seen, voices: VoicesConfig, newcomers: np.ndarray, config: RangesConfig
+    costs: _Costs, heights: np.ndarray, newcomers: np.ndarray, config: RangesConfig
 ) -> np.ndarray:
     """The peak of every voice in every frame ``[T, J]``, of no more voices than are heard."""
-    silent = seen.midi.shape[1]
-    present = np.ones(len(voices), bool)
-    path = _cheapest_path(seen, voices, present, config)
-    heard = _together(path.chosen, seen.heights, config) if config.least_together else len(voices)
+    voices, _, silent = costs.own.shape
+    present = np.ones(voices, bool)
+    path = _cheapest_path(costs, present, config)
+    heard = _together(path.chosen, heights, config) if config.least_together else voices
     while present.sum() > heard:
-        fewer = [present & (np.arange(len(voices)) != voice) for voice in np.flatnonzero(present)]
-        paths = [_cheapest_path(seen, voices, some, config) for some in fewer]
+        fewer = [present & (np.arange(voices) != voice) for voice in np.flatnonzero(present)]
+        paths = [_cheapest_path(costs, some, config) for some in fewer]
         new = [np.count_nonzero(one.chosen[:, newcomers] < silent) for one in paths]
-        costs = [one.cost + config.newcomer_cost * n for one, n in zip(paths, new, strict=True)]
-        best = int(np.argmin(costs))
+        totals = [one.cost + config.newcomer_cost * n for one, n in zip(paths, new, strict=True)]
+        best = int(np.argmin(totals))
         path, present = paths[best], fewer[best]
     return path.chosen
 
@@ -132,27 +136,22 @@ def _doubts(hz: np.ndarray, assigned: np.ndarray, grid: HcqtConfig) -> np.ndarra
 
 
 def _ways(
-    seen: _Seen, voices: VoicesConfig, present: np.ndarray, config: RangesConfig
+    costs: _Costs, present: np.ndarray, config: RangesConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest ways of each frame, as ``[T, W, J]`` numbers of peaks, and what they cost.
 
     N, the number of peaks, stands for silence, which costs nothing those who are not present.
     """
-    midi, heights, _ = seen
-    frames, peaks = midi.shape
+    _, frames, peaks = costs.own.shape
     numbers = np.arange(peaks)
-    gain = config.reward * heights - config.overtone_cost * _overtone_doubts(midi, heights)
     ways = np.zeros((frames, 1, 0), int)
-    costs, last = np.zeros((frames, 1)), np.full((frames, 1), -1)
-    for voice, is_present in enumerate(present):
-        ranged = _range_cost(midi, voices.lowest_notes[voice], voices.highest_notes[voice], config)
-        own = (ranged + seen.doubts[voice])[:, None]  # [T, 1, N]
+    paid, last = np.zeros((frames, 1)), np.full((frames, 1), -1)
+    for own, is_present in zip(costs.own[:, :, None], present, strict=True):  # [T, 1, N]
         is_shared = numbers == last[..., None]
-        sung = own + np.where(is_shared, config.shared_cost, -gain[:, None])
+        sung = own + np.where(is_shared, config.shared_cost, -costs.gains[:, None])
         sung = np.where((numbers >= last[..., None]) & is_present, sung, _NEVER)
-        sung = np.where(np.isnan(midi)[:, None], _NEVER, sung)
         silent = np.full((*last.shape, 1), config.silent_cost if is_present else 0.0)
-        total = costs[..., None] + np.concatenate([sung, silent], axis=-1)
+        total = paid[..., None] + np.concatenate([sung, silent], axis=-1)
         flat = total.reshape(frames, -1)
         kept = min(config.ways, flat.shape[1])
         best = np.argpartition(flat, kept - 1, axis=1)[:, :kept]
@@ -160,9 +159,9 @@ def _ways(
         ways = np.concatenate(
             [np.take_along_axis(ways, before[..., None], axis=1), choice[..., None]], axis=2
         )
-        costs = np.take_along_axis(flat, best, axis=1)
+        paid = np.take_along_axis(flat, best, axis=1)
         last = np.where(choice == peaks, np.take_along_axis(last, before, axis=1), choice)
-    return ways, costs
+    return ways, paid
 
 
 def _overtone_doubts(midi: np.ndarray, heights: np.ndarray) -> np.ndarray:
@@ -184,19 +183,16 @@ def _range_cost(midi: np.ndarray, low: int, high: int, config: RangesConfig) -> 
     return cost + config.outside_cost * outside
 
 
-def _cheapest_path(
-    seen: _Seen, voices: VoicesConfig, present: np.ndarray, config: RangesConfig
-) -> _Path:
+def _cheapest_path(costs: _Costs, present: np.ndarray, config: RangesConfig) -> _Path:
     """The path through the frames that costs least in all."""
-    ways, costs = _ways(seen, voices, present, config)
-    steps = _step_costs(seen.midi, config)
+    ways, paid = _ways(costs, present, config)
     frames = len(ways)
-    total, origins = costs[0], np.zeros(costs.shape, int)
+    total, origins = paid[0], np.zeros(paid.shape, int)
     for frame in range(1, frames):
-        moves = steps[frame - 1][ways[frame, :, None], ways[frame - 1, None]]
+        moves = costs.steps[frame - 1][ways[frame, :, None], ways[frame - 1, None]]
         arriving = total[None] + moves.sum(axis=2)
         origins[frame] = np.argmin(arriving, axis=1)
-        total = costs[frame] + np.min(arriving, axis=1)
+        total = paid[frame] + np.min(arriving, axis=1)
     chosen = np.zeros(frames, int)
     chosen[-1] = int(np.argmin(total))
     for frame in range(frames - 1, 0, -1):

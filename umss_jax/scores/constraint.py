@@ -10,10 +10,8 @@ import numpy as np
 from umss_jax.config import ModelConfig
 from umss_jax.scores.aligned import NOWHERE, AlignedNotes
 from umss_jax.scores.config import ConstraintConfig, PathConfig
-from umss_jax.scores.evidence import SEMITONES, bin_to_midi, midi_to_bin
+from umss_jax.scores.evidence import SAME_SEMITONES, SEMITONES, bin_to_midi, midi_to_bin
 from umss_jax.scores.path import singing_paths
-
-_SAME_SEMITONES = 0.7
 
 
 class ScoredTracks(NamedTuple):
@@ -121,7 +119,7 @@ def _unexplained_stretches(
     left over.
     """
     grid = model.hcqt
-    reach = round(_SAME_SEMITONES * grid.bins_per_octave / SEMITONES)
+    reach = round(SAME_SEMITONES * grid.bins_per_octave / SEMITONES)
     is_note = np.zeros(salience.shape, bool)
     for voice in voices:
         for n in np.flatnonzero(voice.onset != NOWHERE):
@@ -213,8 +211,8 @@ def _contradicted(
     mine = _salience_at(salience, track_hz, model)
     midi = bin_to_midi(_bins(own_hz, model), model.hcqt)
     with np.errstate(invalid="ignore"):
-        is_other = (np.abs(midi - others) < _SAME_SEMITONES).any(axis=0)
-        is_same = np.abs(midi - bin_to_midi(_bins(track_hz, model), model.hcqt)) < _SAME_SEMITONES
+        is_other = (np.abs(midi - others) < SAME_SEMITONES).any(axis=0)
+        is_same = np.abs(midi - bin_to_midi(_bins(track_hz, model), model.hcqt)) < SAME_SEMITONES
     strange = (own_hz > 0) & ~is_other & ~is_same
     denied = np.zeros(len(note), bool)
     for first, last in _runs(note):

@@ -9,6 +9,8 @@ import numpy as np
 from umss_jax.config import HcqtConfig
 from umss_jax.scores.config import AlignmentConfig
 
+SAME_SEMITONES = 0.7
+"""Pitches that are nearer are of one note."""
 SEMITONES = 12
 _LOWEST, _HIGHEST = 0, 127
 

@@ -16,9 +16,8 @@ import numpy as np
 from umss_jax.config import HcqtConfig
 from umss_jax.interruption import check
 from umss_jax.scores.config import PathConfig
-from umss_jax.scores.evidence import SEMITONES, bin_to_midi, midi_to_bin
+from umss_jax.scores.evidence import SAME_SEMITONES, SEMITONES, bin_to_midi, midi_to_bin
 
-_OTHER_SEMITONES = 0.7
 _NEVER = 1e3
 _BLOCK_FRAMES = 512
 
@@ -97,10 +96,10 @@ def _distance_costs(
     """Of the pitches ``[J, width]`` of every voice, ``[frames, J, width]``; NaN far from notes."""
     outside = np.maximum(np.maximum(low[..., None] - midi, midi - high[..., None]), 0)
     costs = np.where(outside > config.reach_semitones, _NEVER, config.note_cost * outside)
-    own = np.abs(midi - target[..., None]) < _OTHER_SEMITONES
+    own = np.abs(midi - target[..., None]) < SAME_SEMITONES
     for voice in range(target.shape[1]):
         others = np.delete(target, voice, axis=1)[:, :, None]
-        taken = (np.abs(midi[voice] - others) < _OTHER_SEMITONES).any(axis=1) & ~own[:, voice]
+        taken = (np.abs(midi[voice] - others) < SAME_SEMITONES).any(axis=1) & ~own[:, voice]
         costs[:, voice] += config.other_cost * taken
     found: np.ndarray = costs.astype(np.float32)
     return found

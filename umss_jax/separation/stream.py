@@ -150,8 +150,7 @@ def separate_blocks(
             given = known.of_segments(numbers, plan.step // hop, plan.segment // hop)
             stems, f0_hz, _ = engine.separate(mixture, channels, seeds_of, given.f0_hz_synth)
             return stems, f0_hz, given.pitches_synth[:, None]
-        answer = engine.separate(mixture, channels, seeds_of, sang_before=sang)
-        stems, f0_hz, pitches = answer
+        stems, f0_hz, pitches = engine.separate(mixture, channels, seeds_of, sang_before=sang)
         sang = sang_last(f0_hz, sang)
         unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
         return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
