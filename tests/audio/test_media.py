@@ -274,11 +274,16 @@ def test_rates_that_no_recording_has_are_refused(tmp_path):
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("name", KINDS)
 def test_samples_are_those_of_the_program_ffmpeg(files, tmp_path, name):
+    """Older versions (5.1) keep the delay of which Matroska tells: the sound begins later by it."""
     made = tmp_path / "a.wav"
     command = ["ffmpeg", "-v", "error", "-i", files[name], "-c:a", "pcm_f32le", made]
     subprocess.run(command, check=True)
     by_program = soundfile.read(made, dtype="float32", always_2d=True)[0].T
     ours = whole(files[name])
+    with av.open(str(files[name])) as container:
+        delay = container.streams.audio[0].codec_context.delay
+    if files[name].suffix in (".mka", ".mkv") and lag_of(by_program[0], ours[0]) == delay:
+        by_program = by_program[:, delay:]
     assert -rounding(KINDS[name], "9.0") <= by_program.shape[1] - ours.shape[1] < 2048
     both = min(by_program.shape[1], ours.shape[1])
     np.testing.assert_allclose(ours[:, :both], by_program[:, :both], atol=1e-3)
