@@ -19,6 +19,7 @@ def f0(
     folder: Annotated[Path, typer.Argument(help="Of pieces with stems and F0 tables.")],
     name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "starter",
     assigner: Annotated[str, typer.Option("--assigner")] = "auto",
+    chain: Annotated[str, typer.Option("--chain")] = "improved",
 ) -> None:
     """Print overall, raw pitch and raw chroma accuracy, of whole pieces, per voice and of all."""
     import numpy as np
@@ -29,7 +30,7 @@ def f0(
     from umss_jax.data.pitched_mixes import open_pitched
     from umss_jax.evaluate.pitch_metrics import melody_scores
 
-    tracker = load_tracker(name, assigner=assigner)
+    tracker = load_tracker(name, assigner=assigner, chain=chain)
     audio = tracker.engine.config.audio
     measures = ("overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy")
     rows = []
@@ -40,7 +41,7 @@ def f0(
         frames = min(reference.shape[-1], estimate.shape[-1])
         scores = melody_scores(reference[:, :frames], estimate[:, :frames])
         rows.append([getattr(scores, measure) for measure in measures])
-    typer.echo(f"{len(rows)} pieces, {tracker.engine.name}, {tracker.engine.assigner}")
+    typer.echo(f"{len(rows)} pieces, {tracker.engine.name}, {tracker.engine.assigner}, {chain}")
     typer.echo("voice    OA    RPA   RCA")
     table = np.asarray(rows)
     by_label = {voice: table[..., number] for number, voice in enumerate(VOICES)}

@@ -74,6 +74,7 @@ def multif0(
         float | None,
         typer.Option("--threshold", help="Minimum salience; by default the network's."),
     ] = None,
+    chain: Annotated[str, typer.Option("--chain")] = "improved",
 ) -> None:
     """Print multi-F0 precision, recall and F-measure of a model's salience, before assignment."""
     import numpy as np
@@ -85,7 +86,7 @@ def multif0(
     from umss_jax.pitch.continuity import multi_f0_peaks
 
     bring_published(name)
-    engine = load_tracker(name, assigner="none").engine
+    engine = load_tracker(name, assigner="none", chain=chain).engine
     minimum = engine.config.f0.multi_f0_threshold if threshold is None else threshold
     scores = []
     for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):

@@ -1,4 +1,4 @@
-"""What is done with what the networks say: the paper's chain, and the improved one."""
+"""What is done with what the networks say: the paper's chain, and those that go beyond it."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,17 +10,19 @@ import pytest
 from comparison import relative_error
 
 from umss_jax import model
-from umss_jax.config import Chain, ModelConfig, with_chain
+from umss_jax.config import Assigner, Chain, ModelConfig, TrackAssigner, with_chain
 from umss_jax.config_tree import leaves
 from umss_jax.dsp.masks import soft_mask_stems
+from umss_jax.inference import ModelEngine
 from umss_jax.weights.configuration import _OF_THE_RUN
 
 CONFIG = ModelConfig()
 FRAMES = 60
 
 
-def test_the_chain_is_no_part_of_weights():
-    improved = with_chain(CONFIG, Chain.IMPROVED)
+@pytest.mark.parametrize("chain", [Chain.IMPROVED, Chain.THOROUGH])
+def test_the_chain_is_no_part_of_weights(chain):
+    improved = with_chain(CONFIG, chain)
     assert with_chain(improved, Chain.PAPER) == CONFIG
     before, after = leaves(CONFIG), leaves(improved)
     assert {name for name in before if before[name] != after[name]} <= _OF_THE_RUN
@@ -91,3 +93,34 @@ def test_voices_are_made_on_the_f0_that_the_harmonics_have(separated):
     assert np.abs(f0_hz[0, middle] - 442.0).max() < 1.0
     assert np.abs(f0_hz[3, middle] - 149.5).max() < 0.3
     np.testing.assert_array_equal(f0_hz[1:3], np.float32(CONFIG.f0.floor_hz))
+
+
+class OneAtATime(ModelEngine):
+    """Hears nothing but the loudest tone."""
+
+    def salience(self, mixture_16k):
+        bins, frames = self.config.hcqt.bins, mixture_16k.shape[-1] * 22_050 // (16_000 * 256) + 1
+        spectra = np.abs(np.fft.rfft(mixture_16k, axis=-1))
+        loudest_hz = np.argmax(spectra, axis=-1) * 16_000 / mixture_16k.shape[-1]
+        places = np.argmin(np.abs(self.frequencies_hz - loudest_hz[:, None]), axis=-1)
+        near = np.abs(np.arange(bins) - places[:, None]) / 2
+        return np.repeat(0.9 * np.exp(-(near**2))[..., None], frames, axis=-1)
+
+
+@pytest.mark.parametrize("assigner", [Assigner.RANGES, TrackAssigner.NONE])
+@pytest.mark.parametrize("chain", [Chain.IMPROVED, Chain.THOROUGH])
+def test_a_soft_voice_is_found_by_listening_again(assigner, chain):
+    time_s = np.arange(64_000) / 16_000
+    tones = sum(
+        level * np.sin(2 * np.pi * k * hz * time_s) / k
+        for hz, level in ((196.0, 1.0), (330.0, 0.7))
+        for k in range(1, 20)
+    )
+    mixture = np.float32(tones / np.abs(tones).max())[None]
+    config = with_chain(ModelConfig(), chain)
+    found = OneAtATime("of a test", {}, assigner, config=config).pitches(mixture)
+    f0_hz = np.sort(np.asarray(found.f0_hz_synth[0]), axis=0)
+    sung = f0_hz[:, 10:-10][f0_hz[:, 10:-10] > 0]
+    expected = [196.0, 330.0] if chain == Chain.THOROUGH else [196.0]
+    assert {float(min(expected, key=lambda hz: abs(hz - one))) for one in sung} == set(expected)
+    assert max(np.min(np.abs(np.array(expected) - one)) for one in sung) < 3

@@ -26,7 +26,7 @@ LAYERS = (
     ("synth", "pitch"),
     ("networks",),
     ("model",),
-    ("weights", "audio"),
+    ("weights", "audio", "segment_programs"),
     ("inference", "scores"),
     ("data", "separation"),
     ("train", "chorales", "api"),

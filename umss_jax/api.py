@@ -148,7 +148,7 @@ def load(
         config: Segments, overlap and seed.
         init_missing: Initialise encoder and decoder at random where the model has none: they must
             be trained, on the recording itself for instance, before their stems mean anything.
-        chain: ``improved`` or ``paper``: see :class:`umss_jax.config.Chain`.
+        chain: ``improved``, ``paper`` or ``thorough``: see :class:`umss_jax.config.Chain`.
         voices: Who sings (:func:`umss_jax.voice_sets.as_voices`); by default those that the
             weights were trained with: soprano, alto, tenor and bass.
 

@@ -168,6 +168,10 @@ class F0Config:
     to_harmonics: bool = False
     """Whether F0 is moved by a few cents to where its harmonics lie in the mixture, before voices
     are separated; see :mod:`umss_jax.pitch.harmonics`."""
+    again: bool = False
+    """Whether the salience network also hears the mixture without each voice that was found, and
+    the voices are found anew with what it hears there; see :mod:`umss_jax.dsp.removal`. Where F0
+    are found jointly or by ranges; takes J more runs of that network."""
 
 
 @dataclass(frozen=True)
@@ -250,13 +254,15 @@ class Chain(enum.StrEnum):
 
     *paper* is the published chain. *improved* separates better with the same weights: the F0 of
     all voices are found together, between bins but not between notes, and moved to where the
-    harmonics in the mixture lie; the masks are
-    those of the refiner where the weights have one, else in the ratio of the voices' powers, after
-    these were fitted to the mixture, less what is steady and sung by nobody.
+    harmonics in the mixture lie; the masks are those of the refiner where the weights have one,
+    else in the ratio of the voices' powers, after these were fitted to the mixture, less what is
+    steady and sung by nobody. *thorough* does the same and also listens to the mixture without each
+    voice, where soft ones are found that louder ones cover; that takes four times as long.
     """
 
     PAPER = "paper"
     IMPROVED = "improved"
+    THOROUGH = "thorough"
 
 
 class Assigner(enum.StrEnum):
@@ -375,7 +381,7 @@ class ModelConfig:
 
 def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
     """The configuration of a chain, whatever it was before."""
-    is_improved = chain == Chain.IMPROVED
+    is_improved = chain != Chain.PAPER
     return replace(
         config,
         f0=replace(
@@ -384,6 +390,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
             across_notes=not is_improved,
             jointly=is_improved,
             to_harmonics=is_improved,
+            again=chain == Chain.THOROUGH,
         ),
         mask=replace(
             config.mask,

@@ -20,6 +20,12 @@ from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import middle_frames, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
 from umss_jax.pitch.ranges import ranges_f0, sang_last
+from umss_jax.segment_programs import (
+    analysis_program,
+    remainders_program,
+    salience_program,
+    voices_program,
+)
 
 if TYPE_CHECKING:
     from umss_jax import model
@@ -95,7 +101,7 @@ class ModelEngine:
         """
         heard = self._known(mixture_16k, f0_hz_synth, sang_before)
         known = None if heard is None else heard.f0_hz_synth
-        found = self._results(_voices, mixture_16k, channels_16k, seeds, known)
+        found = self._results(voices_program, mixture_16k, channels_16k, seeds, known)
         heard = heard or _heard(found, "output.")
         f0_hz = self.reported_f0(heard)
         pitches = self._pitches_of(heard.salience, f0_hz.shape[-1])
@@ -118,7 +124,7 @@ class ModelEngine:
         """Stems ``[B, J, 1, S]`` of the mixture, and :meth:`intermediates`."""
         heard = self._known(mixture_16k, f0_hz_synth)
         known = None if heard is None else heard.f0_hz_synth
-        voices: model.Separated = _voices(
+        voices: model.Separated = voices_program(
             self._on_device, mixture_16k, mixture_16k[:, None], seeds, known, self.config
         )
         if heard is None or heard.salience is None:
@@ -128,7 +134,7 @@ class ModelEngine:
 
     def salience(self, mixture_16k: np.ndarray) -> np.ndarray:
         """Multi-F0 salience ``[B, 360, frames]`` of segments."""
-        return np.asarray(self._results(_salience, mixture_16k)[""])
+        return np.asarray(self._results(salience_program, mixture_16k)[""])
 
     @own_settings
     def analyse(self, mixture_16k: np.ndarray) -> model.Analysis:
@@ -136,7 +142,7 @@ class ModelEngine:
         from umss_jax import model
 
         if not self._is_found_on_host:
-            analysis: model.Analysis = _analysis(self._on_device, mixture_16k, self.config)
+            analysis: model.Analysis = analysis_program(self._on_device, mixture_16k, self.config)
             return analysis
         salience, f0_hz_cqt, f0_hz_synth = self._found_on_host(mixture_16k)
         at_cqt = None if f0_hz_cqt is None else jnp.asarray(f0_hz_cqt)
@@ -151,13 +157,31 @@ class ModelEngine:
         if self.assigner in RULES:
             salience = self.salience(mixture_16k)
         else:
-            found = self._results(_analysis, mixture_16k)
+            found = self._results(analysis_program, mixture_16k)
             salience, assigned = (np.asarray(found[name]) for name in ("salience", "assigned"))
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         if self.assigner == Assigner.HEURISTIC:
             return Heard(salience, None, np.stack(self._by_continuity(salience, frames)))
         f0_hz = np.stack(self._by_ranges(salience, assigned, sang_before))
+        if self.config.f0.again:
+            salience = self._heard_again(mixture_16k, salience, f0_hz)
+            f0_hz = np.stack(self._by_ranges(salience, assigned, sang_before))
         return Heard(salience, f0_hz, f0_hz[..., middle_frames(f0_hz.shape[-1], frames)])
+
+    def _heard_again(
+        self, mixture_16k: np.ndarray, salience: np.ndarray, f0_hz_cqt: np.ndarray
+    ) -> np.ndarray:
+        """The salience ``[B, bins, T]``, and what is more salient without one of the voices.
+
+        The mean of the two mixtures in which it is most: what taking a voice out makes up is seldom
+        in two of them.
+        """
+        frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
+        at_hops = f0_hz_cqt[..., nearest_frames(f0_hz_cqt.shape[-1], frames)]
+        left = np.asarray(self._results(remainders_program, mixture_16k, at_hops)[""])
+        heard = np.stack([self.salience(left[:, voice]) for voice in range(left.shape[1])])
+        most = np.sort(heard, axis=0)[-2:].mean(axis=0)
+        return np.maximum(salience, most)
 
     def _known(
         self,
@@ -176,7 +200,7 @@ class ModelEngine:
         """What :meth:`analyse` says of pitches, by a program that is kept."""
         if self._is_found_on_host:
             return self._found_on_host(mixture_16k, sang_before)
-        return _heard(self._results(_analysis, mixture_16k))
+        return _heard(self._results(analysis_program, mixture_16k))
 
     @own_settings
     def _results(self, jitted: Any, *arguments: Any) -> dict[str, Any]:
@@ -229,6 +253,9 @@ class ModelEngine:
             salience, f0_hz = np.asarray(heard.salience), list(self.reported_f0(heard))
         else:
             salience = self.salience(mixture_16k)
+            if self.config.f0.again:
+                by_ranges = np.stack(self._by_ranges(salience, None, None))
+                salience = self._heard_again(mixture_16k, salience, by_ranges)
         frames = mixture_16k.shape[-1] // self.config.audio.hop_samples
         salience_synth = salience[..., nearest_frames(salience.shape[-1], frames)]
         if not self.voices:
@@ -269,44 +296,3 @@ def _heard(found: Mapping[str, Any], before: str = "") -> Heard:
     """Of the results of a program; what is not among them is None."""
     salience, f0_hz_cqt = (found.get(before + name) for name in ("salience", "f0_hz_cqt"))
     return Heard(salience, f0_hz_cqt, found[f"{before}f0_hz_synth"])
-
-
-# Compiled once for all engines of equal settings, so that an adapted one needs no compilation. The
-# model, and all networks with it, is imported as it is traced: a program that was kept needs none.
-_jit = functools.partial(jax.jit, static_argnames="config")
-
-
-@_jit
-def _salience(variables: model.Variables, mixture: jax.Array, config: ModelConfig) -> jax.Array:
-    from umss_jax import model
-
-    return model.estimate_salience(variables, model.features(mixture, config), config)
-
-
-@_jit
-def _analysis(
-    variables: model.Variables, mixture: jax.Array, config: ModelConfig
-) -> model.Analysis:
-    from umss_jax import model
-
-    analysis = model.analyse(variables, mixture, config)
-    assigned = analysis.assigned if config.f0.jointly else None
-    return analysis._replace(features=None, assigned=assigned, binary=None)
-
-
-@_jit
-def _voices(
-    variables: model.Variables,
-    mixture: jax.Array,
-    channels: jax.Array,
-    seeds: jax.Array,
-    f0_hz_synth: jax.Array | None,
-    config: ModelConfig,
-) -> model.Separated:
-    from umss_jax import model
-
-    if f0_hz_synth is None:
-        analysis = model.analyse(variables, mixture, config)
-    else:
-        analysis = model.given_f0(f0_hz_synth, config)
-    return model.separate(variables, mixture, channels, analysis, seeds, config)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SOURCES: tuple[str, ...] = (
     *("dsp", "synth", "pitch", "networks"),
     *("accelerators.py", "config.py", "device.py", "inference.py", "kept_programs.py", "model.py"),
-    *("precision.py", "trees.py"),
+    *("precision.py", "segment_programs.py", "trees.py"),
 )
 """Files and folders of the package that say what a program computes."""
 _VARIABLES = (

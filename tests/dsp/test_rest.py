@@ -106,7 +106,7 @@ def test_examples_of_a_batch_do_not_depend_on_each_other():
         np.testing.assert_allclose(together[one], alone, atol=1e-5)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 120))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 18, 39, 120]))  # each is compiled anew
 @settings(max_examples=30, deadline=None)
 def test_a_voice_may_sound_near_what_it_sings(seed, frames):
     rng = np.random.default_rng(seed)

@@ -32,12 +32,11 @@ def network():
     return module, {"params": params}
 
 
-@pytest.mark.parametrize("voices", [1, 2, 4, 8])
-@pytest.mark.parametrize("frames", [1, 11, 16])
+@pytest.mark.parametrize(("voices", "frames"), [(1, 1), (1, 16), (2, 11), (4, 1), (8, 11), (8, 16)])
 def test_masks_sum_to_one_for_any_number_of_voices(network, voices, frames):
     module, variables = network
     mixture, each = spectra(voices, frames)
-    masks = module.apply(variables, mixture, each)
+    masks = jax.jit(module.apply)(variables, mixture, each)
     assert masks.shape == (2, voices + 1, 33, frames)
     assert float(masks.min()) >= 0
     np.testing.assert_allclose(masks.sum(axis=1), 1, atol=1e-6)
@@ -76,7 +75,7 @@ def test_silence_has_finite_masks_and_gradients(network):
         masks = module.apply({"params": params}, 0 * mixture, 0 * each)
         return jnp.sum(masks**2)
 
-    value, gradient = jax.value_and_grad(loss)(variables["params"])
+    value, gradient = jax.jit(jax.value_and_grad(loss))(variables["params"])
     assert np.isfinite(value)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 

@@ -24,6 +24,7 @@ from umss_jax.train.losses import (
 from umss_jax.train.objectives import mistaken_f0
 
 CONFIG = LossConfig()
+loss_of, loss_per_scale = jax.jit(spectral_loss), jax.jit(spectral_loss_per_scale)
 
 
 def spectral_loss_float64(target, estimate, fft_size):
@@ -59,16 +60,14 @@ def test_spectral_loss_equals_the_recorded_one(spectral):
         jnp.asarray(spectral["target"])[None],
         jnp.asarray(spectral["estimate"])[None],
     )
-    got = spectral_loss_per_scale(target, estimate)
+    got = loss_per_scale(target, estimate)
     np.testing.assert_allclose(got, spectral["lin_log_per_scale"], rtol=1e-4)
-    assert float(spectral_loss(target, estimate)) == pytest.approx(
-        float(spectral["total"]), rel=1e-4
-    )
+    assert float(loss_of(target, estimate)) == pytest.approx(float(spectral["total"]), rel=1e-4)
 
 
 def test_spectral_loss_equals_float64(spectral):
     target, estimate = spectral["target"], spectral["estimate"]
-    got = spectral_loss_per_scale(jnp.asarray(target)[None], jnp.asarray(estimate)[None])
+    got = loss_per_scale(jnp.asarray(target)[None], jnp.asarray(estimate)[None])
     expected = [spectral_loss_float64(target, estimate, n) for n in CONFIG.fft_sizes]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
@@ -76,20 +75,18 @@ def test_spectral_loss_equals_float64(spectral):
 def test_spectral_loss_averages_over_the_batch():
     rng = np.random.default_rng(0)
     target, estimate = (jnp.asarray(rng.normal(size=(3, 4096)), jnp.float32) for _ in range(2))
-    alone = [
-        spectral_loss_per_scale(t[None], e[None]) for t, e in zip(target, estimate, strict=True)
-    ]
-    together = spectral_loss_per_scale(target, estimate)
+    alone = [loss_per_scale(t[None], e[None]) for t, e in zip(target, estimate, strict=True)]
+    together = loss_per_scale(target, estimate)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
 
 
 def test_spectral_loss_of_equals_is_zero_and_of_silence_finite():
     x = jnp.asarray(np.random.default_rng(1).normal(size=(1, 4096)), jnp.float32)
-    assert float(spectral_loss(x, x)) == 0.0
-    value, slope = jax.value_and_grad(spectral_loss, argnums=1)(x, jnp.zeros((1, 4096)))
+    assert float(loss_of(x, x)) == 0.0
+    value, slope = jax.jit(jax.value_and_grad(spectral_loss, argnums=1))(x, jnp.zeros((1, 4096)))
     assert np.isfinite(value)
     assert np.isfinite(slope).all()
-    assert float(spectral_loss(jnp.zeros((1, 4096)), jnp.zeros((1, 4096)))) == 0.0
+    assert float(loss_of(jnp.zeros((1, 4096)), jnp.zeros((1, 4096)))) == 0.0
 
 
 def test_spectral_loss_gradient_is_numerically_right():
@@ -113,7 +110,7 @@ def test_no_gradient_into_targets(saliences):
     assigned, salience = (x[..., :4] for x in saliences)
     rng = np.random.default_rng(3)
     x, y = (jnp.asarray(rng.normal(size=(1, 512)), jnp.float32) for _ in range(2))
-    np.testing.assert_array_equal(jax.grad(spectral_loss, argnums=0)(x, y), 0.0)
+    np.testing.assert_array_equal(jax.jit(jax.grad(spectral_loss, argnums=0))(x, y), 0.0)
     np.testing.assert_array_equal(jax.grad(assignment_sum_loss, argnums=1)(assigned, salience), 0.0)
     np.testing.assert_array_equal(
         jax.grad(one_voice_loss, argnums=1)(assigned, assigned * 0.5), 0.0
@@ -177,9 +174,9 @@ def full_arguments():
 
 def test_total_is_the_weighted_sum():
     x, y, salience, assigned, binary = full_arguments()
-    terms = full_loss(x, y, salience, assigned, binary)
+    terms = jax.jit(full_loss)(x, y, salience, assigned, binary)
     expected = {
-        "rec": spectral_loss(x, y),
+        "rec": loss_of(x, y),
         "l1": assignment_sum_loss(assigned, salience),
         "l2": voice_band_loss(assigned),
         "l3": one_voice_loss(assigned, binary),

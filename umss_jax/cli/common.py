@@ -73,7 +73,8 @@ ChainOption = Annotated[
     Chain,
     typer.Option(
         "--chain",
-        help="paper: as published; improved: F0 between bins, and masks by the voices' powers.",
+        help="paper: as published; improved: F0 of all voices together, and voices fitted to the "
+        "mixture; thorough: improved, and hears more pitches, four times as slowly.",
     ),
 ]
 ScoreOption = Annotated[

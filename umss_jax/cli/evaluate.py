@@ -75,8 +75,8 @@ ChainsOption = Annotated[
     list[Chain] | None,
     typer.Option(
         "--chain",
-        help="What is done with what the networks say: paper (default), or improved, as "
-        "`umss-jax separate` does. Both may be given.",
+        help="What is done with what the networks say: paper (default), improved, as "
+        "`umss-jax separate` does, or thorough, four times as slow. Several may be given.",
     ),
 ]
 LimitOption = Annotated[

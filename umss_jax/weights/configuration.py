@@ -42,7 +42,7 @@ _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_eps
 
 _OF_THE_RUN = frozenset(
     {"conv.method", "conv.batching", "conv.recompute"}
-    | {"f0.mean_bins", "f0.across_notes", "f0.jointly", "f0.to_harmonics"}
+    | {"f0.mean_bins", "f0.across_notes", "f0.jointly", "f0.to_harmonics", "f0.again"}
     | {"mask.power", "mask.fit", "mask.rest", "mask.refine"}
     | {f"{name}.compute" for name in ("conv", "encoder", "decoder")}
 )
