@@ -133,7 +133,7 @@ def _engine(
         return engine
     tell(f"adapting in {counted(config.adapt_steps, 'step')}")
     options = AdaptationConfig(steps=config.adapt_steps, seed=seed)
-    return adapt_to_recording(engine, scan(mixture), options)
+    return adapt_to_recording(engine, scan(mixture), options).engine
 
 
 def _scores(folder: Path, rendering: Rendering, mixture: np.ndarray) -> list[DemoScore]:

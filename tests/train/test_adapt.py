@@ -8,8 +8,10 @@ from small_engine import F0_HZ, small_engine
 
 from umss_jax.audio.recording import scan
 from umss_jax.errors import NotFiniteError
+from umss_jax.train import held_back
 from umss_jax.train.adapt import adapt, training_segments
 from umss_jax.train.config import AdaptationConfig
+from umss_jax.train.held_back import keep_best, split
 
 SAMPLES = 8192
 
@@ -61,6 +63,63 @@ def test_assignment_trains_when_asked(engine, choir):
     assert (adapted.history["l1"] > 0).all()
     changed = zip(leaves(engine, "assignment"), leaves(adapted.engine, "assignment"), strict=True)
     assert any((before != after).any() for before, after in changed)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 9, 10, 19, 20, 33, 64])
+def test_what_is_held_back_trains_nothing(count):
+    trained, held = split(count)
+    assert len(held) == (0 if count < 5 else pytest.approx(count / 5, abs=2))
+    assert len(trained) >= min(count, max(2, count // 2))
+    # Segments overlap their neighbours.
+    assert all(abs(one - other) > 1 for one in trained for other in held)
+    assert (np.diff(trained) > 0).all()
+    assert max(trained, default=0) < count
+
+
+@pytest.fixture(scope="module")
+def longer(choir):
+    rolled = [np.roll(choir[n % 2], 700 * n) for n in range(5)]
+    return np.stack(rolled)
+
+
+@pytest.mark.parametrize("train_assignment", [False, True])
+def test_what_explains_held_back_seconds_is_kept(engine, longer, train_assignment):
+    config = AdaptationConfig(
+        steps=30, batch=2, learning_rate=5e-3, train_assignment=train_assignment
+    )
+    adapted = adapt(engine, longer, config)
+    assert adapted.kept in (0.5, 1.0)
+    assert adapted.engine.provenance["adaptation"]["kept"] == adapted.kept
+
+
+def test_what_explains_them_less_is_not_kept(engine, longer, choir):
+    """Voices that have become loud noise; and of few segments none are held back."""
+    parts = dict(engine.variables["params"])
+    parts["decoder"] = jax.tree.map(lambda leaf: np.asarray(leaf) + 3, parts["decoder"])
+    spoilt = {**engine.variables, "params": parts}
+    f0_hz = np.concatenate([engine.f0_hz_synth(one[None]) for one in longer[:1]])
+    kept = keep_best(engine, spoilt, longer[:1], f0_hz)
+    assert kept.share == 0
+    for before, after in zip(
+        leaves(engine, "decoder"), jax.tree.leaves(kept.variables["params"]["decoder"]), strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+    assert keep_best(engine, spoilt, longer[:0], None).share is None
+    assert adapt(engine, choir, AdaptationConfig(steps=1)).kept is None
+
+
+def test_half_of_an_adaptation_is_the_mean_of_the_weights(engine, longer, monkeypatch):
+    parts = dict(engine.variables["params"])
+    parts["decoder"] = jax.tree.map(lambda leaf: np.asarray(leaf) + 3, parts["decoder"])
+    distances = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(held_back, "_mean_distance", lambda *_: next(distances))
+    f0_hz = np.full((1, 4, 32), 200.0, np.float32)
+    kept = keep_best(engine, {**engine.variables, "params": parts}, longer[:1], f0_hz)
+    assert kept.share == 0.5
+    for before, after in zip(
+        leaves(engine, "decoder"), jax.tree.leaves(kept.variables["params"]["decoder"]), strict=True
+    ):
+        np.testing.assert_allclose(after, before + 1.5, rtol=1e-6, atol=1e-6)
 
 
 def test_training_segments_of_a_file(tmp_path):

@@ -257,7 +257,10 @@ def _adapted(
     label = printable(recording.path.name)
     with progress_bars("adapting", config.steps, label, "steps", quiet) as advance:
         step = functools.partial(advance, "adapting")
-        engine = adapt.adapt_to_recording(engine, recording, config, step)
+        adapted = adapt.adapt_to_recording(engine, recording, config, step)
+    engine = adapted.engine
+    if adapted.kept == 0:
+        say(f"{recording.path}: the seconds held back are explained no better: nothing is adapted")
     if name:
         kept = adapt.keep_adapted(engine, name, recording, config.steps)
         say(f"{recording.path}: adapted model in {kept}")

@@ -242,7 +242,8 @@ def _subtitle(
         parts.append(f"assigner {manifest['assigner']}")
     adaptation = manifest.get("adaptation")
     if isinstance(adaptation, dict) and adaptation.get("steps"):
-        parts.append(f"adapted in {counted(adaptation['steps'], 'step')}")
+        brought = "" if adaptation.get("kept") != 0 else ", which brought nothing"
+        parts.append(f"adapted in {counted(adaptation['steps'], 'step')}{brought}")
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     parts.append(f"{duration_s:.1f} s, {rate / 1000:g} kHz, {layout}")
     if interval.duration_s < duration_s - 1e-6:

@@ -19,6 +19,7 @@ from umss_jax.device import compile_at_first_call, own_settings
 from umss_jax.errors import AudioError, UsageError
 from umss_jax.interruption import checked
 from umss_jax.train.config import AdaptationConfig, OptimiserConfig
+from umss_jax.train.held_back import keep_best, split
 from umss_jax.train.loop import Loop, NamedBatch, run_loop
 from umss_jax.train.objectives import Batch, parts_used
 from umss_jax.train.optimiser import make_optimiser
@@ -41,6 +42,8 @@ class Adapted(NamedTuple):
     engine: ModelEngine
     history: dict[str, np.ndarray]
     """Per step: ``total, rec, l1, l2, l3, gradient_norm``, each [steps]."""
+    kept: float | None = None
+    """What share of the adaptation is kept; see :class:`umss_jax.train.held_back.Kept`."""
 
 
 @own_settings
@@ -53,7 +56,8 @@ def adapt(
     """Trains encoder and decoder (and, if asked, the assignment) on segments of one recording.
 
     The F0 networks run once per segment beforehand: with the assignment frozen only F0 is kept,
-    else the salience, from which each step begins. No stems are involved.
+    else the salience, from which each step begins. No stems are involved. Of five segments or more
+    a fifth is held back; as much of the adaptation is kept as explains these best, or nothing.
 
     Args:
         engine: model with all its parts; encoder and decoder may be freshly initialised.
@@ -70,7 +74,8 @@ def adapt(
     strategy = STRATEGIES["sf_sft_cached" if config.train_assignment else "sf_sf_cached"]
     optimiser = make_optimiser(strategy.trainable, _optimiser_config(config))
     step = make_train_step(optimiser, strategy.trainable, engine.config, strategy.loss)
-    segments = _analysed(engine, mixtures_16k, config)
+    parted = split(len(mixtures_16k))
+    segments = _analysed(engine, mixtures_16k[parted.trained], config)
     history: list[dict[str, float]] = []
 
     def log(epoch: int, step: int, values: dict[str, float], seconds: float) -> None:
@@ -81,7 +86,7 @@ def adapt(
     loop = Loop(
         name="adaptation",
         steps=config.steps,
-        batch=min(config.batch, len(mixtures_16k)),
+        batch=min(config.batch, len(parted.trained)),
         step=compile_at_first_call(step),
         batches=partial(_batches, segments, config),
         key=jax.random.key(config.seed),
@@ -91,11 +96,16 @@ def adapt(
     )
     used = select_parts(engine.variables, parts_used(strategy.start, strategy.trainable))
     state, _ = run_loop(loop, init_state(used, optimiser))
-    kept = ("steps", "batch", "learning_rate", "seed")
-    about = {name: getattr(config, name) for name in kept} | {"assignment": config.train_assignment}
-    adapted = engine.with_variables(merged(engine.variables, state), adaptation=about)
+    held_back = mixtures_16k[parted.held_back]
+    known: Any = None
+    if not config.train_assignment:
+        known = _analysed(engine, held_back, config).f0_hz_synth
+    kept = keep_best(engine, merged(engine.variables, state), held_back, known)
+    told = ("steps", "batch", "learning_rate", "seed")
+    about = {name: getattr(config, name) for name in told} | {"assignment": config.train_assignment}
+    adapted = engine.with_variables(kept.variables, adaptation=about | {"kept": kept.share})
     course = {key: np.asarray([row[key] for row in history]) for key in (history or [{}])[0]}
-    return Adapted(adapted, course)
+    return Adapted(adapted, course, kept.share)
 
 
 def _checked(mixtures_16k: Any, audio: AudioConfig) -> np.ndarray:
@@ -121,6 +131,8 @@ def _analysed(engine: ModelEngine, mixtures_16k: Any, config: AdaptationConfig) 
     """All segments, with what the frozen networks say of each: salience, or F0."""
     name = "salience" if config.train_assignment else "f0_hz_synth"
     analyse = getattr(engine, name)
+    if not len(mixtures_16k):
+        return Batch(mixtures_16k)
     known: Any = np.concatenate([analyse(mixture[None]) for mixture in checked(mixtures_16k)])
     return Batch(mixtures_16k, **{name: known})
 
@@ -221,8 +233,8 @@ def adapt_to_recording(
     recording: Recording,
     config: AdaptationConfig,
     progress: Callable[[float], None] | None = None,
-) -> ModelEngine:
-    """The engine after :func:`adapt` on one recording; errors likewise.
+) -> Adapted:
+    """:func:`adapt` on one recording; errors likewise.
 
     Raises:
         UsageError: the assignment is to be trained of a model that has no network for it.
@@ -232,7 +244,7 @@ def adapt_to_recording(
             f"--adapt-assignment has nothing to train in model {engine.name}", "drop it"
         )
     segments = training_segments(recording, config, engine.config.audio)
-    return adapt(engine, segments, config, progress).engine
+    return adapt(engine, segments, config, progress)
 
 
 def keep_adapted(engine: ModelEngine, name: str, recording: Recording, steps: int) -> Path:
