@@ -111,7 +111,7 @@ def test_what_explains_them_less_is_not_kept(engine, longer, choir):
 def test_half_of_an_adaptation_is_the_mean_of_the_weights(engine, longer, monkeypatch):
     parts = dict(engine.variables["params"])
     parts["decoder"] = jax.tree.map(lambda leaf: np.asarray(leaf) + 3, parts["decoder"])
-    distances = iter([3.0, 1.0, 2.0])
+    distances = iter([2.0, 1.0, 3.0])
     monkeypatch.setattr(held_back, "_mean_distance", lambda *_: next(distances))
     f0_hz = np.full((1, 4, 32), 200.0, np.float32)
     kept = keep_best(engine, {**engine.variables, "params": parts}, longer[:1], f0_hz)
@@ -120,6 +120,13 @@ def test_half_of_an_adaptation_is_the_mean_of_the_weights(engine, longer, monkey
         leaves(engine, "decoder"), jax.tree.leaves(kept.variables["params"]["decoder"]), strict=True
     ):
         np.testing.assert_allclose(after, before + 1.5, rtol=1e-6, atol=1e-6)
+
+
+def test_a_little_better_is_not_enough(engine, longer, monkeypatch):
+    distances = iter([1.0, 0.995, 0.992])
+    monkeypatch.setattr(held_back, "_mean_distance", lambda *_: next(distances))
+    f0_hz = np.full((1, 4, 32), 200.0, np.float32)
+    assert keep_best(engine, engine.variables, longer[:1], f0_hz).share == 0
 
 
 def test_training_segments_of_a_file(tmp_path):

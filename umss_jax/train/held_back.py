@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LEAST = 5  # segments of which some can be held back
 _BLOCK = 10  # segments for every one that is held back in each of two places
+_BETTER = 0.99  # of the distance before: where an adaptation wins less, stems do not
 _FLOOR = 1e-12
 
 
@@ -65,6 +66,8 @@ def keep_best(
 ) -> Kept:
     """The model before, after, or half-way, whichever explains what was held back best.
 
+    The one before stays unless another is clearly better.
+
     Args:
         engine: the model before.
         adapted: all its parts, after.
@@ -74,7 +77,7 @@ def keep_best(
     if not len(mixtures_16k):
         return Kept(dict(adapted), None)
     best, least = Kept(dict(adapted), 1.0), np.inf
-    for share in (1.0, 0.5, 0.0):
+    for share in (0.0, 0.5, 1.0):
         mean = functools.partial(_mean, share=share)
         variables = jax.tree.map(mean, dict(engine.variables), dict(adapted))
         one = engine.with_variables(variables)
@@ -84,7 +87,7 @@ def keep_best(
             known = np.concatenate(list(found))
         distance = _mean_distance(zip(mixtures_16k, known, strict=True), variables, engine.config)
         if distance < least:
-            best, least = Kept(variables, share), distance
+            best, least = Kept(variables, share), distance * (1.0 if share else _BETTER)
     return best
 
 
