@@ -210,7 +210,8 @@ def test_usage_errors_are_one_line_and_2(stub, choir, capfd, arguments, word):
 def test_an_adapted_model_is_kept_and_not_written_over(stub, choir, tmp_path, capfd, monkeypatch):
     kept = tmp_path / "kept.safetensors"
     stub.variables, stub.config = small_engine().variables, SMALL
-    monkeypatch.setattr(adapt, "adapt_to_recording", lambda *arguments: stub)
+    adapted = adapt.Adapted(stub, {})
+    monkeypatch.setattr(adapt, "adapt_to_recording", lambda *arguments: adapted)
     command = ("separate", choir, "-o", tmp_path / "out", "--adapt", "1", "--save-adapted", kept)
     code, out, err = call(*command, "-q", capfd=capfd)
     assert (code, len(out)) == (0, 1)

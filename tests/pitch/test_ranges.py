@@ -9,7 +9,7 @@ import pytest
 from umss_jax.config import HcqtConfig, VoicesConfig
 from umss_jax.pitch.config import WITH_NETWORK, RangesConfig
 from umss_jax.pitch.grid import bin_frequencies_hz, midi_to_hz
-from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0, sang_last
+from umss_jax.pitch.ranges import assign_by_ranges, ranges_f0, sang_by_now
 from umss_jax.voice_sets import parse_voices
 
 CONFIG = RangesConfig()
@@ -196,8 +196,8 @@ def test_a_weak_octave_is_an_overtone_and_a_strong_one_a_voice():
     assert 69 not in np.array(notes_of(assign_by_ranges(hz, heights, voices, overtones)))
 
 
-@pytest.mark.parametrize("notes", [(72,), (43, 72), (43, 55, 72)])
-def test_of_more_voices_than_pitches_some_are_silent_throughout(notes):
+@pytest.mark.parametrize("notes", [(43,), (60,), (72,)])
+def test_of_a_solo_the_other_voices_are_silent_throughout(notes):
     fewer = replace(CONFIG, least_together=0.05)
     frames = [notes] * 97 + [(43, 50, 60, 72)] * 3  # moments of what nobody sings
     found = assign_by_ranges(*peaks_of(*frames), VoicesConfig(), fewer)
@@ -230,13 +230,24 @@ def test_a_solo_stays_with_the_voice_that_began_it():
     low = peaks_of(*[(43,)] * 40)
     found = assign_by_ranges(*low, VoicesConfig(), solo, sang_before=sang)
     assert found.any(axis=1).tolist() == [False, False, False, True]
+    # Of as many as sang before none is made to rest.
     found = assign_by_ranges(hz, heights, VoicesConfig(), solo, sang_before=np.ones(4, bool))
-    assert found.any(axis=1).tolist() == [False, True, False, False]
+    assert found[1].all()
 
 
-def test_who_sang_last_is_told_over_silence():
+def test_voices_that_come_and_go_are_not_taken_for_resting():
+    """Never more than two at a time, but three sing."""
+    hz, heights = peaks_of(*[(72, 60)] * 40, *[(60, 50)] * 40)
+    some = replace(CONFIG, least_together=0.05, newcomer_cost=1.5)
+    found = assign_by_ranges(hz, heights, VoicesConfig(), some)
+    np.testing.assert_array_equal(found, assign_by_ranges(hz, heights, VoicesConfig()))
+    assert np.count_nonzero(found.any(axis=1)) >= 3
+
+
+def test_who_has_sung_is_remembered():
     some, nobody = np.eye(3)[:2], np.zeros((2, 3))
-    assert sang_last([nobody], None) is None
-    assert sang_last([some * [[1], [0]], nobody], None).tolist() == [True, False]
-    assert sang_last([nobody], np.array([False, True])).tolist() == [False, True]
-    assert sang_last([some * [[0], [1]], some], None).tolist() == [True, True]
+    assert sang_by_now([nobody], None) is None
+    assert sang_by_now([some * [[1], [0]], nobody], None).tolist() == [True, False]
+    assert sang_by_now([nobody], np.array([False, True])).tolist() == [False, True]
+    assert sang_by_now([some * [[0], [1]], some], None).tolist() == [True, True]
+    assert sang_by_now([some * [[0], [1]]], np.array([True, False])).tolist() == [True, True]

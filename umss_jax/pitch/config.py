@@ -44,13 +44,14 @@ class RangesConfig:
     """Of a pitch that is an octave, a twelfth or two octaves above a more salient one, times the
     salience of that one and how much more it is: an overtone is often taken for a voice."""
     least_together: float = 0.0
-    """In this share of the frames that sound there must be as many different pitches as voices;
-    where there are fewer, the voices that fit least are silent throughout. With 0 all stay."""
+    """Where two different pitches sound in no more than this share of the frames that sound, it is
+    a solo: the voices that fit least are silent throughout, but for as many as sang before. With 0
+    all stay."""
     clear: float = 0.5
     """Salience of the pitches that count for it."""
     newcomer_cost: float = 0.0
-    """In each frame of a voice that sings where some are silent throughout, unless it sang in the
-    segment before: a solo is not passed from voice to voice."""
+    """In each frame of another voice than the only one that sang before, where some are silent
+    throughout: a solo is not passed from voice to voice."""
 
 
 WITH_NETWORK = RangesConfig(

@@ -4,8 +4,8 @@ An assignment network, where there is one, has its say as well.
 
 Every frame has a few likely ways to give its peaks to the voices, from high to low: what lies in a
 voice's range costs little, a voice may be silent, and two may sing one pitch. A Viterbi search
-takes the way through the frames on which voices move least. Of more voices than there ever are
-pitches at once some are silent throughout. Any number of voices; discrete: NumPy on the CPU. This
+takes the way through the frames on which voices move least. Where there is never more than one
+pitch at once one voice sings. Any number of voices; discrete: NumPy on the CPU. This
 project's own.
 """
 
@@ -62,7 +62,8 @@ def assign_by_ranges(
         config: what counts how much.
         assigned: ``[J, bins, T]`` in (0, 1), what an assignment network says.
         grid: of its bins.
-        sang_before: bool ``[J]``, which voices sang just before; None where that is not known.
+        sang_before: bool ``[J]``, which voices sang before, at any time; None where that is not
+            known.
 
     Returns:
         float64 ``[J, T]``, Hz, the highest voice first, 0 where a voice is silent.
@@ -79,21 +80,28 @@ def assign_by_ranges(
     ranged = np.stack([_range_cost(midi, low, high, config) for low, high in borders])
     gains = config.reward * heights - config.overtone_cost * _overtone_doubts(midi, heights)
     own = np.where(np.isnan(midi), _NEVER, ranged + doubts)
-    newcomers = np.zeros(len(voices), bool) if sang_before is None else ~sang_before
-    chosen = _chosen(_Costs(own, gains, _step_costs(midi, config)), heights, newcomers, config)
+    known = np.zeros(len(voices), bool) if sang_before is None else sang_before
+    chosen = _chosen(_Costs(own, gains, _step_costs(midi, config)), heights, known, config)
     padded = np.concatenate([hz, np.zeros((len(hz), 1))], axis=1)
     tracks: np.ndarray = np.take_along_axis(padded, chosen, axis=1).T
     return tracks
 
 
 def _chosen(
-    costs: _Costs, heights: np.ndarray, newcomers: np.ndarray, config: RangesConfig
+    costs: _Costs, heights: np.ndarray, known: np.ndarray, config: RangesConfig
 ) -> np.ndarray:
-    """The peak of every voice in every frame ``[T, J]``, of no more voices than are heard."""
+    """The peak of every voice in every frame ``[T, J]``; of a solo only one voice sings.
+
+    Where two pitches sound at once nobody is made to rest: voices come and go, and few at a time
+    do not tell which of them rest. As many may sing as are ``known`` from before; who sings a solo
+    is told by the only one that is known.
+    """
     voices, _, silent = costs.own.shape
     present = np.ones(voices, bool)
     path = _cheapest_path(costs, present, config)
-    heard = _together(path.chosen, heights, config) if config.least_together else voices
+    is_solo = bool(config.least_together) and _is_solo(path.chosen, heights, config)
+    heard = max(1, int(known.sum())) if is_solo else voices
+    newcomers = ~known if known.sum() == 1 else np.zeros(voices, bool)
     while present.sum() > heard:
         fewer = [present & (np.arange(voices) != voice) for voice in np.flatnonzero(present)]
         paths = [_cheapest_path(costs, some, config) for some in fewer]
@@ -104,17 +112,17 @@ def _chosen(
     return path.chosen
 
 
-def _together(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> int:
-    """How many clear pitches there are at once, of some length: at least 1."""
+def _is_solo(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> bool:
+    """Whether there are clear pitches, and hardly ever two at once."""
     frames, silent = heights.shape
     padded = np.concatenate([heights, np.zeros((frames, 1))], axis=1)
     is_clear = np.take_along_axis(padded, chosen, axis=1) >= config.clear
     ordered = np.sort(np.where(is_clear, chosen, silent), axis=1)
     is_new = np.diff(ordered, axis=1, prepend=-1) > 0
     different = np.count_nonzero(is_new & (ordered < silent), axis=1)
-    least = config.least_together * np.count_nonzero(different)
-    most = [n for n in range(1, chosen.shape[1] + 1) if np.count_nonzero(different >= n) > least]
-    return max(most, default=1 if different.any() else chosen.shape[1])
+    sounding = int(np.count_nonzero(different))
+    together = int(np.count_nonzero(different > 1))
+    return sounding > 0 and together <= config.least_together * sounding
 
 
 def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -243,12 +251,15 @@ def ranges_f0(
     return f0_hz.astype(np.float32)
 
 
-def sang_last(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
-    """Which voices sang in the last of several segments in which anybody did.
+def sang_by_now(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
+    """Which voices have sung by the end of several segments.
 
     Args:
         f0_hz: of each segment ``[J, frames]``, 0 where unvoiced.
-        before: bool ``[J]`` of those before them, or None; what stands where nobody sings.
+        before: bool ``[J]`` of those that sang before them; None where nobody did.
     """
-    sung = [np.any(one, axis=1) for one in f0_hz if np.any(one)]
-    return sung[-1] if sung else before
+    for one in f0_hz:
+        sung = np.any(one, axis=1)
+        if np.any(sung):
+            before = sung if before is None else before | sung
+    return before
