@@ -19,7 +19,7 @@ from umss_jax.pitch.config import WITH_NETWORK
 from umss_jax.pitch.continuity import heuristic_tracks, multi_f0_peaks
 from umss_jax.pitch.extractor import middle_frames, nearest_frames
 from umss_jax.pitch.grid import bin_frequencies_hz
-from umss_jax.pitch.ranges import ranges_f0, sang_by_now
+from umss_jax.pitch.ranges import ranges_f0, sang_last
 from umss_jax.segment_programs import (
     analysis_program,
     remainders_program,
@@ -97,7 +97,7 @@ class ModelEngine:
         ``channels_16k`` is float32 ``[B, C, S]``, the recording's channels at their own level;
         ``seeds`` is uint32 ``[B]``, the only source of randomness of each segment;
         ``f0_hz_synth`` as for :meth:`intermediates`; ``sang_before`` is bool ``[J]``, which voices
-        sang before the first segment, at any time, None where that is not known.
+        sang just before the first segment, None where that is not known.
         """
         heard = self._known(mixture_16k, f0_hz_synth, sang_before)
         known = None if heard is None else heard.f0_hz_synth
@@ -234,7 +234,7 @@ class ModelEngine:
         for one, given in zip(salience, assigned, strict=True):
             f0_hz = ranges_f0(one, voices, *how, WITH_NETWORK, given, sang)
             tracks.append(f0_hz)
-            sang = sang_by_now([f0_hz], sang)
+            sang = sang_last([f0_hz], sang)
         return tracks
 
     def f0_hz_synth(self, mixture_16k: np.ndarray) -> np.ndarray:

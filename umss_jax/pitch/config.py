@@ -45,8 +45,7 @@ class RangesConfig:
     salience of that one and how much more it is: an overtone is often taken for a voice."""
     least_together: float = 0.0
     """Where two different pitches sound in no more than this share of the frames that sound, it is
-    a solo: the voices that fit least are silent throughout, but for as many as sang before. With 0
-    all stay."""
+    a solo: the voices that fit least are silent throughout. With 0 all stay."""
     clear: float = 0.5
     """Salience of the pitches that count for it."""
     newcomer_cost: float = 0.0
@@ -61,7 +60,7 @@ WITH_NETWORK = RangesConfig(
     centre_cost=0.25,
     doubt_cost=0.45,
     overtone_cost=3.0,
-    least_together=0.06,
+    least_together=0.12,
     clear=0.6,
     newcomer_cost=1.5,
 )

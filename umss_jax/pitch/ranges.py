@@ -62,8 +62,7 @@ def assign_by_ranges(
         config: what counts how much.
         assigned: ``[J, bins, T]`` in (0, 1), what an assignment network says.
         grid: of its bins.
-        sang_before: bool ``[J]``, which voices sang before, at any time; None where that is not
-            known.
+        sang_before: bool ``[J]``, which voices sang just before; None where that is not known.
 
     Returns:
         float64 ``[J, T]``, Hz, the highest voice first, 0 where a voice is silent.
@@ -92,15 +91,14 @@ def _chosen(
 ) -> np.ndarray:
     """The peak of every voice in every frame ``[T, J]``; of a solo only one voice sings.
 
-    Where two pitches sound at once nobody is made to rest: voices come and go, and few at a time
-    do not tell which of them rest. As many may sing as are ``known`` from before; who sings a solo
-    is told by the only one that is known.
+    Where more sound at once nobody is made to rest: voices come and go, and few at a time do not
+    tell which of them rest. Who sings a solo is told by the only one that is ``known`` from before.
     """
     voices, _, silent = costs.own.shape
     present = np.ones(voices, bool)
     path = _cheapest_path(costs, present, config)
     is_solo = bool(config.least_together) and _is_solo(path.chosen, heights, config)
-    heard = max(1, int(known.sum())) if is_solo else voices
+    heard = 1 if is_solo else voices
     newcomers = ~known if known.sum() == 1 else np.zeros(voices, bool)
     while present.sum() > heard:
         fewer = [present & (np.arange(voices) != voice) for voice in np.flatnonzero(present)]
@@ -113,15 +111,14 @@ def _chosen(
 
 
 def _is_solo(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> bool:
-    """Whether there are clear pitches, and hardly ever two at once."""
+    """Whether there are clear pitches, and seldom two at once."""
     frames, silent = heights.shape
     padded = np.concatenate([heights, np.zeros((frames, 1))], axis=1)
     is_clear = np.take_along_axis(padded, chosen, axis=1) >= config.clear
     ordered = np.sort(np.where(is_clear, chosen, silent), axis=1)
     is_new = np.diff(ordered, axis=1, prepend=-1) > 0
     different = np.count_nonzero(is_new & (ordered < silent), axis=1)
-    sounding = int(np.count_nonzero(different))
-    together = int(np.count_nonzero(different > 1))
+    sounding, together = (int(np.count_nonzero(different > n)) for n in (0, 1))
     return sounding > 0 and together <= config.least_together * sounding
 
 
@@ -251,15 +248,12 @@ def ranges_f0(
     return f0_hz.astype(np.float32)
 
 
-def sang_by_now(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
-    """Which voices have sung by the end of several segments.
+def sang_last(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
+    """Which voices sang in the last of several segments in which anybody did.
 
     Args:
         f0_hz: of each segment ``[J, frames]``, 0 where unvoiced.
-        before: bool ``[J]`` of those that sang before them; None where nobody did.
+        before: bool ``[J]`` of those before them, or None; what stands where nobody sings.
     """
-    for one in f0_hz:
-        sung = np.any(one, axis=1)
-        if np.any(sung):
-            before = sung if before is None else before | sung
-    return before
+    sung = [np.any(one, axis=1) for one in f0_hz if np.any(one)]
+    return sung[-1] if sung else before

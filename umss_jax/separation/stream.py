@@ -13,7 +13,7 @@ from umss_jax.audio.config import FileConfig
 from umss_jax.audio.resampling import Sound16k, array_16k, resample_whole
 from umss_jax.audio.segments import cut_segments, frame_times_s, plan_segments, segment_seed
 from umss_jax.config import VOICES
-from umss_jax.pitch.ranges import sang_by_now
+from umss_jax.pitch.ranges import sang_last
 from umss_jax.separation.config import SeparationConfig
 from umss_jax.separation.high_band import BandSharer
 from umss_jax.separation.high_masks import Plan
@@ -151,7 +151,7 @@ def separate_blocks(
             stems, f0_hz, _ = engine.separate(mixture, channels, seeds_of, given.f0_hz_synth)
             return stems, f0_hz, given.pitches_synth[:, None]
         stems, f0_hz, pitches = engine.separate(mixture, channels, seeds_of, sang_before=sang)
-        sang = sang_by_now(f0_hz, sang)
+        sang = sang_last(f0_hz, sang)
         unknown = np.full((len(mixture), mixture.shape[-1] // hop), -1.0)
         return stems, f0_hz, (unknown if pitches is None else pitches)[:, None]
 
@@ -177,7 +177,7 @@ def track_blocks(
     def ask(mixture: np.ndarray, channels: np.ndarray, numbers: np.ndarray) -> Answer:
         nonlocal sang
         found = engine.pitches(mixture, sang)
-        sang = sang_by_now(found.f0_hz_synth, sang) if engine.voices else None
+        sang = sang_last(found.f0_hz_synth, sang) if engine.voices else None
         return found
 
     rows = len(engine.voices) or None
