@@ -7,7 +7,7 @@ by ``/`` (``params/salience/output/bias``).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,3 +169,10 @@ def name_problems(names: list[str]) -> list[str]:
 def shortened(text: str) -> str:
     """A name out of a file, so that it can stand in a message."""
     return repr(text if len(text) <= 100 else f"{text[:100]}…")
+
+
+def mean_variables(models: Sequence[Mapping[str, Any]]) -> Variables:
+    """The mean of variables of the same networks, taken in float64: NumPy, float32."""
+    flat = [flatten(one) for one in models]
+    mean = {name: sum(np.float64(leaves[name]) for leaves in flat) / len(flat) for name in flat[0]}
+    return unflatten({name: np.asarray(leaf, np.float32) for name, leaf in mean.items()})

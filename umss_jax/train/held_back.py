@@ -15,6 +15,7 @@ from umss_jax.config import ModelConfig
 from umss_jax.dsp.envelopes import fit_envelopes
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.interruption import checked
+from umss_jax.trees import mean_variables
 
 if TYPE_CHECKING:
     from umss_jax.inference import ModelEngine
@@ -77,9 +78,8 @@ def keep_best(
     if not len(mixtures_16k):
         return Kept(dict(adapted), None)
     best, least = Kept(dict(adapted), 1.0), np.inf
-    for share in (0.0, 0.5, 1.0):
-        mean = functools.partial(_mean, share=share)
-        variables = jax.tree.map(mean, dict(engine.variables), dict(adapted))
+    before, after = dict(engine.variables), dict(adapted)
+    for share, variables in ((0.0, before), (0.5, mean_variables([before, after])), (1.0, after)):
         one = engine.with_variables(variables)
         known = f0_hz_synth
         if known is None:
@@ -89,13 +89,6 @@ def keep_best(
         if distance < least:
             best, least = Kept(variables, share), distance * (1.0 if share else _BETTER)
     return best
-
-
-def _mean(before: Any, after: Any, share: float) -> np.ndarray:
-    before, after = np.asarray(before), np.asarray(after)
-    if not np.issubdtype(after.dtype, np.floating):
-        return after
-    return ((1 - share) * before + share * after).astype(after.dtype)
 
 
 def _mean_distance(

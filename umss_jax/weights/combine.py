@@ -12,7 +12,7 @@ import numpy as np
 from umss_jax.config import ModelConfig, VoicesConfig
 from umss_jax.errors import UsageError, WeightsError
 from umss_jax.networks.parts import ALL_PARTS
-from umss_jax.trees import Variables, flatten, parts, select_parts, unflatten
+from umss_jax.trees import Variables, flatten, mean_variables, parts, select_parts
 from umss_jax.weights import store
 from umss_jax.weights.configuration import (
     Source,
@@ -77,7 +77,8 @@ def average_weights(names: Sequence[str]) -> StoredWeights:
     common = [part for part in ALL_PARTS if all(part in parts(m.variables) for m in models)]
     if not common:
         raise UsageError(f"{' and '.join(names)} have no part in common", "name other models")
-    flat = [flatten(select_parts(one.variables, common)) for one in models]
+    chosen = [select_parts(one.variables, common) for one in models]
+    flat = [flatten(one) for one in chosen]
     shapes = [{name: np.shape(leaf) for name, leaf in leaves.items()} for leaves in flat]
     for name, found in zip(names[1:], shapes[1:], strict=True):
         if found != shapes[0]:
@@ -85,9 +86,7 @@ def average_weights(names: Sequence[str]) -> StoredWeights:
                 f"{name} and {names[0]} have other networks in {', '.join(common)}",
                 "take the mean of models of the same networks",
             )
-    mean = {name: sum(np.float64(leaves[name]) for leaves in flat) / len(flat) for name in flat[0]}
-    variables = unflatten({name: np.asarray(leaf, np.float32) for name, leaf in mean.items()})
-    return StoredWeights(variables, models[0].config, {})
+    return StoredWeights(mean_variables(chosen), models[0].config, {})
 
 
 def stored_configuration(name: str, base: ModelConfig | None = None) -> ModelConfig:
