@@ -20,7 +20,7 @@ from umss_jax.dsp.envelopes import fit_envelopes
 from umss_jax.dsp.hcqt import HcqtFeatures, hcqt
 from umss_jax.dsp.masks import apply_masks_to_channels, ratio_masks
 from umss_jax.dsp.resample import resample
-from umss_jax.dsp.rest import sounding, voice_gains
+from umss_jax.dsp.rest import sounding, voice_gains, with_faint_rests
 from umss_jax.dsp.stft import centred_stft
 from umss_jax.networks.decoder import Decoder
 from umss_jax.networks.encoder import Encoder, encoder_input
@@ -298,8 +298,10 @@ def _masks(
     """
     mask, rate_hz = config.mask, config.audio.sample_rate_hz
     magnitudes = jnp.abs(centred_stft(sources, mask.fft_size, mask.hop_samples))
+    synthesised = magnitudes
     if mask.rest:
-        magnitudes *= sounding(f0_hz_synth, config.audio.hop_s)[:, :, None]
+        may_sound = sounding(f0_hz_synth, config.audio.hop_s)
+        magnitudes = synthesised * may_sound[:, :, None]
 
     def fitted(channel: jax.Array) -> jax.Array:
         scaled = channel / jnp.maximum(jnp.max(jnp.abs(channel), -1, keepdims=True), 1e-20)
@@ -311,6 +313,7 @@ def _masks(
     else:
         masks = ratio_masks(magnitudes, mask.power)[:, None]
     if mask.rest:
+        masks = with_faint_rests(masks, ratio_masks(synthesised, mask.power), may_sound)
         masks *= voice_gains(mixture, f0_hz_synth, rate_hz, mask)[:, None, None]
     return masks
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umss_jax.config import MaskConfig
-from umss_jax.dsp.masks import apply_masks
-from umss_jax.dsp.rest import sounding, voice_gains
+from umss_jax.dsp.masks import apply_masks, ratio_masks
+from umss_jax.dsp.rest import sounding, voice_gains, with_faint_rests
 
 RATE_HZ = 16_000
 CONFIG = MaskConfig()
@@ -119,3 +119,22 @@ def test_a_voice_may_sound_near_what_it_sings(seed, frames):
             may = [any(abs(n + 0.5 - t) < 19 for n in voice) for voice in voices]
             expected = may if any(may) else [True] * 3
             assert found[piece, :, t].tolist() == expected
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_a_voice_that_rests_keeps_a_share_30_db_down(seed):
+    rng = np.random.default_rng(seed)
+    heard = np.float32(rng.uniform(size=(2, 3, 5, 7)))
+    may_sound = rng.uniform(size=(2, 3, 7)) < 0.5
+    may_sound[:, 0] |= ~may_sound.any(axis=1)  # somebody sings
+    unfitted = np.asarray(ratio_masks(heard, 2.0))
+    masks = np.asarray(ratio_masks(heard * may_sound[:, :, None], 2.0))[:, None]
+    found = np.asarray(with_faint_rests(masks, unfitted, may_sound))
+    np.testing.assert_allclose(found.sum(axis=2), 1.0, rtol=1e-6)
+    resting = np.broadcast_to(~may_sound[:, :, None], heard.shape)
+    level_db = 20 * np.log10(found[:, 0][resting] / unfitted[resting])
+    np.testing.assert_allclose(level_db, -30.5, atol=0.1)
+    others = np.where(resting, 0.0, found[:, 0] / masks[:, 0])  # one factor for who sings
+    assert (others.max(axis=1) >= 0.97).all()
+    assert others.max() <= 1.0 + 1e-6

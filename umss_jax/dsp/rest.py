@@ -31,6 +31,7 @@ _HIGHEST_HZ = 3000.0  # above, vibrato smears harmonics over all bins, and voice
 _NEAR_BINS = 16  # to either side, which tell of a bin that is never free
 _AT, _BETWEEN = 2.0, 6.0  # times the noise is subtracted at harmonics, and between them
 _CONSONANT_S = 0.3  # of a voice, before and after what it sings
+_FAINT = 0.03  # of its share is left to a voice that rests: -30 dB
 _FLOOR = 1e-20
 
 
@@ -116,3 +117,21 @@ def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
     reach = math.ceil(_CONSONANT_S / hop_s)
     near = _sum_around(is_sung.astype(int), reach, reach - 1) > 0
     return near | ~jnp.any(near, axis=1, keepdims=True)
+
+
+def with_faint_rests(masks: jax.Array, unfitted: jax.Array, may_sound: jax.Array) -> jax.Array:
+    """Masks in which no voice is cut off dead: one that rests keeps a faint share of the mixture.
+
+    A rest may be a mistake: a note that fades out, or one that was not heard. What was sung there
+    is then faint in the stem, in place of lost.
+
+    Args:
+        masks: ``[B, C, J, F, T]``, of voices silenced where they may not sound; they sum to 1.
+        unfitted: ``[B, J, F, T]``, masks of the voices as they were synthesised.
+        may_sound: bool ``[B, J, T]``, as of :func:`sounding`.
+
+    Returns:
+        ``[B, C, J, F, T]``; they sum to 1.
+    """
+    faint = _FAINT * jnp.where(may_sound[:, :, None], 0.0, unfitted)[:, None]
+    return masks * (1.0 - jnp.sum(faint, axis=2, keepdims=True)) + faint
