@@ -43,14 +43,16 @@ class RangesConfig:
     overtone_cost: float = 0.0
     """Of a pitch that is an octave, a twelfth or two octaves above a more salient one, times the
     salience of that one and how much more it is: an overtone is often taken for a voice."""
-    least_together: float = 0.0
-    """Where two different pitches sound in no more than this share of the frames that sound, it is
-    a solo: the voices that fit least are silent throughout. With 0 all stay."""
+    solo_frames: int = 0
+    """Where two clear pitches never sound together for so many frames, nor in more than
+    ``solo_share`` of all, it is a solo, and the other voices are silent throughout: what follows a
+    note in a room is over sooner. With 0 nothing is a solo."""
+    solo_share: float = 0.25
     clear: float = 0.5
     """Salience of the pitches that count for it."""
     newcomer_cost: float = 0.0
-    """In each frame of another voice than the only one that sang before, where some are silent
-    throughout: a solo is not passed from voice to voice."""
+    """In each frame of a solo that is sung by another voice than the only one that sang before: it
+    is not passed from voice to voice."""
 
 
 WITH_NETWORK = RangesConfig(
@@ -60,8 +62,8 @@ WITH_NETWORK = RangesConfig(
     centre_cost=0.25,
     doubt_cost=0.45,
     overtone_cost=3.0,
-    least_together=0.12,
-    clear=0.6,
+    solo_frames=30,
+    clear=0.75,
     newcomer_cost=1.5,
 )
 """Beside an assignment network. Chosen on excerpts of eight pieces of ChoralSynth and of quartets 1

@@ -4,8 +4,8 @@ An assignment network, where there is one, has its say as well.
 
 Every frame has a few likely ways to give its peaks to the voices, from high to low: what lies in a
 voice's range costs little, a voice may be silent, and two may sing one pitch. A Viterbi search
-takes the way through the frames on which voices move least. Where there is never more than one
-pitch at once one voice sings. Any number of voices; discrete: NumPy on the CPU. This
+takes the way through the frames on which voices move least. Where two pitches sound at once only
+for moments one voice sings. Any number of voices; discrete: NumPy on the CPU. This
 project's own.
 """
 
@@ -24,6 +24,7 @@ _NEVER = 1e9
 _LEAST = 0.02  # that a network gives to a voice and a pitch
 _OVERTONES = (12.0, 19.02, 24.0)  # semitones above: second to fourth harmonic
 _NEAR_SEMITONES = 0.4
+_GAP_FRAMES = 3  # within two pitches that sound together
 
 
 class _Costs(NamedTuple):
@@ -94,32 +95,34 @@ def _chosen(
     Where more sound at once nobody is made to rest: voices come and go, and few at a time do not
     tell which of them rest. Who sings a solo is told by the only one that is ``known`` from before.
     """
-    voices, _, silent = costs.own.shape
-    present = np.ones(voices, bool)
-    path = _cheapest_path(costs, present, config)
-    is_solo = bool(config.least_together) and _is_solo(path.chosen, heights, config)
-    heard = 1 if is_solo else voices
-    newcomers = ~known if known.sum() == 1 else np.zeros(voices, bool)
-    while present.sum() > heard:
-        fewer = [present & (np.arange(voices) != voice) for voice in np.flatnonzero(present)]
-        paths = [_cheapest_path(costs, some, config) for some in fewer]
-        new = [np.count_nonzero(one.chosen[:, newcomers] < silent) for one in paths]
-        totals = [one.cost + config.newcomer_cost * n for one, n in zip(paths, new, strict=True)]
-        best = int(np.argmin(totals))
-        path, present = paths[best], fewer[best]
-    return path.chosen
+    voices = len(costs.own)
+    path = _cheapest_path(costs, np.ones(voices, bool), config)
+    if not _is_solo(path.chosen, heights, config):
+        return path.chosen
+    alone = [_cheapest_path(costs, np.arange(voices) == voice, config) for voice in range(voices)]
+    totals = np.array([one.cost for one in alone])
+    if known.sum() == 1:
+        sung = [np.count_nonzero(one.chosen < heights.shape[1]) for one in alone]
+        totals += np.where(known, 0.0, config.newcomer_cost * np.array(sung))
+    return alone[int(np.argmin(totals))].chosen
 
 
 def _is_solo(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> bool:
-    """Whether there are clear pitches, and seldom two at once."""
+    """Whether there are clear pitches, and two of them at once only for moments."""
+    if not config.solo_frames:
+        return False
     frames, silent = heights.shape
     padded = np.concatenate([heights, np.zeros((frames, 1))], axis=1)
     is_clear = np.take_along_axis(padded, chosen, axis=1) >= config.clear
     ordered = np.sort(np.where(is_clear, chosen, silent), axis=1)
     is_new = np.diff(ordered, axis=1, prepend=-1) > 0
     different = np.count_nonzero(is_new & (ordered < silent), axis=1)
-    sounding, together = (int(np.count_nonzero(different > n)) for n in (0, 1))
-    return sounding > 0 and together <= config.least_together * sounding
+    sounding, together = int(np.count_nonzero(different)), np.flatnonzero(different > 1)
+    if not len(together):
+        return sounding > 0
+    moments = np.split(together, np.flatnonzero(np.diff(together) > 1 + _GAP_FRAMES) + 1)
+    longest = max(int(one[-1] - one[0]) + 1 for one in moments)
+    return longest < config.solo_frames and len(together) <= config.solo_share * sounding
 
 
 def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
