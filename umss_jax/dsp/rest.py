@@ -103,7 +103,8 @@ def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
     """Whether each voice may sound at all: it sings, or did or will in a moment.
 
     The noise of a voice is its consonants and breath, which are near its notes; a voice that rests
-    makes none. Where no voice sings within reach all may sound.
+    makes none. Where no voice sings within reach, those may sound that sing at some other time of
+    the segment, or all if none does: of a solo even what was not heard is the soloist's.
 
     Args:
         f0_hz_synth: ``[B, J, S / hop]``, Hz; below 1 Hz is unvoiced.
@@ -116,7 +117,9 @@ def sounding(f0_hz_synth: jax.Array, hop_s: float) -> jax.Array:
     is_sung = jnp.pad(f0_hz_synth > VOICED_HZ, ((0, 0), (0, 0), (0, 1)))
     reach = math.ceil(_CONSONANT_S / hop_s)
     near = _sum_around(is_sung.astype(int), reach, reach - 1) > 0
-    return near | ~jnp.any(near, axis=1, keepdims=True)
+    sings = jnp.any(is_sung, axis=2, keepdims=True)
+    sings |= ~jnp.any(sings, axis=1, keepdims=True)
+    return near | (sings & ~jnp.any(near, axis=1, keepdims=True))
 
 
 def with_faint_rests(masks: jax.Array, unfitted: jax.Array, may_sound: jax.Array) -> jax.Array:
