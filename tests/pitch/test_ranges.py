@@ -246,9 +246,12 @@ def test_voices_that_come_and_go_are_not_taken_for_resting():
     assert np.count_nonzero(found.any(axis=1)) >= 3
 
 
-def test_who_sang_last_is_told_over_silence():
+def test_who_sang_last_is_told_over_silence_and_moments():
     some, nobody = np.eye(3)[:2], np.zeros((2, 3))
+    moment = np.zeros((2, 30))
+    moment[1, :3] = 200.0
     assert sang_last([nobody], None) is None
-    assert sang_last([some * [[1], [0]], nobody], None).tolist() == [True, False]
+    assert sang_last([some * [[1], [0]], nobody, moment], None).tolist() == [True, False]
+    assert sang_last([moment], None) is None
     assert sang_last([nobody], np.array([False, True])).tolist() == [False, True]
     assert sang_last([some * [[0], [1]], some], None).tolist() == [True, True]

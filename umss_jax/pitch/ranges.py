@@ -24,6 +24,7 @@ _NEVER = 1e9
 _LEAST = 0.02  # that a network gives to a voice and a pitch
 _OVERTONES = (12.0, 19.02, 24.0)  # semitones above: second to fourth harmonic
 _NEAR_SEMITONES = 0.4
+_LEAST_SUNG = 0.1  # of a segment that tells who sings
 _GAP_FRAMES = 3  # within two pitches that sound together
 
 
@@ -252,11 +253,13 @@ def ranges_f0(
 
 
 def sang_last(f0_hz: Iterable[np.ndarray], before: np.ndarray | None) -> np.ndarray | None:
-    """Which voices sang in the last of several segments in which anybody did.
+    """Which voices sang in the last of several segments in which anybody did for long.
+
+    A sound of a moment, a breath say, tells nothing of who sings.
 
     Args:
         f0_hz: of each segment ``[J, frames]``, 0 where unvoiced.
         before: bool ``[J]`` of those before them, or None; what stands where nobody sings.
     """
-    sung = [np.any(one, axis=1) for one in f0_hz if np.any(one)]
+    sung = [np.any(one, axis=1) for one in f0_hz if np.any(one, axis=0).mean() > _LEAST_SUNG]
     return sung[-1] if sung else before
