@@ -211,6 +211,24 @@ def test_voices_may_begin_a_little_apart(tmp_path):
         assert np.median(notes.onset * FRAME_S - expected) == pytest.approx(0, abs=0.02)
 
 
+def test_a_note_begins_after_its_consonant(tmp_path):
+    """120 ms without a pitch, at every beginning; also where a pitch is repeated."""
+    parts, lag_s = [], 0.12
+    for voice, notes in ROWS.items():
+        salience, f0_hz = performance({voice: notes}, steady(120), BEATS / 2 + 2)
+        for onset, *_ in notes:
+            begin = round((1 + onset / 2) / FRAME_S)
+            salience[:, begin : begin + round(lag_s / FRAME_S)] = 0
+        parts.append((salience, f0_hz))
+    salience = np.max([one[0] for one in parts], axis=0)
+    f0_hz = np.concatenate([one[1] for one in parts])
+    fit = fitted(open_score(write_midi(tmp_path / "a.mid", ROWS)), (salience, f0_hz))
+    errors = onset_errors_s(fit, steady(120))
+    assert np.median(errors) == pytest.approx(lag_s, abs=0.02)
+    for notes in fit.notes:  # nothing rests meanwhile
+        assert np.median(notes.onset[1:] - notes.offset[:-1]) == 0
+
+
 def test_an_hour_stays_within_memory():
     from umss_jax.scores.alignment import _group
     from umss_jax.scores.evidence import Evidence

@@ -16,6 +16,10 @@ NOWHERE = -1
 """Instead of a frame, of a note that is not in the recording."""
 _CLOSE_S = 0.1
 """Notes less apart follow each other without a rest."""
+_CONSONANT_S = 0.25
+"""At most, from where a note begins to where its pitch is heard."""
+_BEGUN = -0.4
+"""Evidence that a pitch sounds, between -1 and 1: 0.3 of its full salience."""
 _REST = -0.9
 """What a rest counts for, between -1 and 1: a pitch that fades is still sung."""
 _PULL = 0.05
@@ -119,7 +123,24 @@ def _own_onsets(
                 new_offset[before] = new_onset[after]
         elif before is not None:
             _move(heard, new_offset, before, pitch, (before, None), onset, offset, reach)
-    return new_onset, np.maximum(new_offset, new_onset + 1)
+    new_offset = np.maximum(new_offset, new_onset + 1)
+    return _after_consonants(heard, new_onset, new_offset, pitch, round(_CONSONANT_S / frame_s))
+
+
+def _after_consonants(
+    heard: np.ndarray, onset: np.ndarray, offset: np.ndarray, pitch: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves onsets to where the pitches are first heard, if that is soon.
+
+    Before that there is a consonant. A note that was followed at once still is: it lasts longer.
+    """
+    begun = onset.copy()
+    for n, (first, last) in enumerate(zip(onset, offset, strict=True)):
+        last = min(last, first + min(reach, (last - first) // 2 + 1))
+        sounds = np.flatnonzero(heard[int(pitch[n]), first:last] > _BEGUN)
+        begun[n] = first + (sounds[0] if len(sounds) else 0)
+    follows = np.append(onset[1:] == offset[:-1], False)
+    return begun, np.where(follows, np.append(begun[1:], 0), offset)
 
 
 def _move(
