@@ -190,6 +190,21 @@ def test_a_score_goes_with_its_recording(page, browser, tmp_path):
     assert queue.snapshot()[0]["score"] == "song.mid"
 
 
+def test_who_has_no_mouse_is_not_asked_to_drop(page, browser):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    touch = "Emulation.setTouchEmulationEnabled"
+    drop_area = browser.find_element(By.ID, "drop")
+    assert "drop" in drop_area.text.lower()
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 1})
+    try:
+        wait(browser, lambda: "drop" not in drop_area.text.lower())
+        assert drop_area.text.startswith("Your recording")
+    finally:
+        browser.execute_cdp_cmd(touch, {"enabled": False})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [320, 1280])
 def test_it_fits_its_window(page, browser, tmp_path, width, scheme):
