@@ -26,7 +26,7 @@ FACTORS: Mapping[str, float] = {
     "writing stems again, softer": 0.05,
     "writing practice files": 0.05,
     "writing practice files again, softer": 0.05,
-    PAGES: 0.05,
+    PAGES: 0.1,
 }
 """Seconds that each takes for a second of a recording, in their order: a guess before the first,
 about what two cores of a server need."""
