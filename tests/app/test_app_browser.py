@@ -1,12 +1,11 @@
 """The page on this computer in a real browser: from the drop to voices that play."""
 
 import base64
-import json
 import re
 
 import pytest
 from app_parts import StubWorker, served, wait_until, write_song
-from page_browser import BROWSER, DRIVER
+from page_browser import BROWSER, DRIVER, asked_for
 
 pytest.importorskip("selenium.webdriver", reason="needs selenium")
 pytestmark = pytest.mark.skipif(
@@ -28,11 +27,9 @@ def page(tmp_path, browser):
         browser.get(address)
         yield address, queue, worker
         browser.get("about:blank")
-    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    for message in asked:
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            assert url.startswith((address, "data:", "about:")), url
+    asked = asked_for(browser)
+    assert address in asked
+    assert [url for url in asked if not url.startswith((address, "data:", "about:"))] == []
     assert browser.get_log("browser") == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts
-from page_browser import BROWSER, DRIVER
+from page_browser import BROWSER, DRIVER, asked_for
 from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
@@ -482,12 +482,7 @@ def test_space_on_a_button_is_the_button_s(opened):
 def test_nothing_is_asked_of_any_network(opened, pages):
     browser = opened()
     play(browser)
-    asked = []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            asked.append(message["params"]["request"]["url"])
-    others = [address for address in asked if not address.startswith("data:")]
+    others = [address for address in asked_for(browser) if not address.startswith("data:")]
     assert others == [pages["flac"].as_uri()]
 
 
