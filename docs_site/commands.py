@@ -49,7 +49,7 @@ def root() -> Any:
 def commands_page() -> str:
     """The page, as Markdown: a heading for every command."""
     listed = list(commands(root()))
-    parts = [_BEGINNING, "| command | |", "| --- | --- |"]
+    parts = [_BEGINNING, "| command | what it does |", "| --- | --- |"]
     for words, command in listed:
         if not hasattr(command, "commands"):
             name = " ".join(words)

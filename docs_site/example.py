@@ -70,8 +70,10 @@ def draw(clips: dict[str, np.ndarray], rate_hz: int, demo: Path) -> None:
         axes = figure.add_subplot(grid[row, 1], sharex=whole)
         _show(axes, clips[voice], rate_hz)
         axes.plot(time_s, np.where(f0_hz[row] > 0, f0_hz[row], np.nan) / 1e3, colour, lw=1.6)
-        axes.text(0.99, 0.95, voice, transform=axes.transAxes, color=colour, weight="bold",
-                  va="top", ha="right")  # fmt: skip
+        axes.text(
+            0.985, 0.9, voice, transform=axes.transAxes, color=colour, weight="bold",
+            va="top", ha="right", bbox={"facecolor": "white", "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip
         axes.tick_params(labelbottom=row == 3)
         if row == 0:
             axes.set_title("four voices, with their pitches", loc="left", fontsize=11)

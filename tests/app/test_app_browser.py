@@ -1,12 +1,11 @@
 """The page on this computer in a real browser: from the drop to voices that play."""
 
 import base64
-import json
 import re
 
 import pytest
 from app_parts import StubWorker, served, wait_until, write_song
-from page_browser import BROWSER, DRIVER
+from page_browser import BROWSER, DRIVER, asked_for
 
 pytest.importorskip("selenium.webdriver", reason="needs selenium")
 pytestmark = pytest.mark.skipif(
@@ -28,11 +27,9 @@ def page(tmp_path, browser):
         browser.get(address)
         yield address, queue, worker
         browser.get("about:blank")
-    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    for message in asked:
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            assert url.startswith((address, "data:", "about:")), url
+    asked = asked_for(browser)
+    assert address in asked
+    assert [url for url in asked if not url.startswith((address, "data:", "about:"))] == []
     assert browser.get_log("browser") == []
 
 
@@ -188,6 +185,21 @@ def test_a_score_goes_with_its_recording(page, browser, tmp_path):
     assert not browser.find_element(By.ID, "score-line").is_displayed()
     assert browser.find_element(By.CSS_SELECTOR, ".job .error").text.startswith("score song.mid ")
     assert queue.snapshot()[0]["score"] == "song.mid"
+
+
+def test_who_has_no_mouse_is_not_asked_to_drop(page, browser):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    touch = "Emulation.setTouchEmulationEnabled"
+    drop_area = browser.find_element(By.ID, "drop")
+    assert "drop" in drop_area.text.lower()
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 1})
+    try:
+        wait(browser, lambda: "drop" not in drop_area.text.lower())
+        assert drop_area.text.startswith("Your recording")
+    finally:
+        browser.execute_cdp_cmd(touch, {"enabled": False})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

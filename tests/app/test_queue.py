@@ -6,6 +6,7 @@ from app_parts import StubWorker, wait_until, write_song
 from umss_jax.app.job_queue import JobQueue
 from umss_jax.app.jobs import Job, State
 from umss_jax.app.shelf import GIVEN, MADE, Shelf
+from umss_jax.app.stages import FACTORS
 from umss_jax.errors import OutputError
 
 
@@ -65,6 +66,14 @@ def test_one_after_the_other(desk):
     assert [one["pages"] for one in desk.queue.snapshot()] == [
         [{"file": "listen-1.html", "label": ""}]
     ] * 2
+
+
+def test_how_long_a_stage_took_is_known_the_next_time(desk):
+    desk.queue.add(make_job(desk.shelf, "a"))
+    desk.reaches("a", State.DONE)
+    learnt = {stage for stage in FACTORS if desk.queue._factors[stage] != FACTORS[stage]}
+    assert {"loading the model", "making the page"} <= learnt  # the last one too
+    assert "following the score" not in learnt  # which did not come
 
 
 def test_what_waits_or_runs_is_cancelled_and_leaves_nothing(desk):

@@ -92,6 +92,8 @@ def test_weights_list_has_a_header(home, capsys):
     assert header.split("\t") == ["name", "architecture", "parameters", "origin"]
     assert starter.split("\t")[0] == "starter"
     assert small.split("\t")[0] == "starter-small"
+    assert starter.split("\t")[1] == "small-voices, late-deep, decoder, encoder"
+    assert small.split("\t")[1] == "small-voices, small-salience"
     assert run(["weights", "list", "--json"]) == 0
     row, other = json.loads(capsys.readouterr().out)
     assert other["name"] == "starter-small"

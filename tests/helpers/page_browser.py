@@ -1,5 +1,6 @@
 """Chromium without a window, as the tests of pages use it."""
 
+import json
 import shutil
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -32,3 +33,17 @@ def start_browser(profile):
     driver.set_script_timeout(60)
     driver.execute_cdp_cmd("Page.enable", {})
     return driver
+
+
+def asked_for(driver):
+    """Addresses that pages asked for since the last time, but for the browser's own first page.
+
+    The page of a new tab, with which Chromium begins, goes on loading its parts for a while.
+    """
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+        and not message["params"]["documentURL"].startswith("chrome://")
+    ]

@@ -1,5 +1,6 @@
 """The page in a real browser: it plays, stays in step, obeys keys, and asks for nothing."""
 
+import io
 import itertools
 import json
 import time
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 from evaluation_folder import LEAK, make_evaluation, make_excerpts
-from page_browser import BROWSER, DRIVER
+from page_browser import BROWSER, DRIVER, asked_for
+from PIL import Image
 from separation_folder import add_salience, add_targets, make_separation
 
 from umss_jax.config import VOICES
@@ -480,12 +482,7 @@ def test_space_on_a_button_is_the_button_s(opened):
 def test_nothing_is_asked_of_any_network(opened, pages):
     browser = opened()
     play(browser)
-    asked = []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            asked.append(message["params"]["request"]["url"])
-    others = [address for address in asked if not address.startswith("data:")]
+    others = [address for address in asked_for(browser) if not address.startswith("data:")]
     assert others == [pages["flac"].as_uri()]
 
 
@@ -530,6 +527,26 @@ def test_it_fits_its_window_and_can_be_read(opened, width, scheme):
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_the_line_of_the_position_strikes_no_label_through(opened):
+    browser = opened()
+    label = browser.find_element(By.CLASS_NAME, "frequency")
+    lane = browser.find_element(By.CSS_SELECTOR, ".track .lane")
+    middle = label.rect["x"] + label.rect["width"] / 2 - lane.rect["x"]
+    assert 0 < middle < lane.rect["width"] / 4
+
+    def seen():
+        with Image.open(io.BytesIO(label.screenshot_as_png)) as picture:
+            return np.asarray(picture.convert("RGB"))[2:-2, 2:-2]  # less its round corners
+
+    browser.execute_script("umssReport.seek(arguments[0])", SECONDS / 2)
+    apart = seen()
+    browser.execute_script("umssReport.seek(arguments[0])", middle / lane.rect["width"] * SECONDS)
+    head = lane.find_element(By.CLASS_NAME, "playhead").rect
+    assert head["x"] == pytest.approx(lane.rect["x"] + middle, abs=2)
+    assert np.ptp(apart) > 100  # words are seen
+    np.testing.assert_array_equal(seen(), apart)
 
 
 def test_a_phone_is_told_of_no_keys(opened):

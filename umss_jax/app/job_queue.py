@@ -178,6 +178,8 @@ class JobQueue:
         if isinstance(answer, Refused):
             return job._replace(state=State.FAILED, error=answer.line)
         assert isinstance(answer, Outcome)
+        with self._changed:
+            self._learn(time.monotonic())  # of the last stage, which no other follows
         return job._replace(state=State.DONE, outcome=answer)
 
     def _tell(self, told: Told) -> None:
@@ -189,6 +191,11 @@ class JobQueue:
         with self._changed:
             before = self._heard
             if before is not None and before.told.stage != told.stage:
-                self._factors = stages.learnt(self._factors, before, now_s)
+                self._learn(now_s)
             self._heard = stages.heard_now(before, told, now_s)
             self._touch()
+
+    def _learn(self, now_s: float) -> None:
+        """Remembers how long the stage took that is over now."""
+        if self._heard is not None:
+            self._factors = stages.learnt(self._factors, self._heard, now_s)

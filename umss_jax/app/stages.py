@@ -21,14 +21,15 @@ FACTORS: Mapping[str, float] = {
     READING: 0.02,
     LOADING: 0.1,
     "following the score": 0.3,
-    "separating": 0.5,
-    "writing stems": 0.2,
-    "writing stems again, softer": 0.2,
-    "writing practice files": 0.2,
-    "writing practice files again, softer": 0.2,
-    PAGES: 0.25,
+    "separating": 0.3,
+    "writing stems": 0.05,
+    "writing stems again, softer": 0.05,
+    "writing practice files": 0.05,
+    "writing practice files again, softer": 0.05,
+    PAGES: 0.1,
 }
-"""Seconds that each takes for a second of a recording, in their order: a guess before the first."""
+"""Seconds that each takes for a second of a recording, in their order: a guess before the first,
+about what two cores of a server need."""
 _LEAST_PACE = 0.04
 """Share of a stage that must be done until its pace is believed."""
 

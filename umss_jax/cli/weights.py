@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Import, inspect and export weights.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_LISTED = ("architecture", "parameters", "origin")
+_LISTED = ("name", "architecture", "parameters", "origin")
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Name in the store, or a .safetensors file.")
@@ -148,6 +148,7 @@ def list_(
     from umss_jax.files import home
     from umss_jax.weights import store
     from umss_jax.weights.config import PACKAGED
+    from umss_jax.weights.stored_metadata import architecture_of
 
     names, rows = store.stored_names(), []
     for name in [*PACKAGED, *names]:
@@ -156,11 +157,12 @@ def list_(
         except UmssError as error:
             _say(str(error))
             continue
-        rows.append({"name": name} | {key: about.get(key) for key in _LISTED})
+        about |= {"name": name, "architecture": architecture_of(about)}
+        rows.append({key: about.get(key) for key in _LISTED})
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        typer.echo("\t".join(("name", *_LISTED)))
+        typer.echo("\t".join(_LISTED))
     for row in () if as_json else rows:
         cells = ("" if cell is None else str(cell) for cell in row.values())
         typer.echo("\t".join(printable(cell) for cell in cells))

@@ -36,6 +36,8 @@ from umss_jax.report.sounds import (
     read_sound,
 )
 
+_STRAY = 1.5
+"""Times the pitch of the reference: what is found beyond lies at the edge of the picture."""
 FEWER = "evaluate with a smaller --audio"
 """What to do where the page would be too large."""
 _HINT = (
@@ -155,5 +157,5 @@ def _axis(reference: Pitches | None, tracks: list[Pitches], config: ReportConfig
     found = found[found > 0]
     if reference is not None and (sung := reference.f0_hz_synth[reference.f0_hz_synth > 0]).size:
         low, high = np.percentile(sung, (1, 99))
-        found = np.clip(found, low / 2, high * 2)
+        found = np.clip(found, low / _STRAY, high * _STRAY)
     return pitch_axis(found, config)

@@ -65,3 +65,18 @@ def checked(metadata: Any, path: Path, remedy: str) -> dict[str, Any]:
             f"{path} has metadata of a wrong type ({', '.join(sorted(wrong))})", remedy
         )
     return metadata
+
+
+def architecture_of(metadata: dict[str, Any]) -> str | None:
+    """What the weights are of: as their origin calls it, else their networks, then other parts.
+
+    ``metadata`` are checked ones; None where they do not say.
+    """
+    if metadata.get("architecture"):
+        return str(metadata["architecture"])
+    configuration = metadata.get("configuration")
+    if not isinstance(configuration, dict):
+        return None
+    networks = {part: configuration.get(f"{part}_network") for part in metadata["parts"]}
+    named = [str(network) for network in networks.values() if network]
+    return ", ".join([*named, *(part for part, network in networks.items() if not network)])

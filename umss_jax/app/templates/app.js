@@ -165,9 +165,9 @@
       return link;
     });
     if (job.state === "done") {
-      const all = make("a", "plain", "ZIP");
+      const all = make("a", "plain", "All files (ZIP)");
       all.href = `${path}/all.zip`;
-      all.setAttribute("aria-label", `All files of ${job.name} as ZIP`);
+      all.setAttribute("aria-label", `All files (ZIP): ${job.name}`);
       links.push(all);
     } else links.push(button("Try again", job.name, () => ask("POST", `${path}/retry`)));
     links.push(button("Remove", job.name, () => confirm(`Remove ${job.name} and all that was made of it?`) && ask("DELETE", path)));
