@@ -35,7 +35,7 @@ def about_device() -> Found:
 
 def on_cpu(function: Callable[..., Any], *arguments: Any) -> Any:
     """The value on the CPU, as NumPy."""
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
         return jax.tree.map(np.asarray, jax.device_get(function(*arguments)))
 
 
