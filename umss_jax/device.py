@@ -68,7 +68,7 @@ def select_device(name: str = "auto") -> str:
 
     try:
         if kind == Device.AUTO:
-            device = jax.devices()[0]
+            device = jax.local_devices()[0]
         else:
             device = _first_device(kind)
             jax.config.update("jax_default_device", device)
@@ -81,13 +81,13 @@ def _first_device(kind: Device) -> Any:
     import jax
 
     try:
-        return jax.devices(kind)[0]
+        return jax.local_devices(backend=kind)[0]
     except (RuntimeError, AssertionError):
         if kind != Device.CPU:
             raise
         # JAX_PLATFORMS names what is not there; the CPU always is, and it is what was asked for.
         jax.config.update("jax_platforms", "cpu")
-        return jax.devices(kind)[0]
+        return jax.local_devices(backend=kind)[0]
 
 
 def _no_device(kind: Device) -> DeviceError:
