@@ -115,8 +115,8 @@ def test_any_f0_track_equals_the_oscillator_bank(f0_hz, silent, seed):
     sample_hz = f0_at_samples(f0_hz)
     quotient = NYQUIST_HZ / np.maximum(sample_hz, 1.0)
     undecided = (np.abs(quotient - np.round(quotient)) < 1e-6 * quotient) & (quotient < 101.5)
-    # The phase within a frame is rounded to float32; the hundredth harmonic moves a hundred times as
-    # far. So the signal may be off by its slope times that rounding, besides its own.
+    # The phase within a frame is rounded to float32, which moves the hundredth harmonic a hundred
+    # times as far: the signal may be off by its slope times that rounding.
     rounding = np.spacing(np.float32(f0_hz.max() * HOP / RATE_HZ)) + 3e-7
     step = 1e-8
     slope = (oscillator_bank(amplitude, f0_hz, step) - expected) / step
