@@ -88,7 +88,7 @@ def _error(found: np.ndarray, expected: np.ndarray, norm: Any) -> float:
 
 def _stages(setting: Setting) -> Iterator[tuple[str, Any, Any]]:
     """Every stage that is no naive form, and its gradient, with arguments drawn on the CPU."""
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
         stages = {
             name: make(1, setting.samples // 4 // 256 * 256 or 256, setting.model)
             for name, make in STAGES.items()

@@ -23,6 +23,7 @@ from umss_jax.config import AudioConfig
 from umss_jax.errors import DatasetError, UsageError
 from umss_jax.files import write_whole
 from umss_jax.interruption import checked
+from umss_jax.pitch.runs import true_runs
 
 RATE_HZ = 16_000
 PERIOD_S = 0.005
@@ -154,7 +155,7 @@ def _units(samples: np.ndarray) -> list[_Unit]:
     found = []
     last_end = 0
     loud_db = np.percentile(power_db, 95)
-    for start, end in _runs(f0_hz > 0):
+    for start, end in true_runs(f0_hz > 0):
         mean_db = power_db[start:end].mean()
         if end - start < _SHORTEST_S / PERIOD_S or mean_db < loud_db - 35:
             continue
@@ -174,13 +175,6 @@ def _units(samples: np.ndarray) -> list[_Unit]:
         )
         last_end = end
     return found
-
-
-def _runs(chosen: np.ndarray) -> list[tuple[int, int]]:
-    """Start and end of every run of True."""
-    edges = np.diff(np.concatenate([[0], chosen.astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
 
 
 def _files(place: Path) -> list[Path]:

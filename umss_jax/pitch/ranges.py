@@ -19,6 +19,7 @@ import numpy as np
 from umss_jax.config import F0Config, HcqtConfig, VoicesConfig
 from umss_jax.pitch.config import RangesConfig
 from umss_jax.pitch.continuity import salience_peaks
+from umss_jax.pitch.runs import true_runs
 
 _NEVER = 1e9
 _LEAST = 0.02  # that a network gives to a voice and a pitch
@@ -118,12 +119,10 @@ def _is_solo(chosen: np.ndarray, heights: np.ndarray, config: RangesConfig) -> b
     ordered = np.sort(np.where(is_clear, chosen, silent), axis=1)
     is_new = np.diff(ordered, axis=1, prepend=-1) > 0
     different = np.count_nonzero(is_new & (ordered < silent), axis=1)
-    sounding, together = int(np.count_nonzero(different)), np.flatnonzero(different > 1)
-    if not len(together):
-        return sounding > 0
-    moments = np.split(together, np.flatnonzero(np.diff(together) > 1 + _GAP_FRAMES) + 1)
-    longest = max(int(one[-1] - one[0]) + 1 for one in moments)
-    return longest < config.solo_frames and len(together) <= config.solo_share * sounding
+    sounding, together = int(np.count_nonzero(different)), different > 1
+    moments = (end - start for start, end in true_runs(together, _GAP_FRAMES))
+    is_seldom = int(np.count_nonzero(together)) <= config.solo_share * sounding
+    return sounding > 0 and is_seldom and max(moments, default=0) < config.solo_frames
 
 
 def _strongest(hz: np.ndarray, heights: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

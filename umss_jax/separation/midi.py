@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from umss_jax.pitch.runs import true_runs
 from umss_jax.separation.config import NoteConfig
 
 _A4_HZ, _A4_NOTE = 440.0, 69
@@ -58,7 +59,7 @@ def notes(
     found: list[Note] = []
     shortest = _frames(config.shortest_note_s, frame_s)
     lowest, highest = config.lowest_note, config.highest_note
-    for start, end in _voiced_runs(f0_hz > 0, _frames(config.largest_gap_s, frame_s)):
+    for start, end in true_runs(f0_hz > 0, _frames(config.largest_gap_s, frame_s)):
         voiced = start + np.flatnonzero(f0_hz[start:end] > 0)
         held = f0_hz[voiced[np.searchsorted(voiced, np.arange(start, end), side="right") - 1]]
         pitch = _A4_NOTE + 12 * np.log2(held / _A4_HZ)
@@ -135,18 +136,6 @@ def _bends(note: Note, f0_hz: np.ndarray, frame_s: float) -> list[tuple[float, i
 
 def _frames(seconds: float, frame_s: float) -> int:
     return max(1, round(seconds / frame_s))
-
-
-def _voiced_runs(voiced: np.ndarray, largest_gap: int) -> list[tuple[int, int]]:
-    """First frame and frame after the last of every voiced interval, short gaps bridged."""
-    edges = np.flatnonzero(np.diff(np.pad(voiced.astype(np.int8), 1)))
-    runs: list[tuple[int, int]] = []
-    for start, end in edges.reshape(-1, 2).tolist():
-        if runs and start - runs[-1][1] <= largest_gap:
-            runs[-1] = (runs[-1][0], end)
-        else:
-            runs.append((start, end))
-    return runs
 
 
 def _running_median(pitch: np.ndarray, frames: int) -> np.ndarray:
