@@ -72,7 +72,7 @@ def multif0(
     name: Annotated[str, typer.Option("--name", "-n", help="Model.")] = "published",
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", help="Minimum salience; by default the network's."),
+        typer.Option("--threshold", help="Minimum salience; by default the chain's."),
     ] = None,
     chain: Annotated[str, typer.Option("--chain")] = "improved",
 ) -> None:
@@ -87,7 +87,7 @@ def multif0(
 
     bring_published(name)
     engine = load_tracker(name, assigner="none", chain=chain).engine
-    minimum = engine.config.f0.multi_f0_threshold if threshold is None else threshold
+    minimum = engine.config.f0.least_salience if threshold is None else threshold
     scores = []
     for excerpt in csd_excerpts(data, [NINO_DIOS], audio=engine.config.audio):
         assert excerpt.f0_hz_synth is not None

@@ -154,6 +154,8 @@ class F0Config:
 
     thresholds: tuple[float, ...] = VOICE_THRESHOLDS[DEFAULT_ASSIGNMENT]
     multi_f0_threshold: float = MULTI_F0_THRESHOLDS[DEFAULT_SALIENCE]
+    unassigned_part: float = 1.0
+    """Of that threshold, from which on pitches count that are given to no voice."""
     floor_hz: float = 1e-5
     mean_bins: int = 0
     """F0 is the mean position of the salience over this many bins on either side of a peak; 0, as
@@ -172,6 +174,11 @@ class F0Config:
     """Whether the salience network also hears the mixture without each voice that was found, and
     the voices are found anew with what it hears there; see :mod:`umss_jax.dsp.removal`. Where F0
     are found jointly or by ranges; takes J more runs of that network."""
+
+    @property
+    def least_salience(self) -> float:
+        """Of pitches that are given to no voice."""
+        return self.unassigned_part * self.multi_f0_threshold
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,9 @@ class MaskConfig:
     rest: bool = False
     """Whether steady sound that nobody sings (noise, hum, a DC offset) is left out of the masks, so
     that it goes to the residual; see :mod:`umss_jax.dsp.rest`."""
+    strokes: bool = False
+    """Whether claps and knocks are taken out of the mixture before anything is heard in it, so that
+    they go to the residual; see :mod:`umss_jax.dsp.strokes`."""
     refine: bool = False
     """Whether the refiner of the weights makes the masks, where they have one."""
 
@@ -387,6 +397,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
         f0=replace(
             config.f0,
             mean_bins=2 if is_improved else 0,
+            unassigned_part=0.8 if is_improved else 1.0,
             across_notes=not is_improved,
             jointly=is_improved,
             to_harmonics=is_improved,
@@ -397,6 +408,7 @@ def with_chain(config: ModelConfig, chain: Chain) -> ModelConfig:
             power=2.0 if is_improved else 1.0,
             fit=is_improved,
             rest=is_improved,
+            strokes=is_improved,
             refine=is_improved,
         ),
     )

@@ -261,7 +261,7 @@ class ModelEngine:
         if not self.voices:
             f0, grid = self.config.f0, self.config.hcqt
             f0_hz = [
-                multi_f0_peaks(one, f0.multi_f0_threshold, grid, f0.mean_bins).T
+                multi_f0_peaks(one, f0.least_salience, grid, f0.mean_bins).T
                 for one in salience_synth
             ]
         return SegmentPitches(f0_hz, salience_synth)

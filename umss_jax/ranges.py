@@ -226,6 +226,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "frame_salience": _PART,
         "onset_salience": _PART,
         "multi_f0_threshold": _PART,
+        "unassigned_part": _PART,
         "crepe_confidence": _PART,
         "refused_share": _PART,
         "refused_short_share": _PART,

@@ -26,7 +26,8 @@ def salience_program(
     """Multi-F0 salience ``[B, 360, frames]`` of mixtures ``[B, S]``."""
     from umss_jax import model
 
-    return model.estimate_salience(variables, model.features(mixture, config), config)
+    heard = _without_strokes(mixture, config)
+    return model.estimate_salience(variables, model.features(heard, config), config)
 
 
 @_jit
@@ -36,7 +37,7 @@ def analysis_program(
     """Salience and F0 of mixtures ``[B, S]``, and what is assigned where F0 are found jointly."""
     from umss_jax import model
 
-    analysis = model.analyse(variables, mixture, config)
+    analysis = model.analyse(variables, _without_strokes(mixture, config), config)
     assigned = analysis.assigned if config.f0.jointly else None
     return analysis._replace(features=None, assigned=assigned, binary=None)
 
@@ -53,6 +54,7 @@ def voices_program(
     """Stems of channels ``[B, C, S]``, from F0 that are known or found here, and all between."""
     from umss_jax import model
 
+    mixture, channels = (_without_strokes(one, config) for one in (mixture, channels))
     if f0_hz_synth is None:
         analysis = model.analyse(variables, mixture, config)
     else:
@@ -68,4 +70,14 @@ def remainders_program(
     from umss_jax.dsp.removal import without_each
 
     del variables  # as all programs take them
-    return without_each(mixture, f0_hz, config.audio.sample_rate_hz, config.mask)
+    heard = _without_strokes(mixture, config)
+    return without_each(heard, f0_hz, config.audio.sample_rate_hz, config.mask)
+
+
+def _without_strokes(signal: jax.Array, config: ModelConfig) -> jax.Array:
+    """What is heard of a signal ``[..., S]``: all of it, or all but claps and knocks."""
+    if not config.mask.strokes:
+        return signal
+    from umss_jax.dsp.strokes import without_strokes
+
+    return without_strokes(signal, config.audio.sample_rate_hz)

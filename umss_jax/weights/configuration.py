@@ -43,7 +43,8 @@ _AGREED = frozenset({"audio.sample_rate_hz", "audio.hop_samples", "conv.norm_eps
 _OF_THE_RUN = frozenset(
     {"conv.method", "conv.batching", "conv.recompute"}
     | {"f0.mean_bins", "f0.across_notes", "f0.jointly", "f0.to_harmonics", "f0.again"}
-    | {"mask.power", "mask.fit", "mask.rest", "mask.refine"}
+    | {"f0.unassigned_part"}
+    | {"mask.power", "mask.fit", "mask.rest", "mask.strokes", "mask.refine"}
     | {f"{name}.compute" for name in ("conv", "encoder", "decoder")}
 )
 """How something is computed, not what, and the chain: never taken from weights."""
