@@ -99,7 +99,8 @@ def _filter(x: Any, coefficients: Any, y: Any, *, samples: int, order: int, reve
             past = once(number * _UNROLL + offset, past)
         return past
 
-    past = (jnp.zeros_like(weights[0]),) * order
+    # Zeros, NaN where the recursion is anyway. Mosaic takes no constant for what a loop carries.
+    past = (jnp.abs(weights[0]) * 0.0,) * order
     past = jax.lax.fori_loop(0, samples // _UNROLL, several, past)
     for index in range(samples - samples % _UNROLL, samples):
         past = once(index, past)
