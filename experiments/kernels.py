@@ -20,8 +20,8 @@ from typing import Annotated, Any
 
 import typer
 
-from umss_jax.bench.absent_devices import compile_for
-from umss_jax.bench.kernels import KernelCount, count_kernels, estimate_kernels, lower_for
+from umss_jax.bench.absent_devices import compile_for, lower_for
+from umss_jax.bench.kernels import KernelCount, count_kernels, estimate_kernels
 from umss_jax.bench.programs import program, program_names
 
 _NAMES = "Programs; all training steps."
@@ -49,7 +49,9 @@ def main(
 def _of_compiled(compiled: Any, device: str) -> str:
     """What a program takes; kernels on a GPU alone, since a TPU launches none."""
     memory = f"{compiled.memory_analysis().temp_size_in_bytes / 1e9:.2f} GB beside the arguments"
-    return f"{_kernels(count_kernels(compiled.as_text()))}; {memory}" if device == "h100" else memory
+    if device != "h100":
+        return memory
+    return f"{_kernels(count_kernels(compiled.as_text()))}; {memory}"
 
 
 def _kernels(counted: KernelCount) -> str:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from umss_jax.accelerators import KERNELS
-from umss_jax.bench.absent_devices import compile_for
-from umss_jax.bench.kernels import count_kernels, estimate_kernels, lower_for
+from umss_jax.bench.absent_devices import compile_for, lower_for
+from umss_jax.bench.kernels import count_kernels, estimate_kernels
 from umss_jax.bench.programs import program, program_names, train_phases
 from umss_jax.errors import UsageError
 

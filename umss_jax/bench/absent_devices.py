@@ -1,9 +1,10 @@
-"""Programs compiled for devices that are not at hand, by the libraries that know them."""
+"""Programs lowered and compiled for devices that are not at hand."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -62,7 +63,28 @@ def _v5e() -> tuple[Any, Options]:
     return described.devices[0], None
 
 
-_DEVICES: dict[str, Callable[[], tuple[Any, Options]]] = {"h100": _h100, "v5e": _v5e}
+_DEVICES: dict[str, tuple[str, Callable[[], tuple[Any, Options]]]] = {
+    "h100": ("cuda", _h100),
+    "v5e": ("tpu", _v5e),
+}
+
+
+def lower_for(platform: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """A function that was never traced before, as JAX lowers it for ``cuda`` or ``tpu``."""
+    with tracing_for(accelerator=platform != "cpu"), _said_to_be_there(platform):
+        return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
+
+
+def _said_to_be_there(platform: str) -> AbstractContextManager[Any]:
+    """Where Pallas by Triton finds what it asks for: since JAX 0.11, a GPU to lower for."""
+    if platform != "cuda" or jax.__version_info__ < (0, 11):
+        return nullcontext()
+    sharding: Any = jax.sharding
+    device = sharding.AbstractDevice("NVIDIA H100 80GB HBM3", 132, "cuda")
+    automatic = (sharding.AxisType.Auto,)
+    mesh = sharding.AbstractMesh((1,), ("device",), automatic, abstract_device=device)
+    found: AbstractContextManager[Any] = sharding.use_abstract_mesh(mesh)
+    return found
 
 
 def compile_for(device: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -77,10 +99,10 @@ def compile_for(device: str, function: Callable[..., Any], arguments: tuple[Any,
         raise UsageError(
             f"nothing is compiled for {device!r}", f"choose from {', '.join(_DEVICES)}"
         )
-    chosen, options = _DEVICES[device]()
+    platform, describe = _DEVICES[device]
+    chosen, options = describe()
     sharding = jax.sharding.SingleDeviceSharding(chosen)
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arguments
     )
-    with tracing_for(accelerator=True):
-        return jax.jit(function).lower(*shapes).compile(options)
+    return lower_for(platform, function, shapes).compile(options)

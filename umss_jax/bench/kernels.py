@@ -1,19 +1,15 @@
 """How many kernels a program launches on a GPU, counted without one; loops as often as they run.
 
-Counted exactly in what XLA compiles for an H100 (:mod:`umss_jax.bench.absent_devices`), for which
-JAX's CUDA plugin must be installed (:func:`count_kernels`), or estimated in the program as JAX
-lowers it for CUDA (:func:`lower_for`, :func:`estimate_kernels`), for which nothing more is needed.
+Counted exactly in what XLA compiles for an H100 (:func:`count_kernels`), for which JAX's CUDA
+plugin must be installed, or estimated in the program as JAX lowers it for CUDA
+(:func:`estimate_kernels`), for which nothing more is needed. Both come from
+:mod:`umss_jax.bench.absent_devices`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import jax
-
-from umss_jax.accelerators import tracing_for
 
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?:\(.*?\)|\S+) ([\w\-]+)\(")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
@@ -148,9 +144,3 @@ def _trips(loop: Any) -> int:
         if limit:
             return int(limit[1])
     raise ValueError(f"a loop of unknown length: {str(loop.location)[:200]}")
-
-
-def lower_for(platform: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """A function that was never traced before, as JAX lowers it for ``cuda`` or ``tpu``."""
-    with tracing_for(accelerator=platform != "cpu"):
-        return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))

@@ -85,7 +85,7 @@ def kernel_recursion(
 def hopper_recursion(
     x: jax.Array, coefficients: jax.Array, *, reverse: bool, interpret: Any = None
 ) -> jax.Array:
-    """As :func:`kernel_recursion`, by Mosaic GPU; ``interpret`` as ``mosaic_gpu.kernel`` takes it."""
+    """As :func:`kernel_recursion`, by Mosaic GPU, which has an ``interpret`` of its own."""
     from jax.experimental.pallas import mosaic_gpu
 
     (samples, lanes), order = x.shape, len(coefficients)
@@ -102,6 +102,8 @@ def hopper_recursion(
         out_type=jax.ShapeDtypeStruct(x.shape, x.dtype),
         grid=(x.shape[1] // HOPPER_BLOCK,),
         grid_names=("block",),
+        # Nothing is both read and written: no thread has to wait for another.
+        compiler_params=mosaic_gpu.CompilerParams(unsafe_no_auto_barriers=True),
         interpret=interpret,
     )(x, coefficients)
     return y[:, :lanes]
