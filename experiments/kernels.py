@@ -37,13 +37,13 @@ def main(
     """Print kernels in all, outside of loops, and of every loop: how often × how many."""
     for name in names or [name for name in program_names() if name.startswith("train")]:
         chosen = program(name, batch)
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         if compiled:
             found = _of_compiled(compile_for(device, *chosen), device)
         else:
             found = _kernels(estimate_kernels(lower_for("cuda", *chosen).compiler_ir("stablehlo")))
-        seconds = time.perf_counter() - started
-        print(f"{name}: {found}\n  after {seconds:.0f} s", flush=True)
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
+        print(f"{name}: {found}\n  after {seconds:.0f} s, {busy:.0f} of processor time", flush=True)
 
 
 def _of_compiled(compiled: Any, device: str) -> str:
