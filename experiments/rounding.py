@@ -1,4 +1,4 @@
-"""What TF32 does to each stage: products whose operands are rounded to 10 bits, on a CPU.
+"""What TF32 and bfloat16 do to each stage: products of operands rounded to their bits, on a CPU.
 
 Source:   none; relative errors, and frames whose F0 moves, against float32.
 Command:  python -m experiments.rounding CHECKPOINT RECORDING
@@ -11,7 +11,8 @@ CHECKPOINT is a file that `umss-jax weights import` reads and that holds all fou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -24,6 +25,7 @@ import typer
 
 from umss_jax import model
 from umss_jax.config import ModelConfig
+from umss_jax.dsp import hcqt, resample
 from umss_jax.networks import dense, frequency_conv, frequency_lines, gru
 from umss_jax.train.losses import spectral_loss
 from weights_convert import import_file
@@ -83,8 +85,19 @@ def _row(got: dict[str, Any], exact: dict[str, Any]) -> str:
     return " | ".join([*(str(int(count)) for count in frames), *(f"{e:.1e}" for e in errors)])
 
 
+_Places = tuple[tuple[Any, str], ...]
+"""Modules, and the names of their products."""
+
+_CONVOLUTIONS: _Places = (
+    (frequency_conv, "_einsum"),
+    (frequency_lines, "_einsum"),
+    (frequency_conv, "_plain_conv"),
+)
+_HCQT: _Places = ((resample, "block_filter"), (hcqt, "block_filter"), (hcqt, "_correlated"))
+
+
 @contextmanager
-def _convolutions(bits: int) -> Iterator[None]:
+def _products(places: _Places, bits: int) -> Iterator[None]:
     def rounding(product: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         def call(*given: Any, **options: Any) -> jax.Array:
             arrays = (x if isinstance(x, str | list) else _rounded(x, bits) for x in given)
@@ -92,11 +105,9 @@ def _convolutions(bits: int) -> Iterator[None]:
 
         return call
 
-    with (
-        patch.object(frequency_conv, "_einsum", rounding(frequency_conv._einsum)),
-        patch.object(frequency_lines, "_einsum", rounding(frequency_lines._einsum)),
-        patch.object(frequency_conv, "_plain_conv", rounding(frequency_conv._plain_conv)),
-    ):
+    with ExitStack() as stack:
+        for module, name in places:
+            stack.enter_context(patch.object(module, name, rounding(getattr(module, name))))
         yield
 
 
@@ -113,7 +124,11 @@ def _dense(bits: int) -> Iterator[None]:
         yield
 
 
-_PRODUCTS = {"convolutions": _convolutions, "dense layers": _dense}
+_PRODUCTS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
+    "HCQT": partial(_products, _HCQT),
+    "convolutions": partial(_products, _CONVOLUTIONS),
+    "dense layers": _dense,
+}
 
 
 def _rounded(x: Any, bits: int) -> jax.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ KERNELS = "UMSS_JAX_KERNELS"
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 _LEAST_CAPABILITY = 8.0
 """Of a GPU, for kernels by Triton: Ampere."""
+_LEAST_OF_MOSAIC = 9.0
+"""For kernels by Mosaic GPU: Hopper."""
 _told: ContextVar[bool | None] = ContextVar("accelerator", default=None)
 
 
@@ -67,13 +70,33 @@ def on_gpu(kernel: _Kernel, warps: int = 4) -> dict[str, Any]:
     try:
         from jax.experimental.pallas import triton
 
-        gpus = [one for one in jax.local_devices() if one.platform == "gpu"]
-        if any(float(one.compute_capability) < _LEAST_CAPABILITY for one in gpus):
+        if _oldest_gpu() < _LEAST_CAPABILITY:
             return {}
         parameters = triton.CompilerParams(num_warps=warps, num_stages=1)
     except (ImportError, AttributeError, TypeError, ValueError):
         return {}
     return {"cuda": functools.partial(kernel, parameters=parameters)}
+
+
+def on_hopper(kernel: _Kernel) -> dict[str, Any]:
+    """A Pallas kernel by Mosaic GPU likewise, for where :func:`on_gpu` has none.
+
+    Empty where it is not wanted, where this JAX has no Mosaic GPU, or where a GPU at hand is older
+    than Hopper.
+    """
+    if os.environ.get(KERNELS) == "off" or _oldest_gpu() < _LEAST_OF_MOSAIC:
+        return {}
+    try:
+        from jax.experimental.pallas import mosaic_gpu
+    except ImportError:
+        return {}
+    return {"cuda": kernel} if hasattr(mosaic_gpu, "kernel") else {}
+
+
+def _oldest_gpu() -> float:
+    """The least capability of the GPUs at hand; infinite where there are none."""
+    gpus = (one for one in jax.local_devices() if one.platform == "gpu")
+    return min((float(one.compute_capability) for one in gpus), default=math.inf)
 
 
 def on_tpu(kernel: _Kernel) -> dict[str, Any]:

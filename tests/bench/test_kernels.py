@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from umss_jax.bench.kernels import count_kernels, estimate_kernels, lower_for
+from umss_jax.accelerators import KERNELS
+from umss_jax.bench.absent_devices import compile_for, lower_for
+from umss_jax.bench.kernels import count_kernels, estimate_kernels
 from umss_jax.bench.programs import program, program_names, train_phases
 from umss_jax.errors import UsageError
 
@@ -125,3 +127,35 @@ def test_every_program_lowers(name, platform):
     # Recurrences are kernels where they can be, and the step knows them on both.
     if name in {"train umss", "stage all_pole"}:
         assert ("triton" if platform == "cuda" else "tpu_custom_call") in text
+
+
+def test_nothing_is_compiled_for_a_device_that_nobody_knows():
+    with pytest.raises(UsageError, match="h100, v5e"):
+        compile_for("abacus", jnp.tanh, (jax.ShapeDtypeStruct((8,), jnp.float32),))
+
+
+@pytest.mark.parametrize("name", ["stage all_pole"])
+def test_kernels_of_our_own_compile_for_a_tpu(name):
+    """Lowering says nothing of Mosaic, which alone knows whether it takes a kernel."""
+    pytest.importorskip("libtpu")
+    assert "all_pole_recursion" in compile_for("v5e", *program(name, 1)).as_text()
+
+
+@pytest.mark.parametrize("kind", ["without Triton", "without any", "not wanted"])
+def test_a_gpu_without_triton_gets_mosaics_kernel_or_the_loop(kind, monkeypatch):
+    if kind == "not wanted":
+        monkeypatch.setenv(KERNELS, "off")
+    else:
+        monkeypatch.delattr("jax.experimental.pallas.triton.CompilerParams")
+    if kind == "without any":
+        monkeypatch.delattr("jax.experimental.pallas.mosaic_gpu.kernel")
+    text = lower_for("cuda", *program("stage all_pole", 1)).as_text()
+    assert "triton" not in text
+    assert ("mosaic_gpu" in text) == (kind == "without Triton")
+
+
+def test_a_gpu_without_triton_gets_the_loops_of_the_recurrences(monkeypatch):
+    monkeypatch.delattr("jax.experimental.pallas.triton.CompilerParams")
+    text = lower_for("cuda", *program("stage encoder", 1)).as_text()
+    assert "triton" not in text
+    assert "stablehlo.while" in text

@@ -10,7 +10,7 @@ from umss_jax.config import SynthConfig
 from umss_jax.dsp.double_float import DoubleFloat
 from umss_jax.synth.all_pole import all_pole_coefficients, loop_recursion
 from umss_jax.synth.harmonic import _offsets_in_pairs
-from umss_jax.synth.recursion_kernel import GPU_BLOCK, TPU_BLOCK, kernel_recursion
+from umss_jax.synth.recursion_kernel import GPU_BLOCK, TPU_BLOCK, hopper_recursion, kernel_recursion
 from umss_jax.synth.section_products import section_coefficients, section_gradient
 
 
@@ -77,13 +77,17 @@ def test_phases_in_pairs_do_not_drift(kind):
     assert np.abs(got).max() <= 0.5 + 1e-6
 
 
+def signals_and_coefficients(samples, lanes):
+    rng = np.random.default_rng(samples)
+    x = jnp.asarray(rng.normal(size=(samples, lanes)), jnp.float32)
+    return x, jnp.asarray(0.5 / 20 * rng.uniform(-1, 1, (20, lanes)), jnp.float32)
+
+
 # Lanes that are no whole block, samples that are no whole number of passes.
 @pytest.mark.parametrize(("samples", "lanes"), [(64, 70), (7, 3)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_kernel_equals_the_loop_to_the_bit(samples, lanes, reverse):
-    rng = np.random.default_rng(samples)
-    x = jnp.asarray(rng.normal(size=(samples, lanes)), jnp.float32)
-    coefficients = jnp.asarray(0.5 / 20 * rng.uniform(-1, 1, (20, lanes)), jnp.float32)
+    x, coefficients = signals_and_coefficients(samples, lanes)
     expected = jax.jit(lambda x, a: loop_recursion(x, a, reverse=reverse))(x, coefficients)
     for block in (GPU_BLOCK, TPU_BLOCK):
         got = jax.jit(
@@ -92,3 +96,23 @@ def test_the_kernel_equals_the_loop_to_the_bit(samples, lanes, reverse):
             )
         )(x, coefficients)
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("samples", "lanes"), [(13, 140), (8, 3)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_kernel_by_mosaic_gpu_equals_the_loop_to_the_bit(samples, lanes, reverse):
+    interpreter = pytest.importorskip("jax._src.pallas.mosaic_gpu.interpret.params")
+    x, coefficients = signals_and_coefficients(samples, lanes)
+    expected = jax.jit(lambda x, a: loop_recursion(x, a, reverse=reverse))(x, coefficients)
+    interpret = interpreter.InterpretGPUParams()
+    got = hopper_recursion(x, coefficients, reverse=reverse, interpret=interpret)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_where_a_filter_is_broken_the_kernel_says_so_as_the_loop_does():
+    x, coefficients = signals_and_coefficients(9, 4)
+    coefficients = coefficients.at[0, 1].set(np.nan).at[3, 2].set(np.inf)
+    expected = jax.jit(lambda x, a: loop_recursion(x, a, reverse=False))(x, coefficients)
+    got = kernel_recursion(x, coefficients, reverse=False, block=GPU_BLOCK, interpret=True)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.isnan(got).any(axis=0), [False, True, True, False])

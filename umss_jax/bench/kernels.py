@@ -1,19 +1,15 @@
 """How many kernels a program launches on a GPU, counted without one; loops as often as they run.
 
-Counted exactly in what XLA compiles for an H100 (:func:`compile_for_gpu`, :func:`count_kernels`),
-for which JAX's CUDA plugin must be installed, or estimated in the program as JAX lowers it for CUDA
-(:func:`lower_for`, :func:`estimate_kernels`), for which nothing more is needed.
+Counted exactly in what XLA compiles for an H100 (:func:`count_kernels`), for which JAX's CUDA
+plugin must be installed, or estimated in the program as JAX lowers it for CUDA
+(:func:`estimate_kernels`), for which nothing more is needed. Both come from
+:mod:`umss_jax.bench.absent_devices`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import jax
-
-from umss_jax.accelerators import tracing_for
 
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?:\(.*?\)|\S+) ([\w\-]+)\(")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
@@ -25,23 +21,6 @@ _NO_KERNEL = re.compile(
     "add-dependency|after-all|async-done|async-update|bitcast|constant|copy-done|domain"
     "|get-tuple-element|opt-barrier|parameter|partition-id|replica-id|tuple"
 )
-_H100 = """
-gpu_device_info {
-  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
-  shared_memory_per_core: 233472 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
-  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98
-  device_memory_size: 84929347584 shared_memory_per_block_optin: 232448
-  cuda_compute_capability { major: 9 } registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 10 patch: 0 }
-runtime_version { major: 13 minor: 0 patch: 0 }
-device_description_str: "NVIDIA H100 80GB HBM3"
-"""
-
-
 _WORK = re.compile(
     r"stablehlo\.(convolution|custom_call|dot_general|fft|reduce|reduce_window|scatter|sort)"
 )
@@ -165,32 +144,3 @@ def _trips(loop: Any) -> int:
         if limit:
             return int(limit[1])
     raise ValueError(f"a loop of unknown length: {str(loop.location)[:200]}")
-
-
-def lower_for(platform: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """A function that was never traced before, as JAX lowers it for ``cuda`` or ``tpu``."""
-    with tracing_for(accelerator=platform != "cpu"):
-        return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
-
-
-def compile_for_gpu(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Compiles for an H100 that is not there; needs ``jax-cuda13-plugin[with-cuda]``.
-
-    ``JAX_PLATFORMS`` must not exclude CUDA. Which implementations cuBLAS and cuDNN offer is not
-    tried, so that convolutions and products may be compiled otherwise than on the card itself.
-    """
-    from jax.experimental import topologies
-    from jax.sharding import NamedSharding, PartitionSpec
-
-    described = topologies.get_topology_desc(
-        platform="cuda", topology_name="", target_config=_H100, topology="1x1x1"
-    )
-    mesh = topologies.make_mesh(described, (1,), ("device",))
-    sharding = NamedSharding(mesh, PartitionSpec())
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arguments
-    )
-    # Triton's products fail for some shapes where no card is there to choose among them.
-    options: Any = {"xla_gpu_enable_triton_gemm": False}
-    with tracing_for(accelerator=True):
-        return jax.jit(function).lower(*shapes).compile(options)

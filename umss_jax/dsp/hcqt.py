@@ -139,15 +139,23 @@ def _octave_response(
     rows = frames + width - 1
     after = rows * hop - kernel.lead - signal.shape[-1]
     padded = _reflect(signal, kernel.lead, after)
-    response = jax.lax.conv_general_dilated(
+    response = _correlated(
         padded.reshape(signal.shape[0], rows, hop).swapaxes(1, 2),
         jnp.asarray(matrix.reshape(width, hop, columns), signal.dtype),
+    )
+    return response.reshape(signal.shape[0], 2, config.bins_per_octave, frames)
+
+
+def _correlated(blocks: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Blocks [batch, hop, rows] with a kernel [width, hop, columns]: [batch, columns, frames]."""
+    return jax.lax.conv_general_dilated(
+        blocks,
+        kernel,
         window_strides=(1,),
         padding="VALID",
         dimension_numbers=("NCW", "WIO", "NCW"),
         precision=SIGNALS,
     )
-    return response.reshape(signal.shape[0], 2, config.bins_per_octave, frames)
 
 
 def decibels(transform: HarmonicCqt, floor_db: float, amplitude_floor: float) -> jax.Array:

@@ -3,7 +3,8 @@
 XLA makes a product and an element-wise kernel of every step. Here one kernel does both, for all
 layers at once; its programs share out rows of the batch and columns of the state, so that nothing
 waits for another program of the same launch. A small layer needs no sharing: one program keeps its
-weights and the state, and runs through all steps by itself.
+weights and the state, and runs through all steps by itself. Where JAX has no Pallas by Triton
+(deprecated since 0.11), and on TPUs, all of this is left to XLA's loops.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ As a loop of XLA it is three launches a sample on a GPU, 1536 for a frame of 512
 which does almost nothing. Operations and their order are those of the loop in
 :mod:`umss_jax.synth.all_pole`, so that the results are equal to the bit where both are compiled for
 the same device. By Pallas, whose programs are lowered for NVIDIA's GPUs by Triton and for TPUs by
-Mosaic.
+Mosaic. Pallas by Triton is deprecated since JAX 0.11; where it is gone, GPUs from Hopper on get the
+same program by Mosaic GPU, and older ones XLA's loop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas
 
-from umss_jax.accelerators import on_gpu, on_tpu
+from umss_jax.accelerators import on_gpu, on_hopper, on_tpu
 
 Recursion = Callable[[jax.Array, jax.Array], jax.Array]
 """Of x [samples, lanes] and a [p, lanes], to y of the shape of x."""
@@ -27,6 +28,8 @@ GPU_BLOCK = (32,)
 """Lanes of one program: a warp, so that 15 000 lanes reach every multiprocessor."""
 TPU_BLOCK = (8, 128)
 """Lanes of one program: a register."""
+HOPPER_BLOCK = 128
+"""Lanes of one program by Mosaic GPU: one of each thread of a warp group, its smallest."""
 _UNROLL = 4  # samples in one pass, between which nothing is moved from register to register
 
 
@@ -35,7 +38,10 @@ def recursion_kernels(reverse: bool) -> dict[str, Recursion]:
     kernel = functools.partial(kernel_recursion, reverse=reverse)
     for_gpu = functools.partial(kernel, block=GPU_BLOCK)
     for_tpu = functools.partial(kernel, block=TPU_BLOCK)
-    return {**on_gpu(for_gpu, warps=1), **on_tpu(for_tpu)}
+    on_any_gpu = on_gpu(for_gpu, warps=1) or on_hopper(
+        functools.partial(hopper_recursion, reverse=reverse)
+    )
+    return {**on_any_gpu, **on_tpu(for_tpu)}
 
 
 def kernel_recursion(
@@ -76,6 +82,33 @@ def kernel_recursion(
     return y.reshape(samples, -1)[:, :lanes]
 
 
+def hopper_recursion(
+    x: jax.Array, coefficients: jax.Array, *, reverse: bool, interpret: Any = None
+) -> jax.Array:
+    """As :func:`kernel_recursion`, by Mosaic GPU, which has an ``interpret`` of its own."""
+    from jax.experimental.pallas import mosaic_gpu
+
+    (samples, lanes), order = x.shape, len(coefficients)
+    padding = ((0, 0), (0, -lanes % HOPPER_BLOCK))
+    x, coefficients = jnp.pad(x, padding), jnp.pad(coefficients, padding)
+
+    def program(x: Any, coefficients: Any, y: Any) -> None:
+        own = pallas.ds(jax.lax.axis_index("block") * HOPPER_BLOCK, HOPPER_BLOCK)
+        parts = (array.at[:, own] for array in (x, coefficients, y))
+        _filter(*parts, samples=samples, order=order, reverse=reverse)
+
+    y: jax.Array = mosaic_gpu.kernel(
+        program,
+        out_type=jax.ShapeDtypeStruct(x.shape, x.dtype),
+        grid=(x.shape[1] // HOPPER_BLOCK,),
+        grid_names=("block",),
+        # Nothing is both read and written: no thread has to wait for another.
+        compiler_params=mosaic_gpu.CompilerParams(unsafe_no_auto_barriers=True),
+        interpret=interpret,
+    )(x, coefficients)
+    return y[:, :lanes]
+
+
 def _lanes(rows: int, block: tuple[int, ...]) -> pallas.BlockSpec:
     """All rows of one program's lanes."""
     rest = (0,) * (len(block) - 1)
@@ -99,7 +132,8 @@ def _filter(x: Any, coefficients: Any, y: Any, *, samples: int, order: int, reve
             past = once(number * _UNROLL + offset, past)
         return past
 
-    past = (jnp.zeros_like(weights[0]),) * order
+    # Zeros, NaN where the recursion is anyway. Mosaic takes no constant for what a loop carries.
+    past = (jnp.abs(weights[0]) * 0.0,) * order
     past = jax.lax.fori_loop(0, samples // _UNROLL, several, past)
     for index in range(samples - samples % _UNROLL, samples):
         past = once(index, past)
