@@ -2,10 +2,11 @@
 
 The masks of the voices share out whatever a recording holds, so a clap would be all singers' at
 once. It is told from singing by three signs. It is louder than what sounds shortly before it and
-shortly after: a note goes on, and so does the vowel after a consonant. It is so at all frequencies
-from 800 to 4000 Hz, where notes fill only their harmonics. And it stands out from the segment as a
-whole there, which a consonant at the end of a word, with silence on both sides, does not. What is
-above the level around it is the stroke; how it rings on in the room is not.
+shortly after: a note goes on, however hard it begins, and so does the vowel after a consonant. It
+is so at all frequencies from 800 to 4000 Hz, where notes fill only their harmonics. And it stands
+out from the segment as a whole there, which a consonant at the end of a word, with silence on both
+sides, does not. What is above the level around it is the stroke; how it rings on in the room is
+not.
 
 This project's own, after the ideas of harmonic-percussive separation (FitzGerald 2010).
 """
