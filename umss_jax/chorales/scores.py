@@ -135,9 +135,18 @@ def music21_scores(composers: Sequence[str] = ("bach",)) -> Iterator[Score]:
                 stream = corpus.parse(path)
             except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
                 continue  # what music21 cannot read
-            score = _from_music21(path.stem, stream, f"music21 corpus, {composer}")
-            if score is not None:
-                yield score
+            for title, work in _works(path.stem, stream):
+                score = _from_music21(title, work, f"music21 corpus, {composer}")
+                if score is not None:
+                    yield score
+
+
+def _works(title: str, stream: Any) -> list[tuple[str, Any]]:
+    """What a file holds: one work, or several, which are numbered."""
+    works = getattr(stream, "scores", None)  # of an Opus
+    if works is None:
+        return [(title, stream)]
+    return [(f"{title}_{number}", work) for number, work in enumerate(works, start=1)]
 
 
 def bach_chorales() -> list[Score]:
